@@ -1,0 +1,11 @@
+//! Writes the CustomResourceDefinitions into a directory.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let directory = PathBuf::from(env::args_os().nth(1).ok_or("usage: crdgen DIRECTORY")?);
+    for (file, definition) in weir_crds::definitions() {
+        fs::write(directory.join(file), weir_crds::render(&definition)?)?;
+    }
+    Ok(())
+}

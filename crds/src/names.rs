@@ -1,0 +1,67 @@
+//! Names every string on which the operator, the sidecar, the chart and a user must agree.
+
+/// The API group.
+pub const GROUP: &str = "weir.dev";
+/// The API version.
+pub const API_VERSION: &str = "weir.dev/v1alpha1";
+
+/// The field manager of everything that the operator applies.
+pub const FIELD_MANAGER: &str = "weir-operator";
+/// The value of `app.kubernetes.io/managed-by` on everything that the operator applies.
+pub const MANAGED_BY: &str = "weir-operator";
+
+/// Labels that the operator sets.
+pub mod label {
+    /// The pipeline that an emitted object, or an injected pod, belongs to.
+    pub const PIPELINE: &str = "weir.dev/pipeline";
+    /// `true` on a pod that carries the sidecar.
+    pub const INJECTED: &str = "weir.dev/injected";
+    /// A pod, or a namespace, that says `disabled` here is never injected.
+    pub const INJECTION: &str = "weir.dev/injection";
+    /// The recommended label that names the tool that manages an object.
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// The recommended label that names the application.
+    pub const NAME: &str = "app.kubernetes.io/name";
+    /// The recommended label that names the instance of the application.
+    pub const INSTANCE: &str = "app.kubernetes.io/instance";
+    /// The recommended label that names the role within the architecture.
+    pub const COMPONENT: &str = "app.kubernetes.io/component";
+}
+
+/// Annotations that the operator sets.
+pub mod annotation {
+    /// The pipelines whose configuration an injected pod mounts, separated by commas.
+    pub const PIPELINES: &str = "weir.dev/pipelines";
+    /// A hash of the configuration last written for a pod. A change of any annotation makes the
+    /// kubelet refresh a pod's volumes at once, where it would else wait for up to a minute.
+    pub const CONFIG_HASH: &str = "weir.dev/config-hash";
+}
+
+/// Ports of the sidecar. An application often has 8080 itself, hence these.
+pub mod port {
+    /// Subscribers: SSE, WebSocket and, where opened, publishing.
+    pub const PUBLIC: u16 = 7070;
+    /// Probes, metrics, samples and drain.
+    pub const ADMIN: u16 = 7071;
+    /// Where the application publishes, on the loopback interface only.
+    pub const PUBLISH: u16 = 7072;
+}
+
+/// The name of the injected container.
+pub const SIDECAR_CONTAINER: &str = "weir-sidecar";
+/// Where the sidecar finds its manifests.
+pub const CONFIG_DIR: &str = "/etc/weir/pipelines";
+/// The directory, shared with the application, that holds [`PUBLISH_SOCKET`].
+pub const SOCKET_DIR: &str = "/run/weir";
+/// The Unix socket on which the application publishes.
+pub const PUBLISH_SOCKET: &str = "/run/weir/publish.sock";
+/// The environment variable that gives the application the address to publish to.
+pub const PUBLISH_URL_ENV: &str = "WEIR_PUBLISH_URL";
+/// The environment variable that gives the application the path of the Unix socket.
+pub const PUBLISH_SOCKET_ENV: &str = "WEIR_PUBLISH_SOCKET";
+
+/// The name of the ConfigMap that holds a pipeline's manifests.
+#[must_use]
+pub fn config_map(pipeline: &str) -> String {
+    format!("{pipeline}-weir")
+}

@@ -1,0 +1,36 @@
+//! The resources of `weir.dev/v1alpha1`.
+
+#![allow(unreachable_pub, reason = "KubeSchema derives an inner type with the span of the outer")]
+
+mod delivery;
+mod endpoints;
+mod log;
+mod objective;
+mod pipeline;
+mod placement;
+mod slo;
+mod source;
+#[cfg(feature = "kube")]
+mod status;
+
+pub use delivery::{Delivery, Drain, MaxLag};
+pub use endpoints::{Endpoints, Publish, Sse, WebSocket};
+pub use log::{Log, MemoryStorage, Retention, Storage};
+pub use objective::{
+    DeliveryObjective, ErrorRateObjective, LatencyObjective, Objective, ObjectiveKind, TimeSlice,
+};
+#[cfg(feature = "kube")]
+pub use pipeline::StreamPipeline;
+pub use pipeline::{KIND as STREAM_PIPELINE, StreamPipelineSpec};
+pub use placement::{
+    Gateway, LabelSelector, LabelSelectorRequirement, Operator, Placement, PlacementKind, Sidecar,
+};
+#[cfg(feature = "kube")]
+pub use slo::StreamSLO;
+pub use slo::{Evaluation, KIND as STREAM_SLO, PipelineRef, StreamSLOSpec, TimeWindowSpec};
+pub use source::{Generator, Http, Source, SourceKind};
+#[cfg(feature = "kube")]
+pub use status::{
+    BurnRateStatus, EndpointStatus, ErrorBudgetStatus, InjectionStatus, ObjectiveStatus,
+    ReplicaStatus, SloSummary, StreamPipelineStatus, StreamSLOStatus,
+};

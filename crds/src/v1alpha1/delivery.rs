@@ -1,0 +1,92 @@
+//! Delivery: what each subscriber is granted, and what becomes of one that falls behind.
+
+#[cfg(feature = "kube")]
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::scalar::{Duration, Quantity};
+
+/// The terms of delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Delivery {
+    /// How far a subscriber may fall behind before it is disconnected; it resumes where it was.
+    #[serde(default)]
+    pub max_lag: MaxLag,
+    /// The most connections that one replica holds for this pipeline.
+    #[serde(default = "default_max_connections")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_connections: i32,
+    /// How subscribers are sent away when a replica stops.
+    #[serde(default)]
+    pub drain: Drain,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            max_lag: MaxLag::default(),
+            max_connections: default_max_connections(),
+            drain: Drain::default(),
+        }
+    }
+}
+
+const fn default_max_connections() -> i32 {
+    10_000
+}
+
+/// How far a subscriber may fall behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MaxLag {
+    /// The most events that wait for one subscriber.
+    #[serde(default = "default_max_lag_events")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub events: i32,
+    /// The most bytes of events that wait for one subscriber.
+    #[serde(default = "default_max_lag_bytes")]
+    pub bytes: Quantity,
+}
+
+impl Default for MaxLag {
+    fn default() -> Self {
+        Self { events: default_max_lag_events(), bytes: default_max_lag_bytes() }
+    }
+}
+
+const fn default_max_lag_events() -> i32 {
+    10_000
+}
+
+fn default_max_lag_bytes() -> Quantity {
+    Quantity::mebibytes(4)
+}
+
+/// How subscribers are sent away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "kube", derive(KubeSchema))]
+#[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Drain {
+    /// The time over which the connections are closed, one after the other, so that the reconnecting
+    /// subscribers don't arrive elsewhere all at once.
+    #[serde(default = "default_window")]
+    #[cfg_attr(
+        feature = "kube",
+        x_kube(validation = Rule::new("duration(self) <= duration('10m')").message("drain.window must be at most 10m"))
+    )]
+    pub window: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { window: default_window() }
+    }
+}
+
+/// Leaves a third of Kubernetes' default grace period of 30 seconds to the application.
+fn default_window() -> Duration {
+    Duration::seconds(20)
+}

@@ -1,0 +1,90 @@
+//! The log: what is kept so that a subscriber can resume.
+
+#[cfg(feature = "kube")]
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::scalar::{Duration, Quantity};
+
+/// The log of a pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Log {
+    /// Where events are kept.
+    #[serde(default)]
+    pub storage: Storage,
+    /// How long, how many and how much. An event leaves when the first of the bounds is passed.
+    #[serde(default)]
+    pub retention: Retention,
+}
+
+/// Where events are kept. Exactly one of the fields is set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "kube", derive(KubeSchema))]
+#[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
+#[cfg_attr(
+    feature = "kube",
+    x_kube(validation = Rule::new("has(self.memory)").message("log.storage: set memory, the one storage there is"))
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Storage {
+    /// In the memory of the data plane: fast, and empty after a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryStorage>,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { memory: Some(MemoryStorage {}) }
+    }
+}
+
+/// The memory of the data plane.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MemoryStorage {}
+
+/// The bounds of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "kube", derive(KubeSchema))]
+#[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Retention {
+    /// The age at which an event leaves the log.
+    #[serde(default = "default_max_age")]
+    #[cfg_attr(
+        feature = "kube",
+        x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("maxAge must be at least 1s"))
+    )]
+    pub max_age: Duration,
+    /// The most events that the log holds.
+    #[serde(default = "default_max_events")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_events: i32,
+    /// The most bytes of events that the log holds.
+    #[serde(default = "default_max_bytes")]
+    pub max_bytes: Quantity,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            max_age: default_max_age(),
+            max_events: default_max_events(),
+            max_bytes: default_max_bytes(),
+        }
+    }
+}
+
+fn default_max_age() -> Duration {
+    Duration::seconds(3_600)
+}
+
+const fn default_max_events() -> i32 {
+    100_000
+}
+
+/// A sidecar shares its pod's memory with the application, so the default is modest.
+fn default_max_bytes() -> Quantity {
+    Quantity::mebibytes(64)
+}

@@ -1,0 +1,66 @@
+//! StreamPipeline: where events come from, how long they are kept, and where subscribers find them.
+
+#[cfg(feature = "kube")]
+use kube::{CustomResource, KubeSchema};
+#[cfg(not(feature = "kube"))]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Delivery, Endpoints, Log, Placement, Source};
+
+/// The kind, as it stands in a manifest.
+pub const KIND: &str = "StreamPipeline";
+
+/// A stream of events: its sources, its log and its endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "kube", derive(CustomResource, KubeSchema))]
+#[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
+#[cfg_attr(
+    feature = "kube",
+    kube(
+        group = "weir.dev",
+        version = "v1alpha1",
+        kind = "StreamPipeline",
+        plural = "streampipelines",
+        shortname = "spipe",
+        category = "weir",
+        namespaced,
+        status = "super::StreamPipelineStatus",
+        derive = "PartialEq",
+        doc = "A streaming pipeline: it turns an application's events into Server-Sent Events and WebSocket endpoints.",
+        printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+        printcolumn(name = "Sources", type_ = "string", json_path = r#".status.conditions[?(@.type=="SourcesHealthy")].status"#),
+        printcolumn(name = "Endpoints", type_ = "string", json_path = r#".status.conditions[?(@.type=="EndpointsReady")].status"#),
+        printcolumn(name = "Replicas", type_ = "string", json_path = ".status.replicas.summary"),
+        printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+        printcolumn(name = "URL", type_ = "string", json_path = ".status.endpoints.sse", priority = 1),
+        printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#, priority = 1),
+        validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$')").message("metadata.name must be a DNS label of at most 52 characters that starts with a letter, because it names a Service and stands in every URL"),
+    )
+)]
+#[cfg_attr(
+    feature = "kube",
+    x_kube(
+        validation = Rule::new("self.sources.filter(s, has(s.http)).size() <= 1").message("sources: at most one source may be of kind http, because /{pipeline}/events publishes into it"),
+        validation = Rule::new("!has(self.endpoints.publish) || self.sources.exists(s, has(s.http))").message("endpoints.publish needs a source of kind http to publish into: add one to sources, or remove endpoints.publish"),
+        validation = Rule::new("!has(self.placement.gateway) || has(self.endpoints.publish) || !self.sources.exists(s, has(s.http))").message("a source of kind http in a gateway needs endpoints.publish, because no application shares the gateway's pods"),
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamPipelineSpec {
+    /// Where the data plane runs: beside the application, or in a Deployment of its own.
+    pub placement: Placement,
+    /// Where events come from. Each source has a name and exactly one kind.
+    #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()])))]
+    #[schemars(length(min = 1, max = 16))]
+    pub sources: Vec<Source>,
+    /// What is kept so that a subscriber can resume: the log's storage and its retention.
+    #[serde(default)]
+    pub log: Log,
+    /// How subscribers read the stream, and who may publish into it.
+    #[serde(default)]
+    pub endpoints: Endpoints,
+    /// What each subscriber is granted, and what becomes of one that falls behind.
+    #[serde(default)]
+    pub delivery: Delivery,
+}

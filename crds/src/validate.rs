@@ -1,0 +1,80 @@
+//! Checks the rules that a manifest must keep, and says each violation in a sentence for its author.
+//!
+//! The API server enforces most of these by the CEL rules beside the types, so what it stored is
+//! valid. A file that no server has seen is held to the same rules here, with the same words; and the
+//! operator checks again, because an object may be older than a rule. All violations are collected.
+
+mod pipeline;
+mod slo;
+
+use std::fmt;
+
+pub use pipeline::pipeline;
+pub use slo::slo;
+
+use crate::scalar::Duration;
+
+/// A rule that a manifest breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The path of the field, such as `spec.sources[0].generator.per`.
+    pub field: String,
+    /// What is wrong, and what to do about it.
+    pub message: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, message } = self;
+        write!(f, "{field}: {message}")
+    }
+}
+
+/// Collects violations.
+#[derive(Debug, Default)]
+struct Violations(Vec<Violation>);
+
+impl Violations {
+    /// Notes a violation of `field` unless `holds`.
+    fn require(&mut self, holds: bool, field: impl Into<String>, message: impl Into<String>) {
+        if !holds {
+            self.0.push(Violation { field: field.into(), message: message.into() });
+        }
+    }
+
+    /// Requires a duration from `least` to `most`, both given as a user would write them.
+    fn within(&mut self, field: impl Into<String>, duration: &Duration, least: &str, most: &str) {
+        let bound = |text: &str| text.parse::<Duration>().map_or(0, |bound| bound.millis());
+        let holds = (bound(least)..=bound(most)).contains(&duration.millis());
+        self.require(holds, field, format!("must be from {least} to {most}, not {duration}"));
+    }
+
+    /// Requires a number from `least` to `most`.
+    fn range(&mut self, field: impl Into<String>, value: i32, least: i32, most: i32) {
+        let holds = (least..=most).contains(&value);
+        self.require(holds, field, format!("must be from {least} to {most}, not {value}"));
+    }
+
+    /// Requires a name of lower-case letters, digits and inner hyphens, unique among those before it.
+    fn name(&mut self, field: &str, name: &str, earlier: impl Iterator<Item = impl AsRef<str>>) {
+        self.require(
+            is_label(name),
+            field,
+            format!(
+                "{name:?} must have 1 to 63 lower-case letters, digits and hyphens, and begin and end \
+                 with a letter or digit"
+            ),
+        );
+        let unique = !earlier.into_iter().any(|other| other.as_ref() == name);
+        self.require(unique, field, format!("{name:?} is used twice: each name must be unique"));
+    }
+}
+
+/// Whether `name` is a DNS label (RFC 1123, section 2.1).
+fn is_label(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}

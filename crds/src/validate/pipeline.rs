@@ -1,0 +1,158 @@
+//! Checks a StreamPipeline.
+
+use super::{Violation, Violations, is_label};
+use crate::v1alpha1::{
+    Delivery, Endpoints, Gateway, LabelSelector, Log, Operator, Placement, PlacementKind, Source,
+    SourceKind, StreamPipelineSpec,
+};
+
+/// Every rule that the pipeline `name` with this `spec` breaks; none where it is valid.
+#[must_use]
+pub fn pipeline(name: &str, spec: &StreamPipelineSpec) -> Vec<Violation> {
+    let StreamPipelineSpec { placement, sources, log, endpoints, delivery } = spec;
+    let mut found = Violations::default();
+    found.require(
+        is_label(name) && name.len() <= 52 && name.starts_with(|c: char| c.is_ascii_lowercase()),
+        "metadata.name",
+        "must be a DNS label of at most 52 characters that starts with a letter, because it names a \
+         Service and stands in every URL",
+    );
+    check_placement(&mut found, placement);
+    check_sources(&mut found, sources);
+    check_log(&mut found, log, sources);
+    check_endpoints(&mut found, endpoints);
+    check_delivery(&mut found, delivery);
+    check_publishing(&mut found, spec);
+    found.0
+}
+
+fn check_placement(found: &mut Violations, placement: &Placement) {
+    match placement.kind() {
+        Some(PlacementKind::Sidecar(sidecar)) => check_selector(found, &sidecar.selector),
+        Some(PlacementKind::Gateway(Gateway { replicas })) => {
+            found.range("spec.placement.gateway.replicas", *replicas, 1, 100);
+        }
+        None => {
+            found.require(false, "spec.placement", "set exactly one of sidecar and gateway");
+        }
+    }
+}
+
+fn check_selector(found: &mut Violations, selector: &LabelSelector) {
+    let field = "spec.placement.sidecar.selector";
+    found.require(
+        !selector.is_empty(),
+        field,
+        "must not be empty, because it would select every pod of the namespace: set matchLabels or \
+         matchExpressions",
+    );
+    for (index, requirement) in selector.match_expressions.iter().enumerate() {
+        let wants_values = match requirement.operator {
+            Operator::In | Operator::NotIn => true,
+            Operator::Exists | Operator::DoesNotExist => false,
+        };
+        found.require(
+            wants_values != requirement.values.is_empty(),
+            format!("{field}.matchExpressions[{index}].values"),
+            "must be given for the operators In and NotIn, and for these only",
+        );
+    }
+}
+
+fn check_sources(found: &mut Violations, sources: &[Source]) {
+    let count = sources.len();
+    found.require((1..=16).contains(&count), "spec.sources", "must have 1 to 16 sources");
+    for (index, source) in sources.iter().enumerate() {
+        let field = format!("spec.sources[{index}]");
+        let earlier = sources.iter().take(index).map(|earlier| &earlier.name);
+        found.name(&format!("{field}.name"), &source.name, earlier);
+        match source.kind() {
+            Some(SourceKind::Http(_)) => {}
+            Some(SourceKind::Generator(generator)) => {
+                found.range(format!("{field}.generator.rate"), generator.rate, 1, 100_000);
+                found.within(format!("{field}.generator.per"), &generator.per, "100ms", "1h");
+            }
+            None => found.require(
+                false,
+                field,
+                "a source needs exactly one kind: set one of http and generator",
+            ),
+        }
+    }
+}
+
+fn check_log(found: &mut Violations, log: &Log, sources: &[Source]) {
+    let Log { storage, retention } = log;
+    found.require(
+        storage.memory.is_some(),
+        "spec.log.storage",
+        "set memory, the one storage there is",
+    );
+    let field = "spec.log.retention";
+    found.require(
+        retention.max_age.millis() >= 1_000,
+        format!("{field}.maxAge"),
+        "must be at least 1s",
+    );
+    found.range(format!("{field}.maxEvents"), retention.max_events, 1, 10_000_000);
+    let largest = sources.iter().filter_map(|source| source.http.as_ref());
+    let largest = largest.map(|http| http.max_event_bytes.bytes()).max().unwrap_or(0);
+    found.require(
+        retention.max_bytes.bytes() >= largest,
+        format!("{field}.maxBytes"),
+        format!(
+            "{} is less than the largest event that a source takes ({largest} bytes): raise it, or lower \
+             the source's http.maxEventBytes",
+            retention.max_bytes
+        ),
+    );
+}
+
+fn check_endpoints(found: &mut Violations, endpoints: &Endpoints) {
+    let Endpoints { sse, websocket, publish } = endpoints;
+    found.require(
+        sse.is_some() || websocket.is_some(),
+        "spec.endpoints",
+        "set at least one of sse and websocket, or nobody could read the stream",
+    );
+    if let Some(sse) = sse {
+        found.within("spec.endpoints.sse.heartbeat", &sse.heartbeat, "1s", "5m");
+    }
+    if let Some(websocket) = websocket {
+        found.within("spec.endpoints.websocket.ping", &websocket.ping, "1s", "5m");
+    }
+    found.require(
+        publish.as_ref().is_none_or(|publish| publish.anonymous),
+        "spec.endpoints.publish.anonymous",
+        "must be true: remove endpoints.publish to close the endpoint",
+    );
+}
+
+fn check_delivery(found: &mut Violations, delivery: &Delivery) {
+    let Delivery { max_lag, max_connections, drain } = delivery;
+    found.range("spec.delivery.maxLag.events", max_lag.events, 1, 10_000_000);
+    found.range("spec.delivery.maxConnections", *max_connections, 1, 1_000_000);
+    found.within("spec.delivery.drain.window", &drain.window, "0s", "10m");
+}
+
+/// The rules between sources, placement and `endpoints.publish`.
+fn check_publishing(found: &mut Violations, spec: &StreamPipelineSpec) {
+    let posted = spec.sources.iter().filter(|source| source.http.is_some()).count();
+    let published = spec.endpoints.publish.is_some();
+    found.require(
+        posted <= 1,
+        "spec.sources",
+        "at most one source may be of kind http, because /{pipeline}/events publishes into it",
+    );
+    found.require(
+        !published || posted > 0,
+        "spec.endpoints.publish",
+        "needs a source of kind http to publish into: add one to sources, or remove endpoints.publish",
+    );
+    found.require(
+        spec.placement.gateway.is_none() || published || posted == 0,
+        "spec.sources",
+        "a source of kind http in a gateway needs endpoints.publish, because no application shares the \
+         gateway's pods",
+    );
+}
