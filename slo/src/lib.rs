@@ -1,7 +1,9 @@
 //! Service-level objective arithmetic: what sidecars count, how counts of many instances become one
 //! series, and what a series says about an objective.
 
+mod cells;
 mod counts;
+mod coverage;
 mod evaluate;
 mod evaluation;
 mod figures;
@@ -9,10 +11,14 @@ mod objective;
 mod ratio;
 mod recorder;
 mod samples;
+mod series;
+mod slices;
+mod tally;
 mod time;
+mod verdict;
 
 pub use counts::Counts;
-pub use evaluate::{Evaluator, IngestError};
+pub use evaluate::{Evaluator, IngestError, RestoreError, State};
 pub use evaluation::{BURN_WINDOWS, BurnRate, ErrorBudget, Evaluation, Unknown, Verdict};
 pub use figures::{Percent, Rate, Sli};
 pub use objective::{Method, Objective, ObjectiveError, RETENTION};
@@ -22,4 +28,6 @@ pub use samples::{
     Deliveries, Instance, ObjectiveSample, PipelineSample, SAMPLES_V1, Samples, SloSample,
     Snapshot, SourceSample, Subscribers,
 };
+pub use series::{CLOCK_TOLERANCE, Series, WindowCounts};
+pub use slices::{Outcome, SliceRule, Slicer};
 pub use time::{Millis, STEP, Timestamp};

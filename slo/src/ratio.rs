@@ -9,6 +9,9 @@ use thiserror::Error;
 /// Parts per million in the whole.
 pub(crate) const WHOLE: u32 = 1_000_000;
 
+/// The square of 2.33 in ten thousandths.
+const Z_SQUARED: u128 = 54_289;
+
 /// A share between nothing and the whole, in parts per million: percentages of up to four decimals
 /// are exact. Serialises as the string that it displays as: `"99.5"`.
 #[derive(
@@ -67,6 +70,25 @@ impl Ratio {
     #[must_use]
     pub fn is_reached_by(self, part: u64, whole: u64) -> bool {
         u128::from(part) * u128::from(WHOLE) >= u128::from(self.0) * u128::from(whole)
+    }
+
+    /// Whether `part` out of `whole` is above this share by more than chance explains: its Wilson
+    /// lower bound at 99 % confidence (z = 2.33, one-sided) lies above it. An alert that asks this
+    /// too does not fire at the one failure of a quiet hour.
+    ///
+    /// Found without a square root: the bound exceeds the share exactly when the score test rejects
+    /// it, `(part − share × whole)² > z² × share × (1 − share) × whole`.
+    #[must_use]
+    pub fn is_surely_exceeded_by(self, part: u64, whole: u64) -> bool {
+        // Scaled down to 32 bits so that the squares fit; among that many events the difference
+        // only makes the answer more reluctant.
+        let scale = (u64::BITS - whole.leading_zeros()).saturating_sub(32);
+        let (part, whole) = (u128::from(part.min(whole) >> scale), u128::from(whole >> scale));
+        let share = u128::from(self.0);
+        let (seen, expected) = (part * u128::from(WHOLE), share * whole);
+        let Some(excess) = seen.checked_sub(expected) else { return false };
+        let variance = share * u128::from(WHOLE - self.0) * whole;
+        excess > 0 && excess * excess * 10_000 > variance * Z_SQUARED
     }
 }
 
@@ -158,6 +180,18 @@ mod tests {
         assert_eq!(Ratio::of(u64::MAX - 1, u64::MAX).ppm(), 999_999);
         assert_eq!(Ratio::of(5, 0), Ratio::ZERO);
         assert_eq!(Ratio::of(7, 5), Ratio::ONE);
+    }
+
+    #[test]
+    fn one_failure_in_a_quiet_hour_is_chance_and_many_are_not() {
+        let tolerated: Ratio = "14.4".parse().unwrap();
+        assert!(!tolerated.is_surely_exceeded_by(1, 3));
+        assert!(tolerated.is_surely_exceeded_by(3, 3));
+        assert!(tolerated.is_surely_exceeded_by(300, 1_000));
+        assert!(!tolerated.is_surely_exceeded_by(144, 1_000));
+        assert!(Ratio::ZERO.is_surely_exceeded_by(1, 1_000));
+        assert!(tolerated.is_surely_exceeded_by(u64::MAX / 3, u64::MAX));
+        assert!(!Ratio::ONE.is_surely_exceeded_by(u64::MAX, u64::MAX));
     }
 
     #[test]

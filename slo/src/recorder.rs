@@ -33,12 +33,16 @@ impl Recorder {
     /// The reading becomes the snapshot of the latest multiple of the step that has passed, unless
     /// that one is taken. A late call therefore dates the growth since the step up to one step too
     /// early. A clock that went back by more than a step takes the snapshots of the wrong future
-    /// with it.
+    /// with it,
+    /// and a start that would lie in the future moves to `now`.
     pub fn observe(&mut self, now: Timestamp, counts: Counts) {
         let counts = Counts::new(counts.good, counts.total);
         self.current = counts;
         while self.recent.back().is_some_and(|last| last.at > now.after(STEP)) {
             self.recent.pop_back();
+        }
+        if self.started_at > now.after(STEP) {
+            self.started_at = now;
         }
         let at = now.align_down(STEP);
         if at < self.started_at || self.recent.back().is_some_and(|last| last.at >= at) {
@@ -73,5 +77,66 @@ impl Recorder {
             current: self.current,
             recent: self.since(since),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_millis(secs * 1_000)
+    }
+
+    fn count(total: u64) -> Counts {
+        Counts::new(total, total)
+    }
+
+    fn recorded(readings: impl IntoIterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
+        let mut recorder = Recorder::new(at(2));
+        readings.into_iter().for_each(|(secs, total)| recorder.observe(at(secs), count(total)));
+        let seen = |snapshot: Snapshot| (snapshot.at.as_millis() / 1_000, snapshot.counts.total);
+        recorder.since(Timestamp::default()).into_iter().map(seen).collect()
+    }
+
+    #[test]
+    fn readings_become_snapshots_of_the_step_that_has_just_passed() {
+        assert_eq!(
+            recorded([(3, 1), (5, 2), (11, 3), (14, 4), (15, 5)]),
+            [(5, 2), (10, 3), (15, 5)]
+        );
+    }
+
+    #[test]
+    fn a_step_that_nobody_looked_at_is_left_out() {
+        assert_eq!(recorded([(5, 1), (30, 9)]), [(5, 1), (30, 9)]);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_takes_the_wrong_future_with_it() {
+        assert_eq!(recorded([(5, 1), (90_000, 2), (10, 3)]), [(5, 1), (10, 3)]);
+        assert_eq!(recorded([(5, 1), (10, 2), (9, 3), (15, 4)]), [(5, 1), (10, 2), (15, 4)]);
+    }
+
+    #[test]
+    fn a_start_in_the_wrong_future_moves_back_with_the_clock() {
+        let mut recorder = Recorder::new(at(1_000_000));
+        recorder.observe(at(1_000_001), count(1));
+        recorder.observe(at(101), count(2));
+        recorder.observe(at(105), count(3));
+        let sample = recorder.sample("errors", "f", at(100));
+        assert_eq!(sample.started_at, Some(at(101)));
+        assert_eq!(sample.current, count(3));
+        assert_eq!(sample.recent, [Snapshot { at: at(105), counts: count(3) }]);
+    }
+
+    #[test]
+    fn the_last_hour_is_kept_and_read_from_any_instant() {
+        let mut recorder = Recorder::new(at(0));
+        (1..=1_000).for_each(|step| recorder.observe(at(step * 5), count(step)));
+        let all = recorder.since(Timestamp::default());
+        assert_eq!((all.len(), all[0].at), (KEPT, at(281 * 5)));
+        assert_eq!(recorder.since(at(4_995)).len(), 1);
+        assert_eq!(recorder.since(at(5_000)), []);
     }
 }
