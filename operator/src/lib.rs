@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The Weir operator: makes StreamPipelines run, injects the sidecar, and judges StreamSLOs.
+//!
+//! Each kind has a controller in the same five words: **observe → validate → build → apply →
+//! report**. Only observe reads, only apply and report write, the middle is pure.
+//!
+//! - [`pipeline`]: the StreamPipeline controller.
+//! - [`slo`]: the StreamSLO controller.
+//! - [`controller`]: what drives both: spans, metrics, backoff, bounded concurrency.
+//! - [`apply`], [`conditions`], [`failure`]: what every controller writes with, and how it fails.
+//! - [`context`]: what every phase is handed.
+
+pub mod apply;
+pub mod conditions;
+pub mod context;
+pub mod controller;
+pub mod failure;
+pub mod labels;
+pub mod metrics;
+pub mod slo;

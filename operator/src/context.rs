@@ -1,0 +1,107 @@
+//! Holds what every phase of every controller is handed: the client, the recorder, metrics, options.
+
+use std::time::Duration;
+
+use kube::core::NamespaceResourceScope;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client, Resource};
+
+use crate::failure::explain;
+use crate::metrics::ReconcileMetrics;
+
+/// What every phase is handed.
+#[derive(Clone)]
+pub struct Context {
+    /// The client of the API server.
+    pub client: Client,
+    /// What publishes Events.
+    pub recorder: Recorder,
+    /// The metrics of the reconciles.
+    pub metrics: ReconcileMetrics,
+    /// What the operator was started with.
+    pub options: Options,
+}
+
+/// What the operator was started with, as far as the controllers need it.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// Who this replica is: the pod's name.
+    pub identity: String,
+    /// The one namespace whose resources are reconciled; all of them where absent.
+    pub watch_namespace: Option<String>,
+    /// The sidecar's container image.
+    pub sidecar_image: String,
+    /// The pull policy of that image; the cluster's default where absent.
+    pub sidecar_image_pull_policy: Option<String>,
+    /// The sidecar's admin port, on which its samples are read. Another one only in tests.
+    pub admin_port: u16,
+    /// How long a replica may take to answer with its samples.
+    pub sample_timeout: Duration,
+    /// How many objects of a kind are reconciled at the same time.
+    pub concurrency: u16,
+}
+
+impl Context {
+    /// Puts a context together.
+    #[must_use]
+    pub fn new(client: Client, metrics: ReconcileMetrics, options: Options) -> Self {
+        let reporter = Reporter {
+            controller: weir_crds::names::FIELD_MANAGER.to_owned(),
+            instance: Some(options.identity.clone()),
+        };
+        let recorder = Recorder::new(client.clone(), reporter);
+        Self { client, recorder, metrics, options }
+    }
+
+    /// The resources of a kind in the namespaces that are watched.
+    #[must_use]
+    pub fn watched<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        match &self.options.watch_namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
+    /// The resources of a kind in one namespace.
+    #[must_use]
+    pub fn namespaced<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Publishes an Event. One that can't be published is logged: the status says the same, so a
+    /// reconcile does not fail for it.
+    pub async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, notice: Notice) {
+        let Notice { warning, reason, note } = notice;
+        let event = Event {
+            type_: if warning { EventType::Warning } else { EventType::Normal },
+            reason: reason.to_owned(),
+            note: Some(note),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
+            tracing::warn!(reason, error = explain(&error), "event not published");
+        }
+    }
+}
+
+/// An Event to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Whether something is wrong.
+    pub warning: bool,
+    /// Why, in one CamelCase word.
+    pub reason: &'static str,
+    /// Why, for a person.
+    pub note: String,
+}

@@ -1,0 +1,183 @@
+//! Drives a controller: what is the same for every kind.
+//!
+//! # Laws
+//!
+//! - No object is reconciled twice at the same time, and at most `concurrency` objects of a kind are.
+//! - Every reconcile has a span, and ends in exactly one observation of the duration metric.
+//! - A failed reconcile is repeated after a delay of its own object, which doubles with each failure in
+//!   a row, is capped, and is jittered; a success forgets it.
+//! - When `shutdown` is cancelled no further reconcile begins, those that run come to their end, and
+//!   only then [`drive`] returns.
+
+mod backoff;
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::runtime::controller::{Action, Config, Controller, Error as DriverError};
+use kube::runtime::watcher;
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use self::backoff::Backoff;
+use crate::context::Context;
+use crate::failure::{Failure, chain};
+
+/// What a reconciled kind must offer.
+pub trait Reconciler: Send + Sync + 'static {
+    /// The kind, for the span and the metrics.
+    const KIND: &'static str;
+    /// The resource.
+    type Object: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static;
+    /// Why a reconcile fails.
+    type Error: Failure;
+
+    /// Adds what else leads to a reconcile: owned objects, and objects that map to the resource.
+    fn watch(&self, controller: Controller<Self::Object>) -> Controller<Self::Object>;
+
+    /// Brings one object to what it asks for, and says on it how far that got.
+    ///
+    /// `object` comes from the watch, so it can be older than what this replica wrote last.
+    fn reconcile(
+        &self,
+        object: Arc<Self::Object>,
+    ) -> impl Future<Output = Result<Done, Self::Error>> + Send;
+}
+
+/// How a reconcile ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// The outcome, for the metrics: of a closed set.
+    pub outcome: &'static str,
+    /// When to look again, if nothing changes before.
+    pub next: Next,
+}
+
+/// When to look at an object again, if nothing changes before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// After about this long: jittered by a tenth, so that objects spread out in time.
+    Around(Duration),
+    /// After exactly this long.
+    After(Duration),
+    /// Not before something changes.
+    OnChange,
+}
+
+/// Runs a controller until `shutdown` is cancelled.
+pub async fn drive<R: Reconciler>(
+    reconciler: R,
+    context: Arc<Context>,
+    shutdown: CancellationToken,
+) {
+    let config = Config::default().concurrency(context.options.concurrency);
+    let controller = Controller::new(context.watched::<R::Object>(), watcher::Config::default())
+        .with_config(config)
+        .graceful_shutdown_on(shutdown.cancelled_owned());
+    let controller = reconciler.watch(controller);
+    let driver = Arc::new(Driver { reconciler, context, backoff: Backoff::default() });
+    let results = controller.run(step, retry, driver);
+    results.for_each(|result| async { note_queue::<R>(result.err()) }).await;
+}
+
+struct Driver<R> {
+    reconciler: R,
+    context: Arc<Context>,
+    backoff: Backoff,
+}
+
+async fn step<R: Reconciler>(
+    object: Arc<R::Object>,
+    driver: Arc<Driver<R>>,
+) -> Result<Action, R::Error> {
+    let span = tracing::info_span!(
+        "reconcile",
+        kind = R::KIND,
+        namespace = object.namespace().unwrap_or_default(),
+        name = object.name_any(),
+    );
+    run_step(object, driver).instrument(span).await
+}
+
+async fn run_step<R: Reconciler>(
+    object: Arc<R::Object>,
+    driver: Arc<Driver<R>>,
+) -> Result<Action, R::Error> {
+    let uid = object.uid().unwrap_or_default();
+    let started = Instant::now();
+    let result = driver.reconciler.reconcile(object).await;
+    let outcome = match &result {
+        Ok(done) => done.outcome,
+        Err(error) => error.category().as_str(),
+    };
+    driver.context.metrics.observe(R::KIND, outcome, started.elapsed());
+    let done =
+        result.inspect_err(|error| tracing::warn!(error = chain(error), "reconcile failed"))?;
+    tracing::debug!(outcome, "reconciled");
+    driver.backoff.forget(&uid);
+    Ok(done.next.action(fastrand::f64()))
+}
+
+/// The error policy, with the signature that kube asks for.
+#[expect(clippy::needless_pass_by_value, reason = "kube hands over the references")]
+fn retry<R: Reconciler>(
+    object: Arc<R::Object>,
+    _error: &R::Error,
+    driver: Arc<Driver<R>>,
+) -> Action {
+    let uid = object.uid().unwrap_or_default();
+    Action::requeue(driver.backoff.next(&uid, Instant::now(), fastrand::f64()))
+}
+
+impl Next {
+    /// The action for kube, with `random` from 0 to 1.
+    fn action(self, random: f64) -> Action {
+        match self {
+            Self::Around(delay) => Action::requeue(delay.mul_f64(0.9 + 0.2 * random)),
+            Self::After(delay) => Action::requeue(delay),
+            Self::OnChange => Action::await_change(),
+        }
+    }
+}
+
+/// Logs what went wrong outside a reconcile; the failures inside have been logged with their span.
+fn note_queue<R: Reconciler>(error: Option<DriverError<R::Error, watcher::Error>>) {
+    match error {
+        None | Some(DriverError::ReconcilerFailed(..)) => {}
+        Some(DriverError::ObjectNotFound(object)) => {
+            tracing::debug!(kind = R::KIND, %object, "gone before it was reconciled");
+        }
+        Some(DriverError::QueueError(error)) => {
+            tracing::warn!(kind = R::KIND, error = chain(&error), "watch interrupted");
+        }
+        Some(DriverError::RunnerError(error)) => {
+            tracing::error!(kind = R::KIND, error = chain(&error), "controller broken");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resync_is_jittered_by_a_tenth_and_an_interval_is_not() {
+        let ten = Duration::from_secs(10);
+        assert_eq!(Next::Around(ten).action(0.0), Action::requeue(Duration::from_secs(9)));
+        assert_eq!(Next::Around(ten).action(1.0), Action::requeue(Duration::from_secs(11)));
+        assert_eq!(Next::After(ten).action(0.3), Action::requeue(ten));
+        assert_eq!(Next::OnChange.action(0.3), Action::await_change());
+    }
+}

@@ -1,0 +1,129 @@
+//! Sorts errors into a bounded set of categories, and words them for a person.
+
+use std::error::Error;
+
+/// An error of a reconcile.
+pub trait Failure: Error + Send + Sync + 'static {
+    /// What went wrong, in broad terms: the label of the metrics.
+    fn category(&self) -> Category;
+}
+
+/// What went wrong, in broad terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Category {
+    /// The operator lacks a permission.
+    Forbidden,
+    /// An object, or a whole kind, is not there.
+    NotFound,
+    /// Somebody else changed the object in between.
+    Conflict,
+    /// The API server refused an object as wrong.
+    Invalid,
+    /// The API server answered that it can't just now.
+    Unavailable,
+    /// The API server was not reached, or the connection broke.
+    Transport,
+    /// Neither of these: a defect, most likely.
+    Internal,
+}
+
+impl Category {
+    /// The value of the metrics' label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::Invalid => "invalid",
+            Self::Unavailable => "unavailable",
+            Self::Transport => "transport",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The category of an error that the Kubernetes client returned.
+    #[must_use]
+    pub fn of(error: &kube::Error) -> Self {
+        if let kube::Error::Api(status) = error {
+            return Self::of_status(status);
+        }
+        let transport = matches!(
+            error,
+            kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_)
+        );
+        if transport { Self::Transport } else { Self::Internal }
+    }
+
+    fn of_status(status: &kube::core::Status) -> Self {
+        match status {
+            _ if status.is_forbidden() => Self::Forbidden,
+            _ if status.is_not_found() => Self::NotFound,
+            _ if status.is_conflict() || status.is_already_exists() => Self::Conflict,
+            _ if status.is_invalid() || status.code == 400 => Self::Invalid,
+            _ if status.code == 429 || status.code >= 500 => Self::Unavailable,
+            _ => Self::Internal,
+        }
+    }
+}
+
+/// Words an error of the Kubernetes client for a person: the API server's own message where there is
+/// one, because it names verb, resource and namespace.
+#[must_use]
+pub fn explain(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error
+        && !status.message.is_empty()
+    {
+        return status.message.clone();
+    }
+    chain(error)
+}
+
+/// An error and its causes in one line.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn api(code: u16, reason: &str) -> kube::Error {
+        kube::Error::Api(Box::new(Status::failure("the message", reason).with_code(code)))
+    }
+
+    #[test]
+    fn an_answer_of_the_api_server_has_the_category_of_its_code() {
+        for (code, reason, category) in [
+            (403, "Forbidden", Category::Forbidden),
+            (404, "NotFound", Category::NotFound),
+            (409, "Conflict", Category::Conflict),
+            (409, "AlreadyExists", Category::Conflict),
+            (422, "Invalid", Category::Invalid),
+            (400, "BadRequest", Category::Invalid),
+            (429, "TooManyRequests", Category::Unavailable),
+            (503, "ServiceUnavailable", Category::Unavailable),
+            (418, "", Category::Internal),
+        ] {
+            assert_eq!(Category::of(&api(code, reason)), category, "{code}");
+        }
+    }
+
+    #[test]
+    fn the_message_of_the_api_server_is_not_wrapped() {
+        assert_eq!(explain(&api(403, "Forbidden")), "the message");
+    }
+}

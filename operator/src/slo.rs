@@ -1,0 +1,1 @@
+//! Judges StreamSLOs: samples the replicas of their pipelines and writes what the counts say.
