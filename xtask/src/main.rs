@@ -1,2 +1,37 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask …`: everything that a developer or CI runs.
+
+mod cluster;
+mod command;
+mod image;
+mod setup;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Development tasks of Weir.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Find and install what the tests need of the system
+    Setup,
+    /// Make a container image archive from files of this machine
+    Image(image::Arguments),
+    /// A real one-node Kubernetes for tests
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().task {
+        Task::Setup => setup::command(),
+        Task::Image(arguments) => image::command(&arguments),
+        Task::Cluster(command) => cluster::command(command),
+    }
+}

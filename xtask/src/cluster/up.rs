@@ -1,0 +1,160 @@
+//! `cargo xtask cluster up`: a fresh cluster, from nothing to ready.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use super::environment::Environment;
+use super::layout::Layout;
+use super::plan::Plan;
+use super::ports::Ports;
+use super::process::Components;
+use super::{build, config, control_plane, down, existing, network, node};
+use crate::setup::{Purpose, Report};
+
+/// What kind of cluster to start.
+#[derive(clap::Args, Debug, Default)]
+pub(crate) struct Options {
+    /// Start etcd, the API server and its controllers only; no privileges needed
+    #[arg(long)]
+    pub(crate) control_plane_only: bool,
+    /// Fail, rather than start the control plane only, where pods cannot run
+    #[arg(long, conflicts_with = "control_plane_only")]
+    pub(crate) require_node: bool,
+    /// Image archive to import, besides those in the cluster's folder
+    #[arg(long = "image", value_name = "TAR")]
+    pub(crate) images: Vec<PathBuf>,
+    /// Loopback port of this machine that the API server and pods reach under the node's address
+    #[arg(long = "host-port", value_name = "PORT")]
+    pub(crate) host_ports: Vec<u16>,
+}
+
+/// `cargo xtask cluster up`: clears away what there was, starts a cluster and says where it is.
+///
+/// # Errors
+/// When a program is missing or does not compile, a port is in use, or a component does not get ready in
+/// time; what was started is then ended, and its logs stay.
+pub(crate) fn command(options: &Options) -> Result<()> {
+    let layout = Layout::from_environment()?;
+    let _lock = layout.lock()?;
+    down::clear(&layout)?;
+    if let Some(kubeconfig) = existing::wanted()? {
+        return existing::record(&layout, &kubeconfig);
+    }
+    let node = with_node(options)?;
+    let binaries = build::ensure(node)?;
+    let ports = Ports::choose(&layout.instance())?;
+    let plan = Plan { layout, binaries, ports, node };
+    if let Err(error) = start(&plan, options) {
+        let logs = plan.layout.logs();
+        let error = error.context(format!("the cluster did not start; logs: {}", logs.display()));
+        return Err(match down::clear(&plan.layout) {
+            Ok(()) => error,
+            Err(left) => error.context(format!("and something stays behind: {left:#}")),
+        });
+    }
+    Ok(())
+}
+
+/// Decides whether pods can run, and says why not.
+fn with_node(options: &Options) -> Result<bool> {
+    if options.control_plane_only {
+        return Ok(false);
+    }
+    let Some(obstacle) = obstacle(&Report::of_this_machine()) else {
+        return Ok(true);
+    };
+    if options.require_node {
+        bail!("pods cannot run here: {obstacle}");
+    }
+    println!("no node, so no pods will run: {obstacle}");
+    Ok(false)
+}
+
+fn obstacle(report: &Report) -> Option<String> {
+    if !cfg!(target_os = "linux") {
+        return Some("a node needs Linux".to_owned());
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Some("a node needs root".to_owned());
+    }
+    let missing = report.missing_for(Purpose::Node);
+    (!missing.is_empty())
+        .then(|| format!("missing packages: {} (run `cargo xtask setup`)", missing.join(" ")))
+}
+
+fn start(plan: &Plan, options: &Options) -> Result<()> {
+    let begin = Instant::now();
+    let Plan { layout, node, .. } = plan;
+    if layout.logs().exists() {
+        std::fs::remove_dir_all(layout.logs())?;
+    }
+    layout.make_folders()?;
+    config::write(plan).context("could not write the configuration")?;
+    let mut components = Components::new(layout);
+    if *node {
+        start_with_node(plan, options, &mut components, begin)?;
+    } else {
+        control_plane::start(plan, &mut components)?;
+        control_plane::wait_for_api(plan, &mut components)?;
+        control_plane::start_controllers(plan, &mut components)?;
+        control_plane::wait_for_controllers(plan, &mut components)?;
+        report(begin, "control plane is ready");
+    }
+    Environment::of(plan).write(layout)?;
+    println!("kubeconfig: {}", layout.kubeconfig().display());
+    println!("environment: {}", layout.environment().display());
+    Ok(())
+}
+
+/// The node's runtime starts and takes images while the API server starts.
+fn start_with_node(
+    plan: &Plan,
+    options: &Options,
+    components: &mut Components<'_>,
+    begin: Instant,
+) -> Result<()> {
+    node::prepare(plan)?;
+    start_forwarders(plan, options, components)?;
+    control_plane::start(plan, components)?;
+    node::start(plan, components)?;
+    node::wait_for_runtime(plan, components)?;
+    let images = node::import_images(plan, &options.images)?;
+    report(begin, &format!("{images} image archives are imported"));
+    control_plane::wait_for_api(plan, components)?;
+    control_plane::start_controllers(plan, components)?;
+    node::join(plan, components)?;
+    control_plane::wait_for_controllers(plan, components)?;
+    report(begin, "control plane is ready");
+    node::wait_until_ready(plan, components)?;
+    report(begin, "node and DNS are ready");
+    Ok(())
+}
+
+fn start_forwarders(plan: &Plan, options: &Options, components: &mut Components<'_>) -> Result<()> {
+    let network::Forward { outside, inside } = network::forward_in(&plan.layout, plan.ports.api);
+    components.start("forward-api-inside", inside)?;
+    components.start("forward-api-outside", outside)?;
+    for port in &options.host_ports {
+        let network::Forward { outside, inside } = network::forward_out(&plan.layout, *port);
+        components.start(&format!("forward-{port}-outside"), outside)?;
+        components.start(&format!("forward-{port}-inside"), inside)?;
+    }
+    Ok(())
+}
+
+fn report(begin: Instant, what: &str) {
+    println!("{:6.2} s  {what}", begin.elapsed().as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_node_is_not_wanted_nothing_is_looked_at() {
+        let options = Options { control_plane_only: true, ..Options::default() };
+        assert!(!with_node(&options).unwrap());
+    }
+}
