@@ -136,3 +136,62 @@ impl fmt::Display for Rate {
         write!(f, "{}.{}", tenths / 10, tenths % 10)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_sli_is_cut_and_never_rounded_up() {
+        let shown = |good, total| Sli::new(good, total).map(|sli| sli.to_string());
+        assert_eq!(shown(38_102, 38_328).as_deref(), Some("99.41"));
+        assert_eq!(shown(99_996, 100_000).as_deref(), Some("99.99"));
+        assert_eq!(shown(u64::MAX - 1, u64::MAX).as_deref(), Some("99.99"));
+        assert_eq!(shown(7, 7).as_deref(), Some("100.00"));
+        assert_eq!(shown(0, 9).as_deref(), Some("0.00"));
+        assert_eq!(shown(0, 0), None);
+        assert_eq!(Sli::new(9, 7), Sli::new(7, 7));
+        assert_eq!(Sli::new(2, 3).map(|sli| format!("{sli:.4}")).as_deref(), Some("66.6666"));
+        assert_eq!(Sli::new(2, 3).map(|sli| format!("{sli:.0}")).as_deref(), Some("66"));
+    }
+
+    #[test]
+    fn a_negative_percentage_never_shows_as_zero() {
+        let shown = |ppm| Percent::from_ppm(ppm).to_string();
+        assert_eq!(shown(-179_295), "-17.9");
+        assert_eq!(shown(-1), "-0.1");
+        assert_eq!(shown(999), "0.0");
+        assert_eq!(shown(1_000_000), "100.0");
+        assert_eq!(shown(i64::MIN), "-922337203685477.5");
+    }
+
+    #[test]
+    fn a_rate_is_exact_where_it_decides_and_rounded_where_it_is_shown() {
+        let target: Ratio = "99.5".parse().unwrap();
+        let rate = Rate::new(106, 1_000, target).unwrap();
+        assert_eq!((rate.to_string().as_str(), rate.thousandths()), ("21.2", 21_200));
+        assert!(rate.exceeds(21_199) && !rate.exceeds(21_200));
+        assert_eq!(Rate::new(1, 333, target).unwrap().to_string(), "0.6");
+        assert_eq!(Rate::new(1, 1, Ratio::ONE), None);
+        assert_eq!(Rate::new(0, 0, target), None);
+        let extreme = Rate::new(u64::MAX, u64::MAX, Ratio::from_ppm(999_999).unwrap()).unwrap();
+        assert_eq!(extreme.to_string(), "1000000.0");
+        assert!(extreme.exceeds(999_999_999));
+        assert!(!extreme.exceeds(u64::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn a_rate_above_one_is_an_error_ratio_above_what_the_target_allows(
+            bad: u64, good: u32, target in 0u32..1_000_000,
+        ) {
+            let total = bad.saturating_add(u64::from(good)).max(1);
+            let target = Ratio::from_ppm(target).unwrap();
+            let rate = Rate::new(bad, total, target).unwrap();
+            let sli = Sli::new(total - bad, total).unwrap();
+            prop_assert_eq!(rate.exceeds(1_000), !sli.reaches(target));
+        }
+    }
+}

@@ -189,11 +189,11 @@ impl Slicer {
     }
 
     /// Settles the closed slices that sidecars no longer remember. The data's own time bounds it,
-    /// so that a clock that jumps ahead settles nothing that is still to come.
+    /// so that a clock that runs ahead settles nothing that is still to come.
     fn settle(&mut self, now: Timestamp) {
         let slice = self.rule.window;
-        let closed = now.before(self.grace).before(REVISABLE);
-        let until = closed.min(self.events.head()).align_down(slice);
+        let closed = now.before(self.grace).min(self.events.head());
+        let until = closed.before(REVISABLE).align_down(slice);
         if until <= self.settled_until {
             return;
         }

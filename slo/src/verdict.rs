@@ -78,3 +78,50 @@ fn remaining(allowed_ppm: u128, consumed: u64) -> Percent {
     let used = i64::try_from(used).unwrap_or(i64::MAX);
     Percent::from_ppm(Percent::HUNDRED.ppm() - used)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_budget_is_shown_as_it_stands_on_the_resource() {
+        let budget = budget_of("99.5".parse().unwrap(), 38_328, 226);
+        assert_eq!((budget.total, budget.consumed), (191, 226));
+        assert_eq!(budget.remaining_percent.to_string(), "-17.9");
+    }
+
+    #[test]
+    fn a_budget_spent_to_the_last_error_is_not_negative() {
+        let budget = |consumed| budget_of("99".parse().unwrap(), 1_000, consumed);
+        assert_eq!(budget(10).remaining_percent.to_string(), "0.0");
+        assert_eq!(budget(11).remaining_percent.to_string(), "-10.0");
+    }
+
+    proptest! {
+        #[test]
+        fn the_target_is_reached_exactly_when_the_budget_is_not_negative(
+            target in prop_oneof![Just(0u32), Just(1_000_000), 0u32..=1_000_000],
+            total in prop_oneof![1u64..5_000, 1..=u64::MAX],
+            bad in prop_oneof![0u64..50, any::<u64>()],
+        ) {
+            let (target, bad) = (Ratio::from_ppm(target).unwrap(), bad.min(total));
+            let budget = budget_of(target, total, bad);
+            let reached = target.is_reached_by(total - bad, total);
+            prop_assert_eq!(!budget.remaining_percent.is_negative(), reached);
+            prop_assert_eq!(budget.consumed <= budget.total, reached);
+        }
+
+        #[test]
+        fn the_edge_of_a_target_is_decided_exactly(target in 0u32..=1_000_000, total: u64) {
+            let target = Ratio::from_ppm(target).unwrap();
+            let total = total.max(1);
+            let least = (u128::from(target.ppm()) * u128::from(total)).div_ceil(1_000_000) as u64;
+            let negative =
+                |good| budget_of(target, total, total - good).remaining_percent.is_negative();
+            prop_assert!(!negative(least));
+            prop_assert!(least == 0 || negative(least - 1));
+        }
+    }
+}

@@ -70,7 +70,7 @@ impl Baselines {
         let known = self.forgotten_until.is_some_and(|until| started_at <= until);
         let zero = Snapshot { at: started_at, counts: Counts::ZERO };
         let mut baseline = Baseline { started_at, reading: if known { reading } else { zero } };
-        let growth = (!known).then(|| baseline.grow(reading));
+        let growth = if known { None } else { baseline.grow(reading) };
         self.instances.insert(instance.to_owned(), baseline);
         growth
     }
@@ -120,7 +120,7 @@ impl Baseline {
             let at = self.reading.at.max(started_at);
             *self = Self { started_at, reading: Snapshot { at, counts: Counts::ZERO } };
         }
-        Some(self.grow(reading))
+        self.grow(reading)
     }
 
     fn is_restarted(&self, started_at: Timestamp, counts: Counts) -> bool {
@@ -130,16 +130,18 @@ impl Baseline {
 
     /// Moves to a reading of the same counter. Good that grew by more than all did, which a reading
     /// torn between two counters can show, waits for the rest of its events.
-    fn grow(&mut self, reading: Snapshot) -> Growth {
+    fn grow(&mut self, reading: Snapshot) -> Option<Growth> {
         let since = self.reading;
-        let grown = reading.counts.delta(since.counts).unwrap_or_default();
-        let grown = normal(grown);
+        let grown = normal(reading.counts.delta(since.counts).unwrap_or_default());
         let counts = since.counts.saturating_add(grown);
         self.reading = Snapshot { at: reading.at, counts };
+        if since.at < reading.at {
+            return Some(Growth { from: since.at, to: reading.at, amount: Tally::of(grown) });
+        }
+        // A counter that is read at its very start has nothing to say. One that has grown by then
+        // was started by another clock: the growth is real, and its time is not known better.
         let to = reading.at.max(Timestamp::from_millis(1));
-        // A reading from before the counter's own start: the clock was set back in between.
-        let from = if since.at < to { since.at } else { to.before(STEP) };
-        Growth { from, to, amount: Tally::of(grown) }
+        (grown.total > 0).then(|| Growth { from: to.before(STEP), to, amount: Tally::of(grown) })
     }
 }
 
