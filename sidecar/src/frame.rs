@@ -1,1 +1,81 @@
-//! Placeholder.
+//! Encodes events and controls as the bytes that go onto the socket, for each wire format.
+//!
+//! No I/O and no state: a frame depends on its arguments alone, so that the hub encodes an event once
+//! per format and shares the bytes. Laws:
+//!
+//! - A frame is whole: a reader that has all of its bytes needs none of the next frame's.
+//! - Over SSE every event moves the reader's last event id to its cursor, so that a reconnection resumes
+//!   behind the last event that was dispatched.
+//! - A cursor is visible ASCII; whoever makes cursors keeps to that.
+
+mod control;
+mod sse;
+pub mod websocket;
+
+pub use control::{Control, GapReason};
+pub use sse::{sse_heartbeat, sse_open};
+
+use crate::event::Event;
+
+/// A wire format: what a subscriber asked for by its path and its query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// SSE; `data` is the payload, and no event is named, so that `onmessage` fires.
+    SseData,
+    /// SSE; `data` is the payload, and `event` the event's type.
+    SseNamed,
+    /// SSE; `data` is the whole CloudEvent.
+    SseCloudEvents,
+    /// WebSocket; each text message is one event with its cursor.
+    WsJson,
+}
+
+impl Format {
+    /// Every format, in the order of [`Format::index`].
+    pub const ALL: [Self; 4] = [Self::SseData, Self::SseNamed, Self::SseCloudEvents, Self::WsJson];
+
+    /// The place in [`Format::ALL`], for tables with one entry per format.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::SseData => 0,
+            Self::SseNamed => 1,
+            Self::SseCloudEvents => 2,
+            Self::WsJson => 3,
+        }
+    }
+
+    /// The name for metric labels.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SseData => "sse_data",
+            Self::SseNamed => "sse_named",
+            Self::SseCloudEvents => "sse_cloudevents",
+            Self::WsJson => "ws_json",
+        }
+    }
+}
+
+/// Appends the one whole frame of `event`, which is at `cursor`.
+pub fn encode(format: Format, cursor: &str, event: &Event, out: &mut Vec<u8>) {
+    match format {
+        Format::SseData => sse::push_data(None, cursor, event, out),
+        Format::SseNamed => sse::push_data(Some(&event.type_), cursor, event, out),
+        Format::SseCloudEvents => sse::push_structured(cursor, event, out),
+        Format::WsJson => websocket::push_event(cursor, event, out),
+    }
+}
+
+/// Appends the one whole frame of `control`.
+pub fn encode_control(format: Format, control: &Control<'_>, out: &mut Vec<u8>) {
+    match format {
+        Format::SseData | Format::SseNamed | Format::SseCloudEvents => {
+            sse::push_control(control, out);
+        }
+        Format::WsJson => websocket::push_control(control, out),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Frames as they stand on the wire.

@@ -1,0 +1,95 @@
+//! The opening handshake: whether a request asks for a WebSocket, and the key that accepts it.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderName, header};
+use sha1::{Digest, Sha1};
+
+/// What every server appends to the client's key (RFC 6455, section 1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Why a request can't be upgraded to a WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeError {
+    /// It doesn't ask for it: answer with 426 and `upgrade: websocket`.
+    #[error(
+        "this address serves a WebSocket: open it with the headers connection: upgrade and upgrade: \
+         websocket"
+    )]
+    NotAnUpgrade,
+    /// It asks for another version: answer with 426 and `sec-websocket-version: 13`.
+    #[error("sec-websocket-version must be 13")]
+    Version,
+    /// Its key is missing or isn't 16 bytes in base64: answer with 400.
+    #[error("sec-websocket-key must be 16 random bytes in base64")]
+    Key,
+}
+
+/// Checks the headers of a GET over HTTP/1.1 (RFC 6455, section 4.2.1), and returns the value of
+/// `sec-websocket-accept`.
+///
+/// # Errors
+///
+/// Says what a client has to change.
+pub fn handshake(headers: &HeaderMap) -> Result<String, HandshakeError> {
+    let upgrades = has_token(headers, &header::CONNECTION, "upgrade")
+        && has_token(headers, &header::UPGRADE, "websocket");
+    if !upgrades {
+        return Err(HandshakeError::NotAnUpgrade);
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(HandshakeError::Version);
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(HandshakeError::Key)?.as_bytes();
+    let is_nonce = STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16);
+    if is_nonce { Ok(accept_key(key)) } else { Err(HandshakeError::Key) }
+}
+
+/// The value of `sec-websocket-accept` for a client's key (RFC 6455, section 4.2.2).
+#[must_use]
+pub fn accept_key(key: &[u8]) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+}
+
+/// Whether one of the comma-separated tokens of a header is `token`.
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn browser() -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert("connection", HeaderValue::from_static("keep-alive, Upgrade"));
+        headers.insert("upgrade", HeaderValue::from_static("WebSocket"));
+        headers.insert("sec-websocket-version", HeaderValue::from_static("13"));
+        headers.insert("sec-websocket-key", HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
+        headers
+    }
+
+    #[test]
+    fn the_example_of_the_standard_is_accepted() {
+        assert_eq!(handshake(&browser()).unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn what_is_no_proper_handshake_is_refused_with_its_remedy() {
+        for (name, value, expected) in [
+            ("connection", "keep-alive", HandshakeError::NotAnUpgrade),
+            ("upgrade", "h2c", HandshakeError::NotAnUpgrade),
+            ("sec-websocket-version", "8", HandshakeError::Version),
+            ("sec-websocket-key", "c2hvcnQ=", HandshakeError::Key),
+            ("sec-websocket-key", "not base64", HandshakeError::Key),
+        ] {
+            let mut headers = browser();
+            headers.insert(name, HeaderValue::from_static(value));
+            assert_eq!(handshake(&headers), Err(expected), "{name}: {value}");
+            headers.remove(name);
+            assert_eq!(handshake(&headers), Err(expected), "without {name}");
+        }
+    }
+}
