@@ -5,6 +5,7 @@
 //!
 //! - [`pipeline`]: the StreamPipeline controller.
 //! - [`slo`]: the StreamSLO controller.
+//! - [`samples`]: what the sidecars counted.
 //! - [`controller`]: what drives both: spans, metrics, backoff, bounded concurrency.
 //! - [`apply`], [`conditions`], [`failure`]: what every controller writes with, and how it fails.
 //! - [`context`]: what every phase is handed.
@@ -16,4 +17,5 @@ pub mod controller;
 pub mod failure;
 pub mod labels;
 pub mod metrics;
+pub mod samples;
 pub mod slo;
