@@ -1,6 +1,6 @@
 //! Holds what every phase of every controller is handed: the client, the recorder, metrics, options.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use kube::core::NamespaceResourceScope;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -8,6 +8,7 @@ use kube::{Api, Client, Resource};
 
 use crate::failure::explain;
 use crate::metrics::ReconcileMetrics;
+use crate::samples::Sampler;
 
 /// What every phase is handed.
 #[derive(Clone)]
@@ -18,6 +19,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// The metrics of the reconciles.
     pub metrics: ReconcileMetrics,
+    /// What asks the replicas for their samples, for all controllers.
+    pub sampler: Arc<Sampler>,
     /// What the operator was started with.
     pub options: Options,
 }
@@ -37,8 +40,6 @@ pub struct Options {
     pub sidecar_image_pull_policy: Option<String>,
     /// The sidecar's admin port, on which its samples are read. Another one only in tests.
     pub admin_port: u16,
-    /// How long a replica may take to answer with its samples.
-    pub sample_timeout: Duration,
     /// How many objects of a kind are reconciled at the same time.
     pub concurrency: u16,
 }
@@ -46,13 +47,18 @@ pub struct Options {
 impl Context {
     /// Puts a context together.
     #[must_use]
-    pub fn new(client: Client, metrics: ReconcileMetrics, options: Options) -> Self {
+    pub fn new(
+        client: Client,
+        metrics: ReconcileMetrics,
+        sampler: Arc<Sampler>,
+        options: Options,
+    ) -> Self {
         let reporter = Reporter {
             controller: weir_crds::names::FIELD_MANAGER.to_owned(),
             instance: Some(options.identity.clone()),
         };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, recorder, metrics, options }
+        Self { client, recorder, metrics, sampler, options }
     }
 
     /// The resources of a kind in the namespaces that are watched.

@@ -7,11 +7,19 @@ use std::collections::BTreeMap;
 
 use weir_crds::names::{MANAGED_BY, label};
 
+const MEMBER_PREFIX: &str = "pipeline.weir.dev/";
+
 /// The label, with the value `true`, on each pod that carries the sidecar of `pipeline`. The pipeline's
 /// Service selects on it, because a Service can't have a selector's matchExpressions.
 #[must_use]
 pub fn member(pipeline: &str) -> String {
-    format!("pipeline.weir.dev/{pipeline}")
+    format!("{MEMBER_PREFIX}{pipeline}")
+}
+
+/// The pipelines that the labels of a pod name: those of its sidecar, and that of a gateway.
+pub fn pipelines_of(labels: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+    let members = labels.keys().filter_map(|key| key.strip_prefix(MEMBER_PREFIX));
+    members.chain(labels.get(label::PIPELINE).map(String::as_str))
 }
 
 /// The annotation on a pod that holds the hash of the configuration of `pipeline` last written. Its
