@@ -6,7 +6,8 @@ mod image;
 mod setup;
 mod workspace;
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Development tasks of Weir.
@@ -28,10 +29,17 @@ enum Task {
     Cluster(cluster::Command),
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().task {
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
         Task::Setup => setup::command(),
         Task::Image(arguments) => image::command(&arguments),
         Task::Cluster(command) => cluster::command(command),
-    }
+    };
+    // One line that says what to do, and no backtrace: these are not defects of this program.
+    done.map_or_else(|error| failure(&error), |()| ExitCode::SUCCESS)
+}
+
+fn failure(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::layout::Layout;
+use super::layout::{LOCK_LIMIT, Layout};
 use super::{cgroup, network, process};
 use crate::command::{self, QUICK, tool};
 
@@ -17,7 +17,7 @@ use crate::command::{self, QUICK, tool};
 /// When something stays behind.
 pub(crate) fn command() -> Result<()> {
     let layout = Layout::from_environment()?;
-    let _lock = layout.lock()?;
+    let _lock = layout.lock(LOCK_LIMIT)?;
     clear(&layout)?;
     println!("no cluster is up in {}", layout.dir().display());
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::build::Binaries;
 use super::layout::Layout;
@@ -76,9 +76,9 @@ impl Environment {
     /// When there is none, with the command that starts one.
     pub(crate) fn read(layout: &Layout) -> Result<Self> {
         let path = layout.environment();
-        let text = std::fs::read_to_string(&path).with_context(|| {
-            format!("no cluster is up in {}: run `cargo xtask cluster up`", layout.dir().display())
-        })?;
+        let dir = layout.dir().display();
+        ensure!(path.exists(), "no cluster is up in {dir}: run `cargo xtask cluster up`");
+        let text = std::fs::read_to_string(&path)?;
         let split = |line: &str| line.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
         Ok(Self { lines: text.lines().filter_map(split).collect() })
     }

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest as _, Sha256};
@@ -10,6 +12,9 @@ use crate::workspace;
 
 /// Overrides the folder of the cluster; two folders are two clusters.
 pub(crate) const DIR_VARIABLE: &str = "WEIR_CLUSTER_DIR";
+
+/// A killed command lets go of its lock when the kernel has taken it apart.
+pub(crate) const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
 /// One cluster's folder.
 #[derive(Clone, Debug)]
@@ -33,11 +38,15 @@ impl Layout {
     /// Keeps a second `up` or `down` on the same folder away for as long as the result lives.
     ///
     /// # Errors
-    /// When another process holds it.
-    pub(crate) fn lock(&self) -> Result<File> {
+    /// When another process still holds it after `limit`.
+    pub(crate) fn lock(&self, limit: Duration) -> Result<File> {
         let file = File::create(self.dir.join(".lock"))?;
-        if file.try_lock().is_err() {
-            bail!("another `cargo xtask cluster` command is changing {}", self.dir.display());
+        let deadline = Instant::now() + limit;
+        while file.try_lock().is_err() {
+            if Instant::now() >= deadline {
+                bail!("another `cargo xtask cluster` command is changing {}", self.dir.display());
+            }
+            thread::sleep(Duration::from_millis(10));
         }
         Ok(file)
     }
@@ -157,9 +166,9 @@ mod tests {
     fn a_second_lock_on_the_same_folder_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::in_folder(dir.path());
-        let held = layout.lock().unwrap();
-        assert!(layout.lock().is_err());
+        let held = layout.lock(Duration::ZERO).unwrap();
+        assert!(layout.lock(Duration::ZERO).is_err());
         drop(held);
-        layout.lock().unwrap();
+        layout.lock(Duration::ZERO).unwrap();
     }
 }

@@ -3,7 +3,8 @@
 //! Laws: every process of a cluster carries the cluster's name in its environment, and so do the
 //! processes it starts; it is found again by that name even when the one that started it was killed
 //! before it could write anything down. A process id alone identifies nothing, as ids are reused: a
-//! recorded one counts only together with the time its process started. A zombie counts as ended.
+//! recorded one counts only together with the time its process started. A zombie counts as ended, once
+//! its last thread is.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -199,13 +200,15 @@ fn stat(pid: u32) -> Option<Stat> {
     parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Reads state and start time, fields 3 and 22 of `proc_pid_stat(5)`. The second field, the program's
-/// name, may itself hold spaces and parentheses.
+/// Reads state, number of threads and start time, fields 3, 20 and 22 of `proc_pid_stat(5)`. The second
+/// field, the program's name, may itself hold spaces and parentheses.
 fn parse_stat(line: &str) -> Option<Stat> {
     let mut fields = line.rsplit_once(')')?.1.split_whitespace();
-    let alive = !matches!(fields.next()?, "Z" | "X");
-    let start = fields.nth(18)?.parse().ok()?;
-    Some(Stat { alive, start })
+    let ended = matches!(fields.next()?, "Z" | "X");
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    let start = fields.nth(1)?.parse().ok()?;
+    // The first thread of a process that is being killed may end before those that hold its ports.
+    Some(Stat { alive: !ended || threads > 1, start })
 }
 
 #[cfg(test)]
@@ -219,12 +222,17 @@ mod tests {
         layout
     }
 
-    #[test]
-    fn a_zombie_counts_as_ended_and_a_name_with_parentheses_is_no_trap() {
+    fn stat_of(state: &str, threads: u32) -> Option<Stat> {
         let line =
-            |state| format!("7 (a) b) {state} 1 7 7 0 -1 4 1 0 0 0 3 4 0 0 20 0 1 0 4242 99");
-        assert_eq!(parse_stat(&line("S")), Some(Stat { alive: true, start: 4242 }));
-        assert_eq!(parse_stat(&line("Z")), Some(Stat { alive: false, start: 4242 }));
+            format!("7 (a) b) {state} 1 7 7 0 -1 4 1 0 0 0 3 4 0 0 20 0 {threads} 0 4242 99");
+        parse_stat(&line)
+    }
+
+    #[test]
+    fn a_zombie_counts_as_ended_once_its_last_thread_is() {
+        assert_eq!(stat_of("S", 9), Some(Stat { alive: true, start: 4242 }));
+        assert_eq!(stat_of("Z", 9), Some(Stat { alive: true, start: 4242 }));
+        assert_eq!(stat_of("Z", 1), Some(Stat { alive: false, start: 4242 }));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use super::environment::Environment;
-use super::layout::Layout;
+use super::layout::{LOCK_LIMIT, Layout};
 use super::plan::Plan;
 use super::ports::Ports;
 use super::process::Components;
@@ -37,7 +37,7 @@ pub(crate) struct Options {
 /// time; what was started is then ended, and its logs stay.
 pub(crate) fn command(options: &Options) -> Result<()> {
     let layout = Layout::from_environment()?;
-    let _lock = layout.lock()?;
+    let _lock = layout.lock(LOCK_LIMIT)?;
     down::clear(&layout)?;
     if let Some(kubeconfig) = existing::wanted()? {
         return existing::record(&layout, &kubeconfig);
