@@ -1,18 +1,30 @@
 //! The intake: from the bytes that an application posts to events, all of them or none.
 //!
 //! No I/O. Laws: a request with one bad event is refused whole, so that nothing is half-applied; no
-//! input panics or overflows the stack; events keep nothing of the request alive but their payloads.
+//! input panics or overflows the stack; a payload keeps its bytes, but for the white space around a
+//! JSON text; the events of a request share one buffer that holds their payloads and nothing else, so
+//! that what the log counts is what the memory holds.
 
+mod answer;
+mod body;
+mod draft;
+mod fresh;
+mod headers;
+mod mode;
+mod pack;
 mod rejection;
+mod structured;
 
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use http::HeaderMap;
 
+pub use answer::Answer;
 pub use rejection::{Problem, Reason, Rejection};
 
 use crate::event::Event;
+use draft::Draft;
+use mode::Mode;
 
 /// What the decoder must know beside the request.
 #[derive(Debug, Clone, Copy)]
@@ -27,14 +39,17 @@ pub struct Context<'a> {
     pub max_batch: usize,
 }
 
-/// The most events in one request, unless the caller has reason for another bound: a batch is appended
-/// in one piece, and this many keep the others waiting for some milliseconds only.
+/// The most events in one request: a batch is appended in one piece, and this many keep the others
+/// waiting for some milliseconds only.
 pub const MAX_BATCH: usize = 10_000;
+
+/// The CloudEvents type of events that name none.
+pub const DEFAULT_TYPE: &str = "dev.weir.event";
 
 /// What a request holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
-    /// The events, in order; at least one.
+    /// The events, in order. There is at least one, except in an empty CloudEvents batch.
     pub events: Vec<Posted>,
 }
 
@@ -48,27 +63,39 @@ pub struct Posted {
     pub idempotent: bool,
 }
 
-/// Decodes the body of a publish.
+/// Decodes the body of a publish by its `content-type` and the `ce-` headers.
 ///
 /// # Errors
 ///
 /// Says what is wrong with which event, and what to do about it.
 pub fn decode(
     headers: &HeaderMap,
-    body: Bytes,
+    body: &[u8],
     context: &Context<'_>,
 ) -> Result<Decoded, Rejection> {
-    let _pending = (headers, context);
-    Err(Rejection { index: None, reason: Reason::Empty })
+    let drafts = match Mode::of(headers)? {
+        Mode::Structured => vec![structured::one(body)?],
+        Mode::Batch => structured::batch(body, context.max_batch)?,
+        Mode::Binary { content_type } => vec![body::binary(headers, content_type, body)?],
+        Mode::Json { content_type } => vec![body::json(headers, content_type, body)?],
+        Mode::Lines => body::lines(headers, body, context.max_batch)?,
+        Mode::Opaque { content_type } => vec![body::opaque(headers, content_type, body)?],
+        Mode::Undeclared => vec![body::undeclared(headers, body)?],
+    };
+    check_sizes(&drafts, context.max_event_bytes)?;
+    Ok(Decoded { events: pack::pack(drafts, context) })
 }
 
-/// The body of the answer to a publish that was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer<'a> {
-    /// How many events the log has taken.
-    pub accepted: usize,
-    /// How many it had already.
-    pub duplicates: usize,
-    /// The cursor of the last of them.
-    pub cursor: &'a str,
+fn check_sizes(drafts: &[Draft<'_>], limit: usize) -> Result<(), Rejection> {
+    let too_large = drafts.iter().enumerate().find(|(_, draft)| draft.data.len() > limit);
+    match too_large {
+        None => Ok(()),
+        Some((index, draft)) => {
+            let index = (drafts.len() > 1).then_some(index);
+            Err(Rejection { index, reason: Reason::TooLarge { size: draft.data.len(), limit } })
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

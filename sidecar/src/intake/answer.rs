@@ -1,0 +1,31 @@
+//! The answer to a publish that was accepted.
+
+use crate::event::{push_member, push_number};
+
+/// The body of the answer, of type `application/json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// How many events the log has taken.
+    pub accepted: usize,
+    /// How many it had already.
+    pub duplicates: usize,
+    /// The cursor of the last of them; absent from the answer to an empty batch.
+    pub cursor: Option<&'a str>,
+}
+
+impl Answer<'_> {
+    /// The body: `{"accepted":2,"duplicates":0,"cursor":"…"}`.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let Self { accepted, duplicates, cursor } = *self;
+        let mut out = b"{\"accepted\":".to_vec();
+        push_number(&mut out, accepted);
+        out.extend_from_slice(b",\"duplicates\":");
+        push_number(&mut out, duplicates);
+        if let Some(cursor) = cursor {
+            push_member(&mut out, "cursor", cursor);
+        }
+        out.push(b'}');
+        out
+    }
+}

@@ -1,0 +1,102 @@
+//! Reads attributes from headers (CloudEvents HTTP binding, section 3.1.3).
+
+use http::{HeaderMap, HeaderName};
+use percent_encoding::percent_decode;
+
+use super::{Draft, Reason};
+use crate::event::Extension;
+
+/// What every header that carries an attribute begins with.
+const PREFIX: &str = "ce-";
+
+/// The header of the IETF draft of that name: whoever repeats a request repeats it.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A draft with the attributes in the `ce-` headers.
+pub(super) fn attributes<'a>(headers: &HeaderMap) -> Result<Draft<'a>, Reason> {
+    let mut draft = Draft::default();
+    for (header, value) in headers {
+        let name = header.as_str().strip_prefix(PREFIX);
+        // The type of the payload is what `content-type` says, and has no header of its own.
+        if let Some(name) = name.filter(|&name| name != "datacontenttype") {
+            let text = text(header, value.as_bytes())?;
+            draft.set(name, Extension::Text(text))?;
+        }
+    }
+    Ok(draft)
+}
+
+/// The key that makes a request without CloudEvents' id idempotent. The draft has it as a string of
+/// structured fields, in quotes; most clients leave these away.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Box<str>>, Reason> {
+    let Some(value) = headers.get(&IDEMPOTENCY_KEY) else { return Ok(None) };
+    let mut draft = Draft::default();
+    let key = text(&IDEMPOTENCY_KEY, value.as_bytes())?;
+    match draft.set("id", Extension::Text(key)) {
+        Ok(()) => Ok(draft.id),
+        Err(_) => Err(Reason::Header(IDEMPOTENCY_KEY.as_str().into())),
+    }
+}
+
+/// The text of a header's value: quotes are taken off, then percent-encoding, once.
+fn text(header: &HeaderName, value: &[u8]) -> Result<Box<str>, Reason> {
+    let unquoted = unquote(value);
+    match percent_decode(&unquoted).decode_utf8() {
+        Ok(text) => Ok(text.into()),
+        Err(_) => Err(Reason::Header(header.as_str().into())),
+    }
+}
+
+/// The content of a quoted string (RFC 9110, section 5.6.4), and everything else as it is.
+fn unquote(value: &[u8]) -> Vec<u8> {
+    let [b'"', inner @ .., b'"'] = value else { return value.to_vec() };
+    let mut escaped = false;
+    let unescape = |&byte: &u8| {
+        escaped = byte == b'\\' && !escaped;
+        (!escaped).then_some(byte)
+    };
+    inner.iter().filter_map(unescape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn id(value: &'static [u8]) -> Result<Option<Box<str>>, Reason> {
+        let mut headers = HeaderMap::new();
+        headers.insert("ce-id", HeaderValue::from_bytes(value).unwrap());
+        attributes(&headers).map(|draft| draft.id)
+    }
+
+    #[test]
+    fn a_value_is_unquoted_and_then_percent_decoded_once() {
+        for (value, expected) in [
+            (&b"plain"[..], "plain"),
+            (b"Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro \u{20ac} \u{1f600}"),
+            (b"%2541", "%41"),
+            (b"100%", "100%"),
+            (b"\"a \\\"b\\\" \\\\ c\"", "a \"b\" \\ c"),
+            (b"\"%41\"", "A"),
+            (b"\"", "\""),
+            ("é".as_bytes(), "é"),
+        ] {
+            assert_eq!(id(value).unwrap().as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_no_utf_8_is_refused_by_its_name() {
+        assert_eq!(id(b"%ff"), Err(Reason::Header("ce-id".into())));
+        assert_eq!(id(b"\xff"), Err(Reason::Header("ce-id".into())));
+    }
+
+    #[test]
+    fn a_line_break_can_not_be_smuggled_in_by_percent_encoding() {
+        assert!(id(b"a%0Adata:%20b").is_err());
+        let mut headers = HeaderMap::new();
+        headers.insert("idempotency-key", HeaderValue::from_static("a%0D"));
+        assert_eq!(idempotency_key(&headers), Err(Reason::Header("idempotency-key".into())));
+    }
+}

@@ -1,0 +1,1 @@
+//! Requests, good and bad.
