@@ -2,15 +2,15 @@
 //!
 //! `tests/cluster/README.md` tells how it works and how it is used.
 
-mod build;
+pub(crate) mod build;
 mod cache;
 mod cgroup;
 mod config;
 mod control_plane;
-mod down;
-mod environment;
+pub(crate) mod down;
+pub(crate) mod environment;
 mod existing;
-mod layout;
+pub(crate) mod layout;
 mod network;
 mod node;
 mod pki;
@@ -19,7 +19,7 @@ mod ports;
 mod process;
 mod programs;
 mod template;
-mod up;
+pub(crate) mod up;
 mod using;
 
 use std::ffi::OsString;

@@ -126,7 +126,9 @@ fn compile(program: &Program, out: &Path) -> Result<()> {
     check_go(program.module)?;
     let version = program.module.version()?;
     println!("compiling {} {version}", program.name);
-    let (begin, partial) = (Instant::now(), out.with_added_extension("partial"));
+    // The compiler of a killed build may still be writing: each build has its own file.
+    let partial = out.with_added_extension(format!("{}.partial", std::process::id()));
+    let begin = Instant::now();
     let mut go = command::tool("go");
     go.current_dir(program.module.dir()).envs([("CGO_ENABLED", "0"), ("GOWORK", "off")]);
     go.args(["build", "-trimpath", "-ldflags", &program.module.linker_flags(&version), "-o"]);
@@ -214,10 +216,10 @@ mod tests {
     #[test]
     fn a_partial_program_of_an_interrupted_build_is_removed_and_a_whole_one_kept() {
         let cache = tempfile::tempdir().unwrap();
-        std::fs::write(cache.path().join("etcd.partial"), "").unwrap();
+        std::fs::write(cache.path().join("etcd.7.partial"), "").unwrap();
         std::fs::write(cache.path().join("kubectl"), "").unwrap();
         remove_partial(cache.path()).unwrap();
-        assert!(!cache.path().join("etcd.partial").exists());
+        assert!(!cache.path().join("etcd.7.partial").exists());
         assert!(cache.path().join("kubectl").exists());
     }
 }
