@@ -90,7 +90,7 @@ impl Context {
         let Notice { warning, reason, note } = notice;
         let event = Event {
             type_: if warning { EventType::Warning } else { EventType::Normal },
-            reason: reason.to_owned(),
+            reason: reason.clone(),
             note: Some(note),
             action: "Reconcile".to_owned(),
             secondary: None,
@@ -107,7 +107,7 @@ pub struct Notice {
     /// Whether something is wrong.
     pub warning: bool,
     /// Why, in one CamelCase word.
-    pub reason: &'static str,
+    pub reason: String,
     /// Why, for a person.
     pub note: String,
 }

@@ -17,5 +17,10 @@ pub mod controller;
 pub mod failure;
 pub mod labels;
 pub mod metrics;
+pub mod pipeline;
 pub mod samples;
+pub mod selector;
+pub mod sidecar;
 pub mod slo;
+#[cfg(test)]
+mod testing;

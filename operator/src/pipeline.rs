@@ -1,0 +1,144 @@
+//! The StreamPipeline controller: observe → validate → build → apply → report.
+//!
+//! # Guarantees
+//!
+//! - The status says how far the reconcile got, also where a phase failed, and is written only when it
+//!   changed.
+//! - An object of a wanted name that the pipeline does not control is left alone (`NameTaken`).
+//! - Everything that is made carries an owner reference, so a deleted pipeline takes it along; what a
+//!   change made superfluous is deleted.
+//! - A change of the configuration alone restarts no pod.
+
+mod apply;
+mod build;
+mod observe;
+mod report;
+mod status;
+#[cfg(test)]
+mod testing;
+mod validate;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::runtime::controller::Controller;
+use weir_crds::v1alpha1::{STREAM_PIPELINE, StreamPipeline};
+
+use self::observe::{ObserveError, Observed};
+use self::validate::Rejection;
+use crate::apply::ApplyError;
+use crate::context::Context;
+use crate::controller::{Done, Next, Reconciler};
+use crate::failure::{Category, Failure};
+
+/// Finds what no watch tells: a source that fell ill, a replica that no longer answers.
+const RESYNC: Duration = Duration::from_secs(30);
+/// The same while replicas have yet to take up a new configuration, which somebody waits for.
+const UNSETTLED: Duration = Duration::from_secs(3);
+
+/// The StreamPipeline controller.
+pub struct Pipelines {
+    context: Arc<Context>,
+}
+
+impl Pipelines {
+    /// A controller that works with `context`.
+    #[must_use]
+    pub const fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+}
+
+/// Why a reconcile of a pipeline failed: one variant for each phase.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state of the cluster could not be read.
+    #[error("can't observe the pipeline")]
+    Observe(#[from] ObserveError),
+    /// The configuration could not be rendered.
+    #[error("can't build the pipeline's objects")]
+    Build(#[from] build::BuildError),
+    /// The objects could not be written.
+    #[error("can't apply the pipeline's objects")]
+    Apply(#[source] ApplyError),
+    /// The status could not be written.
+    #[error("can't report the pipeline's status")]
+    Report(#[source] ApplyError),
+}
+
+impl Failure for Error {
+    fn category(&self) -> Category {
+        match self {
+            Self::Observe(error) => Category::of(error.cause()),
+            Self::Build(_) => Category::Internal,
+            Self::Apply(error) | Self::Report(error) => Category::of(error.cause()),
+        }
+    }
+}
+
+/// How far a reconcile got.
+#[derive(Debug)]
+enum Outcome {
+    /// Everything that the pipeline asks for stands in the cluster.
+    Applied,
+    /// What the pipeline asks for can't be done.
+    Rejected(Rejection),
+    /// A phase failed, and will be tried again.
+    Failed(Error),
+}
+
+impl Reconciler for Pipelines {
+    const KIND: &'static str = STREAM_PIPELINE;
+    type Object = StreamPipeline;
+    type Error = Error;
+
+    fn watch(&self, controller: Controller<StreamPipeline>) -> Controller<StreamPipeline> {
+        watch::add(&self.context, controller)
+    }
+
+    async fn reconcile(&self, pipeline: Arc<StreamPipeline>) -> Result<Done, Error> {
+        let context = &*self.context;
+        let observed = match observe::observe(context, &pipeline).await {
+            Ok(Some(observed)) => observed,
+            Ok(None) => return Ok(Done { outcome: "gone", next: Next::OnChange }),
+            Err(error) => return Err(report::unobserved(context, &pipeline, error.into()).await),
+        };
+        let outcome = advance(context, &observed).await;
+        let reported = report::report(context, &observed, &outcome).await;
+        finish(outcome, reported)
+    }
+}
+
+/// From what was observed to what stands in the cluster.
+async fn advance(context: &Context, observed: &Observed) -> Outcome {
+    let valid = match validate::validate(observed, &context.options) {
+        Ok(valid) => valid,
+        Err(rejection) => return Outcome::Rejected(rejection),
+    };
+    let objects = match build::build(&valid) {
+        Ok(objects) => objects,
+        Err(error) => return Outcome::Failed(error.into()),
+    };
+    match apply::apply(context, &valid, objects, &observed.pods).await {
+        Ok(()) => Outcome::Applied,
+        Err(error) => Outcome::Failed(Error::Apply(error)),
+    }
+}
+
+/// What the driver is told. The error of a phase comes before that of the report on it.
+fn finish(outcome: Outcome, reported: Result<bool, Error>) -> Result<Done, Error> {
+    let outcome = match outcome {
+        Outcome::Applied => "ok",
+        Outcome::Rejected(_) => "rejected",
+        Outcome::Failed(error) => return Err(error),
+    };
+    let delay = if reported? { RESYNC } else { UNSETTLED };
+    Ok(Done { outcome, next: Next::Around(delay) })
+}
+
+/// The namespace of a pipeline; the API server gives it one always.
+fn namespace(pipeline: &StreamPipeline) -> String {
+    pipeline.namespace().unwrap_or_default()
+}

@@ -1,0 +1,264 @@
+//! Takes from a pod what the pipeline needs to know of it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::ResourceExt;
+use weir_crds::names::{SIDECAR_CONTAINER, label};
+use weir_crds::v1alpha1::{PlacementKind, StreamPipeline};
+
+use crate::labels;
+
+/// A pod that is, or should be, a replica of a pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::pipeline) struct ObservedPod {
+    /// The pod's name.
+    pub(in crate::pipeline) name: String,
+    /// Its identity.
+    pub(in crate::pipeline) uid: String,
+    /// Its address, once it has one.
+    pub(in crate::pipeline) ip: Option<String>,
+    /// Whether it is ready.
+    pub(in crate::pipeline) ready: bool,
+    /// Whether the pipeline asks for it: a gateway's own pod, or one that the selector matches.
+    pub(in crate::pipeline) selected: bool,
+    /// Whether it carries the data plane with this pipeline's configuration.
+    pub(in crate::pipeline) member: bool,
+    /// Whether it uses the node's network, where a sidecar's ports would collide.
+    pub(in crate::pipeline) host_network: bool,
+    /// What would replace it, for the remedy: `deployment/web`.
+    pub(in crate::pipeline) workload: Option<String>,
+    /// The hash of the configuration that was last announced to it.
+    pub(in crate::pipeline) config_hash: Option<String>,
+    /// Why the data plane's container does not run: `ImagePullBackOff: …`.
+    pub(in crate::pipeline) trouble: Option<String>,
+}
+
+impl ObservedPod {
+    /// What matters of a pod; `None` for one that is finished, is leaving, or has opted out.
+    pub(super) fn of(pod: &Pod, pipeline: &StreamPipeline) -> Option<Self> {
+        let name = pipeline.name_any();
+        let opted_out = pod.labels().get(label::INJECTION).is_some_and(|value| value == "disabled");
+        let (selected, wanted) = match pipeline.spec.placement.kind()? {
+            PlacementKind::Gateway(_) => (true, labels::of_gateway(&name)),
+            PlacementKind::Sidecar(sidecar) => {
+                let matches = sidecar.selector.matches(pod.labels());
+                (matches && !opted_out, labels::of_sidecar(&name))
+            }
+        };
+        let member = contains(pod.labels(), &wanted) && has_data_plane(pod);
+        let concerns = selected || member;
+        (concerns && !is_gone(pod)).then(|| Self {
+            name: pod.name_any(),
+            uid: pod.uid().unwrap_or_default(),
+            ip: pod.status.as_ref().and_then(|status| status.pod_ip.clone()),
+            ready: is_ready(pod),
+            selected,
+            member,
+            host_network: pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true)),
+            workload: workload(pod),
+            config_hash: pod.annotations().get(&labels::config_hash(&name)).cloned(),
+            trouble: trouble(pod),
+        })
+    }
+
+    /// Whether it serves the pipeline: it carries the data plane, and is ready.
+    pub(in crate::pipeline) const fn serves(&self) -> bool {
+        self.member && self.ready
+    }
+}
+
+fn contains(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+fn has_data_plane(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| {
+        let inits = spec.init_containers.iter().flatten();
+        spec.containers.iter().chain(inits).any(|container| container.name == SIDECAR_CONTAINER)
+    })
+}
+
+/// Whether the pod is finished, or on its way out.
+fn is_gone(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// What would replace the pod: the owner of its owner, where that is a ReplicaSet of a Deployment.
+fn workload(pod: &Pod) -> Option<String> {
+    let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+    let hash = pod.labels().get("pod-template-hash");
+    let deployment = hash
+        .filter(|_| owner.kind == "ReplicaSet")
+        .and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-'));
+    Some(match deployment {
+        Some(deployment) => format!("deployment/{deployment}"),
+        None => format!("{}/{}", owner.kind.to_lowercase(), owner.name),
+    })
+}
+
+/// Why the data plane's container waits, other than for its turn.
+fn trouble(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let inits = status.init_container_statuses.iter().flatten();
+    let mut containers = status.container_statuses.iter().flatten().chain(inits);
+    let container = containers.find(|status| status.name == SIDECAR_CONTAINER);
+    container.and_then(waits_for).or_else(|| unschedulable(pod))
+}
+
+fn waits_for(status: &ContainerStatus) -> Option<String> {
+    let waiting = status.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().filter(|reason| !is_underway(reason))?;
+    Some(match &waiting.message {
+        Some(message) => format!("{reason}: {message}"),
+        None => reason.to_owned(),
+    })
+}
+
+/// Whether a container waits as every container does for a moment.
+fn is_underway(reason: &str) -> bool {
+    matches!(reason, "ContainerCreating" | "PodInitializing")
+}
+
+fn unschedulable(pod: &Pod) -> Option<String> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let scheduled = conditions.iter().find(|condition| condition.type_ == "PodScheduled")?;
+    let message = scheduled.message.clone().unwrap_or_default();
+    (scheduled.status == "False").then(|| format!("Unschedulable: {message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::{pipeline, sidecar_pipeline};
+
+    fn pod(change: impl FnOnce(&mut Value)) -> Pod {
+        let mut pod = json!({
+            "metadata": {
+                "name": "web-5d-x", "uid": "pod-uid",
+                "namespace": "shop",
+                "labels": {
+                    "app": "shop", "pod-template-hash": "5d",
+                    "weir.dev/injected": "true", "pipeline.weir.dev/orders": "true",
+                },
+                "annotations": { "config-hash.weir.dev/orders": "abc" },
+                "ownerReferences": [{
+                    "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d", "uid": "u",
+                    "controller": true,
+                }],
+            },
+            "spec": {
+                "containers": [{ "name": "app" }],
+                "initContainers": [{ "name": "weir-sidecar" }],
+            },
+            "status": {
+                "phase": "Running", "podIP": "10.0.0.1",
+                "conditions": [{ "type": "Ready", "status": "True" }],
+            },
+        });
+        change(&mut pod);
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn an_injected_pod_is_a_selected_member_that_serves() {
+        let observed = ObservedPod::of(&pod(|_| {}), &sidecar_pipeline("orders")).unwrap();
+        let expected = ObservedPod {
+            name: "web-5d-x".to_owned(),
+            uid: "pod-uid".to_owned(),
+            ip: Some("10.0.0.1".to_owned()),
+            ready: true,
+            selected: true,
+            member: true,
+            host_network: false,
+            workload: Some("deployment/web".to_owned()),
+            config_hash: Some("abc".to_owned()),
+            trouble: None,
+        };
+        assert_eq!(observed, expected);
+        assert!(observed.serves());
+    }
+
+    #[test]
+    fn a_pod_without_the_container_is_no_member_whatever_its_labels_say() {
+        let bare = pod(|pod| pod["spec"]["initContainers"] = json!([]));
+        let observed = ObservedPod::of(&bare, &sidecar_pipeline("orders")).unwrap();
+        assert!(observed.selected && !observed.member);
+    }
+
+    #[test]
+    fn a_pod_with_the_sidecar_of_another_pipeline_is_no_member() {
+        let observed = ObservedPod::of(&pod(|_| {}), &sidecar_pipeline("other")).unwrap();
+        assert!(observed.selected && !observed.member);
+    }
+
+    #[test]
+    fn a_pod_that_is_finished_leaving_or_opted_out_does_not_count() {
+        let pipeline = sidecar_pipeline("orders");
+        for phase in ["Succeeded", "Failed"] {
+            assert!(
+                ObservedPod::of(&pod(|pod| pod["status"]["phase"] = json!(phase)), &pipeline)
+                    .is_none()
+            );
+        }
+        let leaving =
+            pod(|pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"));
+        assert!(ObservedPod::of(&leaving, &pipeline).is_none());
+        let opted_out = pod(|pod| {
+            pod["metadata"]["labels"] = json!({ "app": "shop", "weir.dev/injection": "disabled" });
+        });
+        assert!(ObservedPod::of(&opted_out, &pipeline).is_none());
+    }
+
+    #[test]
+    fn a_member_that_the_selector_ceased_to_match_still_counts_as_member() {
+        let moved = pod(|pod| pod["metadata"]["labels"]["app"] = json!("elsewhere"));
+        let observed = ObservedPod::of(&moved, &sidecar_pipeline("orders")).unwrap();
+        assert!(!observed.selected && observed.member);
+    }
+
+    #[test]
+    fn the_pod_of_a_gateway_is_known_by_its_own_labels() {
+        let gateway = pod(|pod| {
+            pod["metadata"]["labels"] =
+                json!({ "weir.dev/pipeline": "orders", "app.kubernetes.io/component": "gateway" });
+        });
+        assert!(ObservedPod::of(&gateway, &pipeline("orders")).unwrap().member);
+        assert!(!ObservedPod::of(&gateway, &pipeline("other")).unwrap().member);
+    }
+
+    #[test]
+    fn the_workload_to_restart_is_the_one_that_a_person_knows() {
+        let set = pod(|pod| {
+            pod["metadata"]["ownerReferences"][0]["kind"] = json!("StatefulSet");
+            pod["metadata"]["ownerReferences"][0]["name"] = json!("db");
+        });
+        assert_eq!(workload(&set).as_deref(), Some("statefulset/db"));
+        let bare = pod(|pod| pod["metadata"]["ownerReferences"] = json!([]));
+        assert_eq!(workload(&bare), None);
+    }
+
+    #[test]
+    fn a_container_that_cannot_start_says_why() {
+        let failing = pod(|pod| {
+            pod["status"]["initContainerStatuses"] = json!([{
+                "name": "weir-sidecar", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } },
+            }]);
+        });
+        assert_eq!(trouble(&failing).as_deref(), Some("ImagePullBackOff: no such image"));
+        let pending = pod(|pod| {
+            pod["status"]["conditions"] =
+                json!([{ "type": "PodScheduled", "status": "False", "message": "no nodes" }]);
+        });
+        assert_eq!(trouble(&pending).as_deref(), Some("Unschedulable: no nodes"));
+    }
+}

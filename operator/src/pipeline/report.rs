@@ -1,0 +1,111 @@
+//! Writes the status of a pipeline, if it changed, and tells of it in Events.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use weir_crds::v1alpha1::{StreamPipeline, StreamPipelineStatus};
+
+use super::observe::Observed;
+use super::status::{condition, is_settled, status, transitions, unobserved as unobserved_status};
+use super::{Error, Outcome, namespace};
+use crate::apply::apply_status;
+use crate::context::Context;
+use crate::failure::{Category, Failure, chain};
+
+/// Reports an outcome. Answers whether the pipeline has settled, or is to be looked at again soon.
+pub(super) async fn report(
+    context: &Context,
+    observed: &Observed,
+    outcome: &Outcome,
+) -> Result<bool, Error> {
+    if let Outcome::Failed(error) = outcome
+        && is_passing(error)
+    {
+        return Ok(false);
+    }
+    let status = status(observed, outcome, Timestamp::now());
+    write(context, &observed.pipeline, &status).await?;
+    Ok(is_settled(observed))
+}
+
+/// Reports that the cluster could not be observed, and hands the error on.
+pub(super) async fn unobserved(
+    context: &Context,
+    pipeline: &StreamPipeline,
+    error: Error,
+) -> Error {
+    if !is_passing(&error) {
+        let status = unobserved_status(pipeline, &error, Timestamp::now());
+        if let Err(second) = write(context, pipeline, &status).await {
+            tracing::warn!(error = chain(&second), "status not written");
+        }
+    }
+    error
+}
+
+/// Whether an error says nothing about the pipeline and is gone at the next try, most likely.
+fn is_passing(error: &Error) -> bool {
+    matches!(error.category(), Category::Conflict | Category::Transport)
+}
+
+async fn write(
+    context: &Context,
+    pipeline: &StreamPipeline,
+    status: &StreamPipelineStatus,
+) -> Result<(), Error> {
+    if !is_changed(pipeline.status.as_ref(), status) {
+        return Ok(());
+    }
+    let api = context.namespaced::<StreamPipeline>(&namespace(pipeline));
+    apply_status(&api, &pipeline.name_any(), status).await.map_err(Error::Report)?;
+    let before = pipeline.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    for notice in transitions(before, &status.conditions) {
+        context.publish(pipeline, notice).await;
+    }
+    Ok(())
+}
+
+/// Whether the status differs from what stands, apart from conditions that others have added.
+fn is_changed(before: Option<&StreamPipelineStatus>, after: &StreamPipelineStatus) -> bool {
+    let Some(mut before) = before.cloned() else { return true };
+    before.conditions.retain(|found| condition::ALL.contains(&found.type_.as_str()));
+    // The API server keeps the order of the first write; only what the conditions say counts.
+    before.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    let mut after = after.clone();
+    after.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    before != after
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+    use super::*;
+    use crate::conditions::Status;
+    use crate::pipeline::testing::running;
+    use crate::testing::gateway;
+
+    fn reported() -> StreamPipelineStatus {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        status(&running(&gateway("orders", 1), &["a"]), &Outcome::Applied, now)
+    }
+
+    #[test]
+    fn a_status_is_written_when_it_is_new_and_when_it_changed() {
+        let mut other = reported();
+        other.replicas = None;
+        assert!(is_changed(None, &reported()));
+        assert!(is_changed(Some(&other), &reported()));
+        assert!(!is_changed(Some(&reported()), &reported()));
+    }
+
+    #[test]
+    fn conditions_of_others_and_another_order_are_no_change() {
+        let mut stored = reported();
+        stored.conditions.reverse();
+        let foreign = Condition { type_: "Audited".to_owned(), ..stored.conditions[0].clone() };
+        stored.conditions.push(foreign);
+        assert!(!is_changed(Some(&stored), &reported()));
+        stored.conditions[0].status = Status::Unknown.as_str().to_owned();
+        assert!(is_changed(Some(&stored), &reported()));
+    }
+}

@@ -1,0 +1,151 @@
+//! Says how a pipeline fares: the status as a function of what was observed and of the outcome. Pure.
+//!
+//! One file for each condition. A condition that does not hold names the remedy.
+
+mod census;
+mod complete;
+mod endpoints;
+mod injected;
+mod ready;
+mod sources;
+mod transitions;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use weir_crds::names::port;
+use weir_crds::v1alpha1::{
+    EndpointStatus, Endpoints, InjectionStatus, ReplicaStatus, StreamPipeline, StreamPipelineStatus,
+};
+
+use self::census::Census;
+pub(super) use self::transitions::transitions;
+use super::observe::Observed;
+use super::{Error, Outcome, namespace};
+use crate::conditions::{Finding, Status, merge};
+
+/// The types of the conditions on a pipeline.
+pub(super) mod condition {
+    /// Everything that was asked for stands, and at least one replica serves.
+    pub(in crate::pipeline) const READY: &str = "Ready";
+    /// Every source of every replica delivers, or would if there were events.
+    pub(in crate::pipeline) const SOURCES_HEALTHY: &str = "SourcesHealthy";
+    /// Subscribers are served at the URLs.
+    pub(in crate::pipeline) const ENDPOINTS_READY: &str = "EndpointsReady";
+    /// Every selected pod carries the sidecar.
+    pub(in crate::pipeline) const INJECTED: &str = "Injected";
+    /// A subscriber gets every event, whichever replica it is connected to.
+    pub(in crate::pipeline) const STREAM_COMPLETE: &str = "StreamComplete";
+
+    /// All of them.
+    pub(in crate::pipeline) const ALL: [&str; 5] =
+        [READY, SOURCES_HEALTHY, ENDPOINTS_READY, INJECTED, STREAM_COMPLETE];
+}
+
+/// The status after a reconcile that observed the cluster.
+pub(super) fn status(
+    observed: &Observed,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> StreamPipelineStatus {
+    let pipeline = &observed.pipeline;
+    let census = Census::of(observed);
+    let findings = [
+        Some(ready::find(observed, &census, outcome)),
+        Some(sources::find(observed, &census)),
+        Some(endpoints::find(observed, &census, outcome)),
+        injected::find(observed, &census),
+        complete::find(observed, &census),
+    ];
+    let generation = pipeline.metadata.generation;
+    StreamPipelineStatus {
+        observed_generation: generation,
+        conditions: merge(
+            conditions(pipeline),
+            findings.into_iter().flatten().collect(),
+            generation,
+            now,
+        ),
+        endpoints: match outcome {
+            Outcome::Applied => Some(urls(pipeline)),
+            Outcome::Rejected(_) | Outcome::Failed(_) => None,
+        },
+        replicas: Some(ReplicaStatus {
+            desired: census.desired,
+            ready: census.ready,
+            outdated: census.outdated,
+            summary: format!("{}/{}", census.ready, census.desired),
+        }),
+        injection: pipeline.spec.placement.sidecar.is_some().then(|| InjectionStatus {
+            selected: census.desired,
+            injected: census.injected,
+            missing: census.missing.iter().take(injected::MOST_NAMES).cloned().collect(),
+        }),
+    }
+}
+
+/// The status after a reconcile that could not even observe the cluster: what was known is not known
+/// any more.
+pub(super) fn unobserved(
+    pipeline: &StreamPipeline,
+    error: &Error,
+    now: Timestamp,
+) -> StreamPipelineStatus {
+    let before = conditions(pipeline);
+    let others = condition::ALL.into_iter().filter(|&type_| type_ != condition::READY);
+    let known = others.filter(|type_| crate::conditions::get(before, type_).is_some());
+    let unknown = known.map(|type_| Finding {
+        type_,
+        status: Status::Unknown,
+        reason: "NotObserved",
+        message: "the state of the cluster could not be read: see Ready".to_owned(),
+    });
+    let findings = std::iter::once(ready::failed(error)).chain(unknown).collect();
+    let generation = pipeline.metadata.generation;
+    StreamPipelineStatus {
+        observed_generation: generation,
+        conditions: merge(before, findings, generation, now),
+        ..pipeline.status.clone().unwrap_or_default()
+    }
+}
+
+/// Whether a replica has yet to take up the configuration, or a source to recover; that is seen by
+/// asking alone.
+pub(super) fn is_settled(observed: &Observed) -> bool {
+    let census = Census::of(observed);
+    census.outdated == 0 && census.unhealthy.is_empty()
+}
+
+fn conditions(
+    pipeline: &StreamPipeline,
+) -> &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition] {
+    pipeline.status.as_ref().map_or(&[], |status| &status.conditions)
+}
+
+/// The URLs inside the cluster.
+fn urls(pipeline: &StreamPipeline) -> EndpointStatus {
+    let Endpoints { sse, websocket, publish } = &pipeline.spec.endpoints;
+    let name = pipeline.name_any();
+    let host = format!("{name}.{}.svc:{}", namespace(pipeline), port::PUBLIC);
+    EndpointStatus {
+        sse: sse.as_ref().map(|_| format!("http://{host}/{name}/sse")),
+        websocket: websocket.as_ref().map(|_| format!("ws://{host}/{name}/ws")),
+        publish: publish.as_ref().map(|_| format!("http://{host}/{name}/events")),
+    }
+}
+
+/// The first few of some texts, and how many more there are.
+fn some(texts: &[String], most: usize) -> String {
+    let first: Vec<&str> = texts.iter().take(most).map(String::as_str).collect();
+    match texts.len().saturating_sub(most) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+/// A number of things: `1 pod`, `2 pods`.
+fn count(number: i32, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+#[cfg(test)]
+mod tests;

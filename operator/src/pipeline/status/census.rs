@@ -1,0 +1,79 @@
+//! Counts the replicas of a pipeline, and sorts them by what is wrong with them.
+
+use weir_crds::v1alpha1::PlacementKind;
+use weir_slo::PipelineSample;
+
+use crate::pipeline::observe::{Observed, ObservedPod, Report};
+
+/// The replicas of a pipeline, counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Census {
+    /// How many there should be: what a gateway asks for, or the selected pods.
+    pub(super) desired: i32,
+    /// How many serve.
+    pub(super) ready: i32,
+    /// How many of these do not run the newest generation.
+    pub(super) outdated: i32,
+    /// How many selected pods carry the sidecar.
+    pub(super) injected: i32,
+    /// The names of the selected pods that don't.
+    pub(super) missing: Vec<String>,
+    /// Ready replicas that do not answer, each with the reason: `web-1 (no answer within 1000 ms)`.
+    pub(super) silent: Vec<String>,
+    /// Sources that are not healthy, each with replica and reason: `demo on web-1 (refused)`.
+    pub(super) unhealthy: Vec<String>,
+    /// Why replicas do not come up: `web-2 (ImagePullBackOff: …)`.
+    pub(super) troubles: Vec<String>,
+}
+
+impl Census {
+    /// Counts.
+    pub(super) fn of(observed: &Observed) -> Self {
+        let Observed { pipeline, slos: _, existing: _, pods, replicas } = observed;
+        let selected = || pods.iter().filter(|pod| pod.selected);
+        let mut census = Self {
+            desired: match pipeline.spec.placement.kind() {
+                Some(PlacementKind::Gateway(gateway)) => gateway.replicas,
+                Some(PlacementKind::Sidecar(_)) => number(selected().count()),
+                None => 0,
+            },
+            ready: number(pods.iter().filter(|pod| pod.selected && pod.serves()).count()),
+            injected: number(selected().filter(|pod| pod.member).count()),
+            missing: selected().filter(|pod| !pod.member).map(|pod| pod.name.clone()).collect(),
+            troubles: pods.iter().filter_map(trouble).collect(),
+            ..Self::default()
+        };
+        for replica in replicas {
+            census.add(&replica.pod, &replica.report, pipeline.metadata.generation);
+        }
+        census
+    }
+
+    fn add(&mut self, pod: &str, report: &Report, generation: Option<i64>) {
+        match report {
+            Report::Serving(sample) => {
+                self.outdated += i32::from(sample.generation != generation);
+                self.add_sources(pod, sample);
+            }
+            Report::NotServing => self.outdated += 1,
+            Report::Silent(why) => self.silent.push(format!("{pod} ({why})")),
+        }
+    }
+
+    fn add_sources(&mut self, pod: &str, sample: &PipelineSample) {
+        let ill = sample.sources.iter().filter(|source| !source.healthy);
+        self.unhealthy.extend(ill.map(|source| {
+            let why = source.message.as_deref().unwrap_or("no reason given");
+            format!("{} on {pod} ({why})", source.name)
+        }));
+    }
+}
+
+fn trouble(pod: &ObservedPod) -> Option<String> {
+    pod.trouble.as_ref().map(|trouble| format!("{} ({trouble})", pod.name))
+}
+
+/// A count for a status; no cluster has two thousand million pods.
+fn number(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}

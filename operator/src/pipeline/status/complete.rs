@@ -1,0 +1,39 @@
+//! The condition StreamComplete: a subscriber gets every event, whichever replica it is connected to.
+//!
+//! Each replica with a log of its own holds only the events that reached it. That is a valid thing to
+//! ask for, so the pipeline stays Ready; but nobody should have to find it out by missing events.
+
+use weir_crds::v1alpha1::{PlacementKind, Storage};
+
+use super::census::Census;
+use super::condition;
+use crate::conditions::{Finding, Status};
+use crate::pipeline::observe::Observed;
+
+/// Finds the condition; `None` where the placement is not known.
+pub(super) fn find(observed: &Observed, census: &Census) -> Option<Finding> {
+    let spec = &observed.pipeline.spec;
+    let Storage { memory } = &spec.log.storage;
+    let remedy = match spec.placement.kind()? {
+        PlacementKind::Gateway(_) => "set spec.placement.gateway.replicas to 1",
+        PlacementKind::Sidecar(_) => {
+            "run one pod of the application, or use placement.gateway with one replica and \
+             endpoints.publish"
+        }
+    };
+    let replicas = census.desired.max(census.ready);
+    let (status, reason, message) = match memory {
+        Some(_) if replicas > 1 => (
+            Status::False,
+            "LocalLogWithReplicas",
+            format!(
+                "each of {replicas} replicas keeps its own log in memory, so a subscriber gets only the \
+                 events that reach the replica it is connected to, and can't resume at another: {remedy}"
+            ),
+        ),
+        Some(_) | None => {
+            (Status::True, "OneLog", "every event is in the one log that there is".to_owned())
+        }
+    };
+    Some(Finding { type_: condition::STREAM_COMPLETE, status, reason, message })
+}

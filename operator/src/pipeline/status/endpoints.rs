@@ -1,0 +1,87 @@
+//! The condition EndpointsReady: subscribers are served at the URLs.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use weir_crds::v1alpha1::PlacementKind;
+
+use super::census::Census;
+use super::{condition, some};
+use crate::conditions::{Finding, Status};
+use crate::pipeline::Outcome;
+use crate::pipeline::observe::Observed;
+use crate::selector;
+
+/// How many replicas are named with what keeps them from starting.
+const MOST_TROUBLES: usize = 3;
+
+/// Finds the condition.
+pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> Finding {
+    let (status, reason, message) = match outcome {
+        Outcome::Rejected(_) => (
+            Status::False,
+            "NotApplied",
+            "the pipeline's objects are not written: see Ready".to_owned(),
+        ),
+        Outcome::Applied | Outcome::Failed(_) if census.ready == 0 => absent(observed, census),
+        Outcome::Applied | Outcome::Failed(_) => serving(census),
+    };
+    Finding { type_: condition::ENDPOINTS_READY, status, reason, message }
+}
+
+fn serving(census: &Census) -> (Status, &'static str, String) {
+    let Census { desired, ready, outdated, troubles, .. } = census;
+    let mut message = format!("{ready} of {desired} replicas serve");
+    if *outdated > 0 {
+        message.push_str(&format!(", {outdated} of them not yet the newest generation"));
+    }
+    if !troubles.is_empty() {
+        message.push_str(&format!("; not up: {}", some(troubles, MOST_TROUBLES)));
+    }
+    let reason = match (outdated, ready < desired) {
+        (1.., _) => "Updating",
+        (_, true) => "PartlyServing",
+        (_, false) => "Serving",
+    };
+    (Status::True, reason, message)
+}
+
+/// Why nobody serves, and what to do.
+fn absent(observed: &Observed, census: &Census) -> (Status, &'static str, String) {
+    let (reason, message) = match observed.pipeline.spec.placement.kind() {
+        Some(PlacementKind::Sidecar(sidecar)) if census.desired == 0 => (
+            "NoPodSelected",
+            format!(
+                "no pod of the namespace matches {}: start the application, or compare its pods' \
+                 labels with spec.placement.sidecar.selector",
+                selector::render(&sidecar.selector)
+            ),
+        ),
+        Some(PlacementKind::Sidecar(_)) if census.injected == 0 => (
+            "NoPodInjected",
+            "none of the selected pods carries the sidecar: see Injected for the remedy".to_owned(),
+        ),
+        Some(PlacementKind::Sidecar(_) | PlacementKind::Gateway(_)) | None => {
+            ("NoReplicaReady", unready(observed, census))
+        }
+    };
+    (Status::False, reason, message)
+}
+
+fn unready(observed: &Observed, census: &Census) -> String {
+    let message = format!("none of {} replicas is ready", census.desired);
+    let refused = observed.existing.deployment.as_ref().and_then(refusal);
+    match (census.troubles.as_slice(), refused) {
+        ([], None) => format!("{message} yet"),
+        ([], Some(refused)) => format!("{message}: no pod can be made: {refused}"),
+        (troubles, _) => format!("{message}: {}", some(troubles, MOST_TROUBLES)),
+    }
+}
+
+/// Why the Deployment can't make pods: a quota, or a policy.
+fn refusal(deployment: &Deployment) -> Option<String> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions.iter().find(|condition| {
+        condition.type_.as_deref() == Some("ReplicaFailure")
+            && condition.status.as_deref() == Some("True")
+    });
+    failure.and_then(|condition| condition.message.clone())
+}

@@ -1,0 +1,73 @@
+//! The condition Ready: everything that was asked for stands, and at least one replica serves.
+
+use super::census::Census;
+use super::{condition, endpoints};
+use crate::conditions::{Finding, Status};
+use crate::failure::{Category, Failure, chain, explain};
+use crate::pipeline::observe::Observed;
+use crate::pipeline::validate::Rejection;
+use crate::pipeline::{Error, Outcome};
+
+/// Finds the condition.
+pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> Finding {
+    match outcome {
+        Outcome::Applied => {
+            let endpoints = endpoints::find(observed, census, outcome);
+            Finding { type_: condition::READY, ..endpoints }
+        }
+        Outcome::Rejected(rejection) => rejected(rejection),
+        Outcome::Failed(error) => failed(error),
+    }
+}
+
+fn rejected(rejection: &Rejection) -> Finding {
+    let (reason, message) = match rejection {
+        Rejection::Invalid(violations) => {
+            let sentences: Vec<String> = violations.iter().map(ToString::to_string).collect();
+            ("InvalidSpec", sentences.join("; "))
+        }
+        Rejection::NameTaken(taken) => (
+            "NameTaken",
+            format!(
+                "{} was not made for this pipeline and is left alone: delete or rename it, or give the \
+                 pipeline another name",
+                taken.join(" and ")
+            ),
+        ),
+    };
+    Finding { type_: condition::READY, status: Status::False, reason, message }
+}
+
+/// The condition after a phase failed.
+pub(super) fn failed(error: &Error) -> Finding {
+    let (reason, message) = match (error.category(), error) {
+        (Category::Forbidden, _) => ("Forbidden", forbidden(error)),
+        (_, Error::Observe(_)) => ("ObserveFailed", words(error)),
+        (_, Error::Build(_)) => ("BuildFailed", words(error)),
+        (_, Error::Apply(_)) => ("ApplyFailed", words(error)),
+        (_, Error::Report(_)) => ("ReportFailed", words(error)),
+    };
+    Finding { type_: condition::READY, status: Status::False, reason, message }
+}
+
+/// The API server names verb, resource and namespace where a role lacks something; where an admission
+/// or a quota forbids, it says that.
+fn forbidden(error: &Error) -> String {
+    let words = words(error);
+    if words.contains(" cannot ") {
+        format!("{words}; grant it to the operator's role, as the chart does")
+    } else {
+        words
+    }
+}
+
+/// The error with the API server's own message.
+fn words(error: &Error) -> String {
+    match error {
+        Error::Observe(error) => format!("{error}: {}", explain(error.cause())),
+        Error::Apply(error) | Error::Report(error) => {
+            format!("{error}: {}", explain(error.cause()))
+        }
+        Error::Build(error) => chain(error),
+    }
+}

@@ -1,0 +1,283 @@
+//! Shows what each state of a cluster makes of the conditions.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::Status as ApiStatus;
+use serde_json::json;
+
+use super::*;
+use crate::apply::ApplyError;
+use crate::conditions::get;
+use crate::pipeline::observe::{ObservedPod, Replica, Report};
+use crate::pipeline::testing::{observed, replica, running, serving_pod};
+use crate::pipeline::validate::Rejection;
+use crate::testing::{gateway, sidecar_pipeline};
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap()
+}
+
+fn applied(observed: &Observed) -> StreamPipelineStatus {
+    status(observed, &Outcome::Applied, now())
+}
+
+/// Status, reason and message of a condition.
+fn say<'a>(status: &'a StreamPipelineStatus, type_: &str) -> (&'a str, &'a str, &'a str) {
+    let Condition { status, reason, message, .. } = get(&status.conditions, type_).unwrap();
+    (status, reason, message)
+}
+
+fn uninjected(name: &str, workload: Option<&str>) -> ObservedPod {
+    ObservedPod { member: false, workload: workload.map(str::to_owned), ..serving_pod(name) }
+}
+
+fn forbidden() -> Error {
+    let message =
+        "services \"orders\" is forbidden: User \"weir\" cannot patch resource \"services\"";
+    let source =
+        kube::Error::Api(Box::new(ApiStatus::failure(message, "Forbidden").with_code(403)));
+    Error::Apply(ApplyError::Apply { kind: "Service".into(), name: "orders".into(), source })
+}
+
+#[test]
+fn a_pipeline_whose_replicas_all_serve_is_ready_healthy_and_has_urls() {
+    let status = applied(&running(&gateway("orders", 1), &["a"]));
+    let serving = ("True", "Serving", "1 of 1 replicas serve");
+    assert_eq!(say(&status, "Ready"), serving);
+    assert_eq!(say(&status, "EndpointsReady"), serving);
+    let healthy = ("True", "Healthy", "1 source healthy on every ready replica");
+    assert_eq!(say(&status, "SourcesHealthy"), healthy);
+    assert_eq!(say(&status, "StreamComplete").0, "True");
+    assert!(get(&status.conditions, "Injected").is_none());
+    let endpoints = status.endpoints.unwrap();
+    assert_eq!(endpoints.sse.unwrap(), "http://orders.shop.svc:7070/orders/sse");
+    assert_eq!(endpoints.websocket.unwrap(), "ws://orders.shop.svc:7070/orders/ws");
+    assert_eq!(endpoints.publish, None);
+    assert_eq!(status.replicas.unwrap().summary, "1/1");
+}
+
+#[test]
+fn every_condition_carries_the_generation_that_it_was_found_for() {
+    let status = applied(&running(&sidecar_pipeline("orders"), &["a"]));
+    assert_eq!(status.observed_generation, Some(3));
+    assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(3)));
+    let types: Vec<_> = status.conditions.iter().map(|found| found.type_.as_str()).collect();
+    assert_eq!(types, condition::ALL);
+}
+
+#[test]
+fn a_publish_url_is_shown_where_the_public_port_takes_events() {
+    let mut pipeline = sidecar_pipeline("orders");
+    pipeline.spec.endpoints.publish = serde_json::from_value(json!({ "anonymous": true })).unwrap();
+    let endpoints = applied(&running(&pipeline, &["a"])).endpoints.unwrap();
+    assert_eq!(endpoints.publish.unwrap(), "http://orders.shop.svc:7070/orders/events");
+}
+
+#[test]
+fn replicas_that_are_missing_are_counted_and_do_not_take_the_pipeline_down() {
+    let mut observed = running(&gateway("orders", 3), &["a", "b"]);
+    observed.pods.push(ObservedPod {
+        ready: false,
+        trouble: Some("ImagePullBackOff: no such image".to_owned()),
+        ..serving_pod("c")
+    });
+    let status = applied(&observed);
+    let message = "2 of 3 replicas serve; not up: c (ImagePullBackOff: no such image)";
+    assert_eq!(say(&status, "Ready"), ("True", "PartlyServing", message));
+    let healthy = "1 source healthy on every ready replica; 1 replica not ready";
+    assert_eq!(say(&status, "SourcesHealthy"), ("True", "Healthy", healthy));
+}
+
+#[test]
+fn a_gateway_that_nobody_serves_says_what_keeps_it() {
+    let mut observed = observed(&gateway("orders", 2));
+    let status = applied(&observed);
+    let waiting = ("False", "NoReplicaReady", "none of 2 replicas is ready yet");
+    assert_eq!(say(&status, "Ready"), waiting);
+    assert_eq!(say(&status, "SourcesHealthy").0, "Unknown");
+    observed.existing.deployment = serde_json::from_value(json!({
+        "metadata": {}, "spec": { "selector": {}, "template": {} },
+        "status": { "conditions": [{
+            "type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods",
+        }] },
+    }))
+    .unwrap();
+    let status = applied(&observed);
+    let (.., message) = say(&status, "Ready");
+    assert_eq!(message, "none of 2 replicas is ready: no pod can be made: exceeded quota: pods");
+}
+
+#[test]
+fn replicas_of_an_older_generation_are_outdated_until_they_have_reloaded() {
+    let mut observed = running(&gateway("orders", 3), &["a", "b", "c"]);
+    observed.replicas[0] = replica("a", 2, true);
+    observed.replicas[1] = Replica { pod: "b".to_owned(), report: Report::NotServing };
+    let status = applied(&observed);
+    assert_eq!(status.replicas.as_ref().unwrap().outdated, 2);
+    let message = "3 of 3 replicas serve, 2 of them not yet the newest generation";
+    assert_eq!(say(&status, "EndpointsReady"), ("True", "Updating", message));
+    assert!(!is_settled(&observed));
+}
+
+#[test]
+fn one_unhealthy_source_on_one_replica_is_named_with_its_reason() {
+    let mut observed = running(&gateway("orders", 2), &["a", "b"]);
+    observed.replicas[1] = replica("b", 3, false);
+    let status = applied(&observed);
+    let message = "not healthy: demo on b (connection refused)";
+    assert_eq!(say(&status, "SourcesHealthy"), ("False", "SourceUnhealthy", message));
+    assert_eq!(say(&status, "Ready").0, "True");
+    assert!(!is_settled(&observed));
+}
+
+#[test]
+fn a_replica_that_does_not_answer_makes_the_health_unknown_and_is_not_called_outdated() {
+    let mut observed = running(&gateway("orders", 2), &["a", "b"]);
+    observed.replicas[1].report = Report::Silent("no answer within 1000 ms".to_owned());
+    let status = applied(&observed);
+    let (state, reason, message) = say(&status, "SourcesHealthy");
+    assert_eq!((state, reason), ("Unknown", "ReplicaSilent"));
+    assert!(
+        message.starts_with(
+            "no answer from b (no answer within 1000 ms): let the operator reach port 7071"
+        ),
+        "{message}"
+    );
+    assert_eq!(status.replicas.unwrap().outdated, 0);
+    assert!(is_settled(&observed));
+}
+
+#[test]
+fn several_replicas_with_logs_of_their_own_are_called_out_and_stay_ready() {
+    for (pipeline, remedy) in [
+        (gateway("orders", 2), "set spec.placement.gateway.replicas to 1"),
+        (sidecar_pipeline("orders"), "run one pod of the application"),
+    ] {
+        let status = applied(&running(&pipeline, &["a", "b"]));
+        let (state, reason, message) = say(&status, "StreamComplete");
+        assert_eq!((state, reason), ("False", "LocalLogWithReplicas"));
+        assert!(message.contains(remedy), "{message}");
+        assert_eq!(say(&status, "Ready").0, "True");
+    }
+}
+
+#[test]
+fn pods_without_the_sidecar_are_counted_named_and_come_with_the_command_to_run() {
+    let mut observed = running(&sidecar_pipeline("orders"), &["a"]);
+    observed.pods.push(uninjected("b", Some("deployment/web")));
+    observed.pods.push(uninjected("c", Some("deployment/web")));
+    let status = applied(&observed);
+    let (state, reason, message) = say(&status, "Injected");
+    assert_eq!((state, reason), ("False", "PodsWithoutSidecar"));
+    assert!(message.starts_with("1 of 3 selected pods carry the sidecar"), "{message}");
+    assert!(message.contains("without: b, c;"), "{message}");
+    assert!(message.ends_with("kubectl rollout restart deployment/web -n shop"), "{message}");
+    let injection = status.injection.unwrap();
+    assert_eq!((injection.selected, injection.injected), (3, 1));
+    assert_eq!(injection.missing, ["b", "c"]);
+    assert_eq!(status.replicas.unwrap().summary, "1/3");
+}
+
+#[test]
+fn a_pod_that_nothing_restarts_is_to_be_deleted_and_one_on_the_nodes_network_is_hopeless() {
+    let mut observed = observed(&sidecar_pipeline("orders"));
+    observed.pods.push(uninjected("bare", None));
+    observed.pods.push(ObservedPod { host_network: true, ..uninjected("node", None) });
+    let status = applied(&observed);
+    let (.., message) = say(&status, "Injected");
+    assert!(message.contains("delete these pods"), "{message}");
+    assert!(message.ends_with("change the selector, or use placement.gateway"), "{message}");
+    assert_eq!(say(&status, "Ready").1, "NoPodInjected");
+}
+
+#[test]
+fn at_most_ten_pods_are_named() {
+    let mut observed = observed(&sidecar_pipeline("orders"));
+    observed.pods = (0..12).map(|n| uninjected(&format!("p{n:02}"), None)).collect();
+    let status = applied(&observed);
+    assert_eq!(status.injection.as_ref().unwrap().missing.len(), 10);
+    assert!(say(&status, "Injected").2.contains("p09 and 2 more"), "{status:?}");
+}
+
+#[test]
+fn a_selector_that_matches_nothing_is_quoted() {
+    let status = applied(&observed(&sidecar_pipeline("orders")));
+    let (state, reason, message) = say(&status, "Ready");
+    assert_eq!((state, reason), ("False", "NoPodSelected"));
+    assert!(message.contains("app=shop"), "{message}");
+    assert_eq!(say(&status, "Injected").0, "Unknown");
+}
+
+#[test]
+fn an_invalid_spec_is_reported_with_all_its_violations() {
+    let observed = observed(&gateway("orders", 1));
+    let violation = |field: &str| weir_crds::validate::Violation {
+        field: field.to_owned(),
+        message: "must be better".to_owned(),
+    };
+    let rejection = Rejection::Invalid(vec![violation("spec.a"), violation("spec.b")]);
+    let status = status(&observed, &Outcome::Rejected(rejection), now());
+    let message = "spec.a: must be better; spec.b: must be better";
+    assert_eq!(say(&status, "Ready"), ("False", "InvalidSpec", message));
+    assert_eq!(say(&status, "EndpointsReady").1, "NotApplied");
+    assert_eq!(status.endpoints, None);
+}
+
+#[test]
+fn a_taken_name_is_reported_with_the_remedy() {
+    let rejection = Rejection::NameTaken(vec!["Service orders".to_owned()]);
+    let observed = observed(&gateway("orders", 1));
+    let status = status(&observed, &Outcome::Rejected(rejection), now());
+    let (state, reason, message) = say(&status, "Ready");
+    assert_eq!((state, reason), ("False", "NameTaken"));
+    assert!(message.starts_with("Service orders was not made for this pipeline"), "{message}");
+    assert!(message.contains("give the pipeline another name"), "{message}");
+}
+
+#[test]
+fn a_missing_permission_is_reported_with_verb_resource_and_remedy() {
+    let observed = running(&gateway("orders", 1), &["a"]);
+    let status = status(&observed, &Outcome::Failed(forbidden()), now());
+    let (state, reason, message) = say(&status, "Ready");
+    assert_eq!((state, reason), ("False", "Forbidden"));
+    assert!(message.contains("cannot patch resource \"services\""), "{message}");
+    assert!(message.ends_with("grant it to the operator's role, as the chart does"), "{message}");
+    assert_eq!(say(&status, "EndpointsReady").0, "True");
+}
+
+#[test]
+fn what_could_not_be_observed_is_unknown_and_no_longer_true() {
+    let mut pipeline = gateway("orders", 1);
+    pipeline.status = Some(applied(&running(&pipeline, &["a"])));
+    let later = Timestamp::from_second(1_800_000_060).unwrap();
+    let status = unobserved(&pipeline, &forbidden(), later);
+    assert_eq!(say(&status, "Ready").1, "Forbidden");
+    for type_ in ["SourcesHealthy", "EndpointsReady", "StreamComplete"] {
+        assert_eq!(say(&status, type_).0, "Unknown", "{type_}");
+    }
+    assert_eq!(status.endpoints, pipeline.status.unwrap().endpoints);
+}
+
+#[test]
+fn events_tell_of_what_turned_and_not_of_how_every_pipeline_begins() {
+    let pipeline = gateway("orders", 1);
+    let begun = applied(&observed(&pipeline)).conditions;
+    assert_eq!(transitions(&[], &begun), []);
+    let running_now = applied(&running(&pipeline, &["a"])).conditions;
+    let told = transitions(&begun, &running_now);
+    let reasons: Vec<_> =
+        told.iter().map(|notice| (notice.warning, notice.reason.as_str())).collect();
+    assert_eq!(reasons, [(false, "Serving"), (false, "Healthy")]);
+    assert_eq!(transitions(&running_now, &running_now), []);
+    let told = transitions(&running_now, &begun);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].warning && told[0].reason == "NoReplicaReady", "{told:?}");
+}
+
+#[test]
+fn a_warning_from_the_start_is_told_once() {
+    let conditions = applied(&running(&gateway("orders", 2), &["a", "b"])).conditions;
+    let told = transitions(&[], &conditions);
+    let reasons: Vec<_> =
+        told.iter().map(|notice| (notice.warning, notice.reason.as_str())).collect();
+    assert_eq!(reasons, [(false, "Serving"), (true, "LocalLogWithReplicas")]);
+}

@@ -1,0 +1,99 @@
+//! Maps changes of other objects to the pipelines that they concern.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use kube::core::PartialObjectMeta;
+use kube::runtime::controller::Controller;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use kube::{Api, ResourceExt};
+use weir_crds::names::{MANAGED_BY, label};
+use weir_crds::v1alpha1::{StreamPipeline, StreamSLO};
+
+use crate::context::Context;
+use crate::labels;
+
+/// Adds the watches: of what a pipeline owns, of the SLOs that refer to it, and of pods.
+///
+/// Pods are watched by their metadata alone and all of them, because a pod that slipped through without
+/// the sidecar has no label of ours.
+pub(super) fn add(
+    context: &Context,
+    controller: Controller<StreamPipeline>,
+) -> Controller<StreamPipeline> {
+    let made = watcher::Config::default().labels(&format!("{}={MANAGED_BY}", label::MANAGED_BY));
+    let store = controller.store();
+    let pods: Api<PartialObjectMeta<Pod>> = context.watched();
+    controller
+        .owns(context.watched::<ConfigMap>(), made.clone())
+        .owns(context.watched::<Deployment>(), made.clone())
+        .owns(context.watched::<Service>(), made)
+        .watches(context.watched::<StreamSLO>(), watcher::Config::default(), |slo| of_slo(&slo))
+        .watches(pods, watcher::Config::default(), move |pod| of_pod(&pod, &store))
+}
+
+/// The pipeline that an SLO refers to.
+fn of_slo(slo: &StreamSLO) -> Option<ObjectRef<StreamPipeline>> {
+    let namespace = slo.namespace()?;
+    Some(ObjectRef::new(&slo.spec.pipeline_ref.name).within(&namespace))
+}
+
+/// The pipelines that a pod belongs to, or should.
+fn of_pod(
+    pod: &PartialObjectMeta<Pod>,
+    store: &Store<StreamPipeline>,
+) -> Vec<ObjectRef<StreamPipeline>> {
+    let Some(namespace) = pod.namespace() else { return Vec::new() };
+    let pipelines = store.state();
+    let selecting = pipelines.iter().filter(|pipeline| {
+        let sidecar = pipeline.spec.placement.sidecar.as_ref();
+        pipeline.metadata.namespace.as_ref() == Some(&namespace)
+            && sidecar.is_some_and(|sidecar| sidecar.selector.matches(pod.labels()))
+    });
+    let mut names: BTreeSet<String> = selecting.map(|pipeline| pipeline.name_any()).collect();
+    names.extend(labels::pipelines_of(pod.labels()).map(str::to_owned));
+    names.iter().map(|name| ObjectRef::new(name).within(&namespace)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{pipeline, sidecar_pipeline};
+
+    fn pod(labels: &serde_json::Value) -> PartialObjectMeta<Pod> {
+        let metadata = json!({ "name": "web-1", "namespace": "shop", "labels": labels });
+        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+    }
+
+    fn names(pod: &PartialObjectMeta<Pod>) -> Vec<String> {
+        let (store, mut writer) = reflector::store();
+        let mut elsewhere = sidecar_pipeline("elsewhere");
+        elsewhere.metadata.namespace = Some("other".to_owned());
+        for pipeline in [sidecar_pipeline("orders"), pipeline("gate"), elsewhere] {
+            writer.apply_watcher_event(&Event::Apply(pipeline));
+        }
+        of_pod(pod, &store).into_iter().map(|found| found.name).collect()
+    }
+
+    #[test]
+    fn a_pod_that_slipped_through_concerns_the_pipeline_that_selects_it() {
+        assert_eq!(names(&pod(&json!({ "app": "shop" }))), ["orders"]);
+    }
+
+    #[test]
+    fn a_pod_concerns_the_pipelines_whose_sidecar_or_gateway_it_is() {
+        let labels = json!({ "pipeline.weir.dev/old": "true", "weir.dev/pipeline": "gate" });
+        assert_eq!(names(&pod(&labels)), ["gate", "old"]);
+    }
+
+    #[test]
+    fn a_pod_of_nobody_concerns_no_pipeline() {
+        assert!(names(&pod(&json!({ "app": "other" }))).is_empty());
+    }
+}

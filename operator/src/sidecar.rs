@@ -1,0 +1,198 @@
+//! Describes the data plane's container: the same in a gateway's pods and in injected ones.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ContainerPort, HTTPGetAction, Lifecycle, LifecycleHandler, Probe,
+    ResourceRequirements, SeccompProfile, SecurityContext, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use weir_crds::names::{CONFIG_DIR, PUBLISH_SOCKET, SIDECAR_CONTAINER, port};
+use weir_crds::v1alpha1::Delivery;
+
+use crate::context::Options;
+
+/// The user that the image runs as, and that no account of a usual distribution has.
+const USER: i64 = 65_532;
+/// What a pod needs to stop beyond its drain window: for the last events and the last counters.
+const STOPPING_SECONDS: u64 = 10;
+
+/// The data plane's container image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The image's reference.
+    pub reference: String,
+    /// When it is pulled; the cluster's default where absent.
+    pub pull_policy: Option<String>,
+}
+
+impl Image {
+    /// The image that the operator was started with.
+    #[must_use]
+    pub fn of(options: &Options) -> Self {
+        Self {
+            reference: options.sidecar_image.clone(),
+            pull_policy: options.sidecar_image_pull_policy.clone(),
+        }
+    }
+}
+
+/// Where the data plane's container runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In a Deployment of its own.
+    Gateway,
+    /// Beside an application, which publishes through a socket in a directory that both mount.
+    BesideApplication,
+}
+
+/// The grace period, in seconds, of a pod that serves pipelines with these terms of delivery.
+#[must_use]
+pub fn grace_seconds<'a>(deliveries: impl IntoIterator<Item = &'a Delivery>) -> i64 {
+    let windows = deliveries.into_iter().map(|delivery| delivery.drain.window.millis());
+    let longest = windows.max().unwrap_or(0).div_ceil(1_000);
+    i64::try_from(longest.saturating_add(STOPPING_SECONDS)).unwrap_or(i64::MAX)
+}
+
+/// The container.
+#[must_use]
+pub fn container(image: &Image, place: Place, volume_mounts: Vec<VolumeMount>) -> Container {
+    let Image { reference, pull_policy } = image.clone();
+    Container {
+        name: SIDECAR_CONTAINER.to_owned(),
+        image: Some(reference),
+        image_pull_policy: pull_policy,
+        args: Some(args(place)),
+        ports: Some(vec![tcp("http", port::PUBLIC), tcp("admin", port::ADMIN)]),
+        // The application of an injected pod waits for the sidecar's start, so it is looked for often.
+        startup_probe: Some(Probe {
+            period_seconds: Some(1),
+            failure_threshold: Some(60),
+            ..probe("/livez")
+        }),
+        readiness_probe: Some(Probe { period_seconds: Some(2), ..probe("/readyz") }),
+        liveness_probe: Some(Probe {
+            period_seconds: Some(10),
+            failure_threshold: Some(6),
+            ..probe("/livez")
+        }),
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                http_get: Some(get("/drain")),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
+        resources: Some(resources()),
+        security_context: Some(security_context()),
+        volume_mounts: Some(volume_mounts),
+        ..Container::default()
+    }
+}
+
+fn args(place: Place) -> Vec<String> {
+    let mut args = vec!["run".to_owned(), CONFIG_DIR.to_owned()];
+    match place {
+        Place::Gateway => {}
+        Place::BesideApplication => args.push(format!("--publish-socket={PUBLISH_SOCKET}")),
+    }
+    args.extend(["--log-format=json".to_owned(), "--status=never".to_owned()]);
+    args
+}
+
+fn tcp(name: &str, port: u16) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(port),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    }
+}
+
+fn probe(path: &str) -> Probe {
+    Probe { http_get: Some(get(path)), timeout_seconds: Some(3), ..Probe::default() }
+}
+
+/// A request to the admin port, by its number: a named port of a native sidecar is not resolved by
+/// Kubernetes before 1.32.
+fn get(path: &str) -> HTTPGetAction {
+    HTTPGetAction {
+        path: Some(path.to_owned()),
+        port: IntOrString::Int(i32::from(port::ADMIN)),
+        ..HTTPGetAction::default()
+    }
+}
+
+/// Requests, without which an autoscaler of the application could not compute its utilization; and a
+/// limit of memory alone, because one of CPU would throttle bursts.
+fn resources() -> ResourceRequirements {
+    let amounts = |pairs: &[(&str, &str)]| {
+        let pair = |&(name, amount): &(&str, &str)| (name.to_owned(), Quantity(amount.to_owned()));
+        Some(pairs.iter().map(pair).collect::<BTreeMap<_, _>>())
+    };
+    ResourceRequirements {
+        requests: amounts(&[("cpu", "20m"), ("memory", "64Mi")]),
+        limits: amounts(&[("memory", "256Mi")]),
+        ..ResourceRequirements::default()
+    }
+}
+
+/// What the restricted level of the Pod Security Standards asks for, and a read-only root.
+fn security_context() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            ..Capabilities::default()
+        }),
+        read_only_root_filesystem: Some(true),
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            ..SeccompProfile::default()
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn delivery(window: &str) -> Delivery {
+        serde_json::from_value(json!({ "drain": { "window": window } })).unwrap()
+    }
+
+    #[test]
+    fn the_grace_period_outlasts_the_longest_drain_window() {
+        assert_eq!(grace_seconds([&delivery("20s"), &delivery("1m")]), 70);
+        assert_eq!(grace_seconds([&delivery("1500ms")]), 12);
+    }
+
+    #[test]
+    fn only_beside_an_application_there_is_a_socket() {
+        let socket = "--publish-socket=/run/weir/publish.sock".to_owned();
+        assert!(args(Place::BesideApplication).contains(&socket));
+        assert!(!args(Place::Gateway).contains(&socket));
+    }
+
+    #[test]
+    fn the_container_passes_the_restricted_level() {
+        let image = Image { reference: "weir-sidecar:1".to_owned(), pull_policy: None };
+        let container = serde_json::to_value(container(&image, Place::Gateway, vec![])).unwrap();
+        let expected = json!({
+            "allowPrivilegeEscalation": false,
+            "capabilities": { "drop": ["ALL"] },
+            "readOnlyRootFilesystem": true,
+            "runAsNonRoot": true,
+            "runAsUser": 65_532,
+            "seccompProfile": { "type": "RuntimeDefault" },
+        });
+        assert_eq!(container["securityContext"], expected);
+        assert!(container.get("imagePullPolicy").is_none());
+    }
+}
