@@ -93,7 +93,7 @@ mod tests {
     }
 
     fn recorded(readings: impl IntoIterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
-        let mut recorder = Recorder::new(at(2));
+        let mut recorder = Recorder::new(at(7));
         readings.into_iter().for_each(|(secs, total)| recorder.observe(at(secs), count(total)));
         let seen = |snapshot: Snapshot| (snapshot.at.as_millis() / 1_000, snapshot.counts.total);
         recorder.since(Timestamp::default()).into_iter().map(seen).collect()
@@ -101,21 +101,19 @@ mod tests {
 
     #[test]
     fn readings_become_snapshots_of_the_step_that_has_just_passed() {
-        assert_eq!(
-            recorded([(3, 1), (5, 2), (11, 3), (14, 4), (15, 5)]),
-            [(5, 2), (10, 3), (15, 5)]
-        );
+        let readings = [(8, 1), (10, 2), (16, 3), (19, 4), (20, 5)];
+        assert_eq!(recorded(readings), [(10, 2), (15, 3), (20, 5)]);
     }
 
     #[test]
     fn a_step_that_nobody_looked_at_is_left_out() {
-        assert_eq!(recorded([(5, 1), (30, 9)]), [(5, 1), (30, 9)]);
+        assert_eq!(recorded([(10, 1), (30, 9)]), [(10, 1), (30, 9)]);
     }
 
     #[test]
     fn a_clock_that_goes_back_takes_the_wrong_future_with_it() {
-        assert_eq!(recorded([(5, 1), (90_000, 2), (10, 3)]), [(5, 1), (10, 3)]);
-        assert_eq!(recorded([(5, 1), (10, 2), (9, 3), (15, 4)]), [(5, 1), (10, 2), (15, 4)]);
+        assert_eq!(recorded([(10, 1), (90_000, 2), (15, 3)]), [(10, 1), (15, 3)]);
+        assert_eq!(recorded([(10, 1), (15, 2), (14, 3), (20, 4)]), [(10, 1), (15, 2), (20, 4)]);
     }
 
     #[test]

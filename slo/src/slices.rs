@@ -121,7 +121,7 @@ impl Slicer {
         now: Timestamp,
     ) -> Result<(), Millis> {
         let result = self.events.ingest(instance, started_at, snapshots, now);
-        self.settle(now);
+        self.settle();
         result
     }
 
@@ -160,7 +160,7 @@ impl Slicer {
         let expected = self.expected(window);
         let counts = self.window(now, window).counts;
         let good = expected.saturating_sub(counts.bad());
-        (expected > 0 && counts.total > 0).then(|| Counts::new(good, expected))
+        (counts.total > 0).then(|| Counts::new(good, expected))
     }
 
     /// The newest snapshot counted of an instance.
@@ -188,11 +188,11 @@ impl Slicer {
         })
     }
 
-    /// Settles the closed slices that sidecars no longer remember. The data's own time bounds it,
-    /// so that a clock that runs ahead settles nothing that is still to come.
-    fn settle(&mut self, now: Timestamp) {
+    /// Settles the slices that sidecars no longer remember. It goes by the data's own time, so that
+    /// a clock of the reader that runs ahead settles nothing that is still to come.
+    fn settle(&mut self) {
         let slice = self.rule.window;
-        let closed = now.before(self.grace).min(self.events.head());
+        let closed = self.events.head().before(self.grace);
         let until = closed.before(REVISABLE).align_down(slice);
         if until <= self.settled_until {
             return;

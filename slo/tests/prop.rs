@@ -400,7 +400,7 @@ fn anytime() -> BoxedStrategy<Timestamp> {
 }
 
 fn any_counts() -> impl Strategy<Value = Counts> {
-    let count = || prop_oneof![0u64..100, any::<u64>(), Just(u64::MAX)];
+    let count = || prop_oneof![Just(0), 0u64..100, any::<u64>(), Just(u64::MAX)];
     (count(), count()).prop_map(|(good, total)| Counts { good, total })
 }
 
@@ -487,7 +487,10 @@ proptest! {
 
     #[test]
     fn a_slice_is_judged_by_exactly_one_rule(
-        counts in any_counts(), measured in 0u64..=60_000, min_events: u64, quantile in ratio(),
+        counts in any_counts(),
+        measured in 0u64..=60_000,
+        min_events in prop_oneof![Just(0u64), 0u64..100, any::<u64>()],
+        quantile in ratio(),
     ) {
         let counts = Counts::new(counts.good, counts.total);
         let rule = SliceRule { window: Millis::from_mins(1), min_events, quantile };

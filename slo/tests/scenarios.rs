@@ -10,8 +10,8 @@
 
 use weir_slo::{
     Counts, Evaluation, Evaluator, IngestError, Instance, Method, Millis, Objective,
-    ObjectiveSample, Ratio, Recorder, RestoreError, SAMPLES_V1, STEP, Samples, Series, Snapshot,
-    State, Timestamp, Unknown, Verdict,
+    ObjectiveSample, RETENTION, Ratio, Recorder, RestoreError, SAMPLES_V1, STEP, Samples, Series,
+    SliceRule, Slicer, Snapshot, State, Timestamp, Unknown, Verdict,
 };
 
 const NOON: Timestamp = Timestamp::from_millis(1_767_268_800_000);
@@ -280,6 +280,41 @@ fn restarts_and_new_instances_count_from_zero_and_never_below() {
     assert_eq!(evaluator.evaluate(third.now).total, total + third.counts.total);
 }
 
+/// What a series has counted of one instance after readings of (started, read, good, total), in
+/// seconds after noon.
+fn counted(readings: &[(u64, u64, u64, u64)]) -> Counts {
+    let mut series = Series::new();
+    let at = |secs| NOON.after(Millis::from_secs(secs));
+    for (started, read, good, total) in readings {
+        let snapshot = Snapshot { at: at(*read), counts: Counts { good: *good, total: *total } };
+        series.ingest("a", at(*started), &[snapshot], at(*read)).unwrap();
+    }
+    series.window(at(3_600), Millis::from_hours(2)).counts
+}
+
+#[test]
+fn a_counter_that_outgrew_its_old_value_before_it_was_seen_again_has_still_started_again() {
+    assert_eq!(counted(&[(0, 10, 3, 5), (12, 20, 9, 9)]), Counts { good: 12, total: 14 });
+}
+
+#[test]
+fn a_start_that_wanders_is_no_restart() {
+    assert_eq!(counted(&[(0, 10, 3, 5), (7, 20, 9, 9)]).total, 9);
+    assert_eq!(counted(&[(30, 10, 3, 5), (30, 20, 9, 9), (30, 40, 9, 10)]).total, 10);
+}
+
+#[test]
+fn what_a_counter_of_another_clock_held_at_its_start_is_counted() {
+    assert_eq!(counted(&[(30, 10, 3, 5)]), Counts { good: 3, total: 5 });
+    assert_eq!(counted(&[(10, 10, 3, 5)]), Counts { good: 3, total: 5 });
+}
+
+#[test]
+fn a_torn_reading_never_counts_more_events_than_there_were() {
+    let torn = counted(&[(0, 10, 3, 10), (0, 20, 9, 11), (0, 30, 9, 20)]);
+    assert_eq!(torn, Counts { good: 9, total: 20 });
+}
+
 #[test]
 fn an_instance_that_was_forgotten_is_not_counted_again() {
     let mut series = Series::new();
@@ -340,21 +375,63 @@ fn thousands_of_short_lived_instances_use_bounded_memory_and_lose_nothing() {
 
 #[test]
 fn a_saved_month_is_small() {
-    let mut evaluator = evaluator("99", Method::Occurrences, Millis::from_days(28));
-    let mut now = NOON;
-    let mut counts = Counts::ZERO;
-    let (from, _) = Sidecar::started("a", NOON).answer(NOON);
-    for minute in 0..33 * 24 * 60 {
-        now = now.after(Millis::from_mins(1));
-        counts = counts.saturating_add(Counts { good: 500 + minute % 100, total: 605 });
-        let sample = ObjectiveSample { current: counts, ..ObjectiveSample::default() };
-        evaluator.ingest(&Samples { now, ..from.clone() }, &sample, now).unwrap();
+    for method in [Method::Occurrences, SLICES] {
+        let mut evaluator = evaluator("99", method, Millis::from_days(28));
+        let mut now = NOON;
+        let mut counts = Counts::ZERO;
+        let (from, _) = Sidecar::started("a", NOON).answer(NOON);
+        for minute in 0..33 * 24 * 60 {
+            now = now.after(Millis::from_mins(1));
+            counts = counts.saturating_add(Counts { good: 500 + minute % 100, total: 605 });
+            let sample = ObjectiveSample { current: counts, ..ObjectiveSample::default() };
+            evaluator.ingest(&Samples { now, ..from.clone() }, &sample, now).unwrap();
+        }
+        let saved = serde_json::to_string(&evaluator.save()).unwrap();
+        assert!(saved.len() < 40_000, "{} bytes", saved.len());
+        let state: State = serde_json::from_str(&saved).unwrap();
+        let restored = Evaluator::restore(evaluator.objective().clone(), INTERVAL, state).unwrap();
+        assert_eq!(restored.evaluate(now), evaluator.evaluate(now));
+        let remembered = evaluator.window(Millis::from_days(60), now).measured;
+        // The oldest cell may be cut by the horizon, and the newest hour of slices is not settled.
+        assert!(remembered <= RETENTION.saturating_add(Millis::from_hours(2)), "{remembered}");
     }
-    let saved = serde_json::to_string(&evaluator.save()).unwrap();
-    assert!(saved.len() < 40_000, "{} bytes", saved.len());
-    let state: State = serde_json::from_str(&saved).unwrap();
-    let restored = Evaluator::restore(evaluator.objective().clone(), INTERVAL, state).unwrap();
-    assert_eq!(restored.evaluate(now), evaluator.evaluate(now));
+}
+
+#[test]
+fn settled_slices_keep_their_outcome() {
+    let rule = SliceRule { window: Millis::from_mins(1), min_events: 1, quantile: percent("95") };
+    let mut slicer = Slicer::new(rule, INTERVAL);
+    let mut sidecar = Sidecar::started("a", NOON);
+    sidecar.serve(Millis::from_mins(55), 10, 0);
+    let early = sidecar.recorder.since(NOON);
+    slicer.ingest("a", NOON, &early, sidecar.now).unwrap();
+    sidecar.serve(Millis::from_mins(55), 10, 0);
+    let late = sidecar.recorder.since(sidecar.now.before(Millis::from_mins(55)));
+    slicer.ingest("a", NOON, &late, sidecar.now).unwrap();
+    let before = slicer.window(sidecar.now, Millis::from_hours(2));
+    let mut unreachable = Sidecar::started("b", NOON);
+    unreachable.serve(Millis::from_mins(40), 0, 10);
+    let stale = unreachable.recorder.since(NOON);
+    slicer.ingest("b", NOON, &stale, sidecar.now).unwrap();
+    assert_eq!(slicer.window(sidecar.now, Millis::from_hours(2)), before);
+}
+
+#[test]
+fn an_evaluator_whose_clock_is_ahead_settles_nothing_that_is_still_to_come() {
+    let mut evaluator = evaluator("99", SLICES, Millis::from_hours(6));
+    let mut sidecars = ["a", "b"].map(|id| Sidecar::started(id, NOON));
+    let ahead = Millis::from_hours(3);
+    for _ in 0..4 {
+        for sidecar in &mut sidecars {
+            sidecar.serve(Millis::from_mins(15), 10, 10);
+            let (samples, sample) = sidecar.answer(NOON);
+            evaluator.ingest(&samples, &sample, sidecar.now.after(ahead)).unwrap();
+        }
+    }
+    let evaluation = evaluator.evaluate(sidecars[0].now.after(ahead));
+    assert_eq!((evaluation.good, evaluation.total), (0, 60));
+    let right = evaluator.window(Millis::from_mins(30), sidecars[0].now);
+    assert_eq!(right.counts.total, 30);
 }
 
 #[test]
