@@ -144,7 +144,8 @@ pub struct ObjectiveSample {
     /// added while the process ran. Without it the time before would pass for measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// The counter at [`Samples::now`].
+    /// The counter at [`Samples::now`]. Both of its numbers are read so that neither what was good
+    /// nor what was bad ever falls: a reading torn between them counts as bad what was not.
     #[serde(default)]
     pub current: Counts,
     /// The counter at multiples of [`crate::STEP`], oldest first: those after the `since` asked for
