@@ -9,8 +9,8 @@ pub struct Answer<'a> {
     pub accepted: usize,
     /// How many it had already.
     pub duplicates: usize,
-    /// The cursor of the last of them; absent from the answer to an empty batch.
-    pub cursor: Option<&'a str>,
+    /// The cursor of the last of them; after an empty batch, that of the last event in the log.
+    pub cursor: &'a str,
 }
 
 impl Answer<'_> {
@@ -22,9 +22,7 @@ impl Answer<'_> {
         push_number(&mut out, accepted);
         out.extend_from_slice(b",\"duplicates\":");
         push_number(&mut out, duplicates);
-        if let Some(cursor) = cursor {
-            push_member(&mut out, "cursor", cursor);
-        }
+        push_member(&mut out, "cursor", cursor);
         out.push(b'}');
         out
     }

@@ -116,22 +116,21 @@ fn is_media_type(text: &str) -> bool {
 }
 
 /// Whether a text is a date-time of RFC 3339, section 5.6. The date is checked by jiff, which also
-/// takes forms that RFC 3339 doesn't have; so the shape is checked first.
+/// takes forms that RFC 3339 doesn't have, and fewer digits of a second; so the shape is checked first.
 fn is_rfc3339(text: &str) -> bool {
-    has_shape(text) && text.parse::<jiff::Timestamp>().is_ok()
+    const DATE_TIME: &str = "0000-00-00T00:00:00";
+    let Some((date_time, rest)) = text.split_at_checked(DATE_TIME.len()) else { return false };
+    let Some(offset) = after_fraction(rest) else { return false };
+    matches(date_time, DATE_TIME)
+        && ["Z", "+00:00", "-00:00"].iter().any(|shape| matches(offset, shape))
+        && format!("{date_time}{offset}").parse::<jiff::Timestamp>().is_ok()
 }
 
-fn has_shape(text: &str) -> bool {
-    let Some((head, rest)) = text.split_at_checked("0000-00-00T00:00:00".len()) else {
-        return false;
-    };
-    let digits = rest
-        .strip_prefix('.')
-        .map_or(0, |fraction| 1 + fraction.bytes().take_while(u8::is_ascii_digit).count());
-    let offset = rest.get(digits..).unwrap_or_default();
-    matches(head, "0000-00-00T00:00:00")
-        && digits != 1
-        && (matches(offset, "Z") || matches(offset, "+00:00") || matches(offset, "-00:00"))
+/// What follows the fraction of a second, where there is one; `None` where it has no digits.
+fn after_fraction(text: &str) -> Option<&str> {
+    let Some(fraction) = text.strip_prefix('.') else { return Some(text) };
+    let rest = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
+    (rest.len() < fraction.len()).then_some(rest)
 }
 
 /// Whether each character of `text` is the one of `shape`, where a zero stands for any digit.

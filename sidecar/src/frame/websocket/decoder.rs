@@ -269,3 +269,21 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, ProtocolError> {
     }
     Ok(Some(code))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn between_messages_the_decoder_owns_no_memory() {
+        let mut decoder = Decoder::new(1024);
+        // A ping of three bytes, the first fragment of a text and the last.
+        let mut input = &[
+            0x89, 0x83, 0, 0, 0, 0, 1, 2, 3, 0x01, 0x82, 0, 0, 0, 0, b'a', b'b', 0x80, 0x81, 0, 0,
+            0, 0, b'c',
+        ][..];
+        assert_eq!(decoder.feed(&mut input), Ok(Some(Message::Ping(vec![1, 2, 3]))));
+        assert_eq!(decoder.feed(&mut input), Ok(Some(Message::Text("abc".into()))));
+        assert_eq!((decoder.message.capacity(), decoder.control.capacity()), (0, 0));
+    }
+}
