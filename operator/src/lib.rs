@@ -16,6 +16,7 @@ pub mod context;
 pub mod controller;
 pub mod failure;
 pub mod labels;
+pub mod leader;
 pub mod metrics;
 pub mod pipeline;
 pub mod samples;
