@@ -1,0 +1,147 @@
+//! The admin port: probes, metrics, samples and drain.
+
+mod metrics;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{Response, StatusCode};
+use parking_lot::Mutex;
+use prometheus_client::{encoding::text, registry::Registry as Metrics};
+use serde::Deserialize;
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+use warp::Filter;
+use weir_slo::Timestamp;
+
+use crate::{edge::accept::Routes, engine::Engine, registry::Registry};
+
+/// How often the end of a drain is looked for.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How much longer than the longest window a drain may take: a subscriber's last bytes.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// What the admin port reports on, and can do.
+#[derive(Debug)]
+pub struct Admin {
+    registry: Arc<Registry>,
+    engine: Arc<Engine>,
+    /// Cancelled when subscribers are sent away.
+    draining: CancellationToken,
+    /// Whether the manifests were read once.
+    ready: AtomicBool,
+    metrics: Mutex<Metrics>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+struct Since {
+    since: Option<u64>,
+}
+
+impl Admin {
+    /// Reports on these.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, engine: Arc<Engine>, draining: CancellationToken) -> Self {
+        let mut metrics = Metrics::default();
+        metrics.register_collector(Box::new(metrics::Pipelines::new(Arc::clone(&registry))));
+        let ready = AtomicBool::new(false);
+        Self { registry, engine, draining, ready, metrics: Mutex::new(metrics) }
+    }
+
+    /// Says that the manifests were read.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Sends the subscribers away, and returns when they are gone.
+    pub async fn drain(&self) {
+        self.draining.cancel();
+        self.engine.drain();
+        let windows = self.registry.all();
+        let windows = windows.values().map(|pipeline| pipeline.hub().settings().drain);
+        let longest = windows.max().unwrap_or_default();
+        let gone = async {
+            while self.engine.connections() > 0 {
+                time::sleep(POLL).await;
+            }
+        };
+        if time::timeout(longest + SLACK, gone).await.is_err() {
+            tracing::warn!(
+                left = self.engine.connections(),
+                "subscribers were left after the drain"
+            );
+        }
+    }
+
+    fn readiness(&self) -> Response<Vec<u8>> {
+        let (status, text) = if self.draining.is_cancelled() {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+        } else if self.ready.load(Ordering::Acquire) {
+            (StatusCode::OK, "ok\n")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "the manifests were not read yet\n")
+        };
+        plain(status, text.into())
+    }
+
+    fn metrics(&self) -> Response<Vec<u8>> {
+        let mut out = String::new();
+        match text::encode(&mut out, &self.metrics.lock()) {
+            Ok(()) => {
+                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                respond(StatusCode::OK, kind, out.into_bytes())
+            }
+            Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n").into()),
+        }
+    }
+
+    fn samples(&self, since: Since) -> Response<Vec<u8>> {
+        let samples = self.registry.samples(Timestamp::from_millis(since.since.unwrap_or(0)));
+        match serde_json::to_vec(&samples) {
+            Ok(body) => respond(StatusCode::OK, "application/json", body),
+            Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n").into()),
+        }
+    }
+}
+
+/// The routes of the admin port.
+#[must_use]
+pub fn routes(admin: &Arc<Admin>) -> Routes {
+    let shared = Arc::clone(admin);
+    let admin = warp::any().map(move || Arc::clone(&shared));
+    let live = warp::path!("livez").map(|| plain(StatusCode::OK, "ok\n".into()));
+    let ready = warp::path!("readyz").and(admin.clone()).map(|admin: Arc<Admin>| admin.readiness());
+    let metrics =
+        warp::path!("metrics").and(admin.clone()).map(|admin: Arc<Admin>| admin.metrics());
+    let samples = warp::path!("samples")
+        .and(warp::query::<Since>())
+        .and(admin.clone())
+        .map(|since, admin: Arc<Admin>| admin.samples(since));
+    // The kubelet's preStop can only GET.
+    let drain = warp::path!("drain").and(warp::get().or(warp::post()).unify()).and(admin).then(
+        |admin: Arc<Admin>| async move {
+            admin.drain().await;
+            plain(StatusCode::OK, "drained\n".into())
+        },
+    );
+    let none = warp::any().map(|| {
+        let paths = "served here are /livez, /readyz, /metrics, /samples and /drain\n";
+        plain(StatusCode::NOT_FOUND, paths.into())
+    });
+    let probes = live.or(ready).unify().or(metrics).unify();
+    probes.or(samples).unify().or(drain).unify().or(none).unify().boxed()
+}
+
+fn plain(status: StatusCode, text: std::borrow::Cow<'static, str>) -> Response<Vec<u8>> {
+    respond(status, "text/plain; charset=utf-8", text.into_owned().into_bytes())
+}
+
+fn respond(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
+    crate::edge::respond(status, media_type, body)
+}

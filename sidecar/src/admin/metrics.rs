@@ -1,0 +1,243 @@
+//! Writes the pipelines' counters as OpenMetrics, merged from the shards at each scrape.
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet},
+    metrics::MetricType,
+};
+
+use crate::{
+    count::{Accounts, BOUNDS_MICROS, HistogramReading, Tally, Transport},
+    pipeline::Pipeline,
+    registry::Registry,
+};
+
+/// Collects what is counted for every pipeline.
+#[derive(Debug)]
+pub(super) struct Pipelines {
+    registry: Arc<Registry>,
+}
+
+type Labels<'a> = [(&'a str, &'a str)];
+
+/// One kind of metric: its name, its help, and how its values are read off a pipeline.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    kind: Kind,
+    /// Calls back with the labels beside `pipeline`, and the value.
+    read: fn(&Pipeline, &mut Write<'_>) -> fmt::Result,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// Only grows; OpenMetrics appends `_total` to its name.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+impl Kind {
+    const fn metric_type(self) -> MetricType {
+        match self {
+            Self::Counter => MetricType::Counter,
+            Self::Gauge => MetricType::Gauge,
+        }
+    }
+}
+
+type Write<'a> = dyn FnMut(&Labels<'_>, u64) -> fmt::Result + 'a;
+
+impl Pipelines {
+    pub(super) const fn new(registry: Arc<Registry>) -> Self {
+        Self { registry }
+    }
+}
+
+impl Collector for Pipelines {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let pipelines = self.registry.all();
+        let mut build = encoder.encode_descriptor(
+            "weir_build",
+            "The running version.",
+            None,
+            MetricType::Info,
+        )?;
+        build.encode_info(&[("version", self.registry.instance().version.as_str())])?;
+        for Family { name, help, kind, read } in FAMILIES {
+            let mut metric = encoder.encode_descriptor(name, help, None, kind.metric_type())?;
+            for (pipeline, served) in pipelines.iter() {
+                read(served, &mut |labels, value| {
+                    let labels = [&[("pipeline", pipeline.as_str())], labels].concat();
+                    let mut metric = metric.encode_family(&labels)?;
+                    match kind {
+                        Kind::Counter => metric.encode_counter::<NoLabelSet, _, u64>(&value, None),
+                        Kind::Gauge => metric.encode_gauge(&value),
+                    }
+                })?;
+            }
+        }
+        let mut latency = encoder.encode_descriptor(
+            "weir_delivery_latency_seconds",
+            "The time from an event's acceptance to a subscriber's socket.",
+            None,
+            MetricType::Histogram,
+        )?;
+        for (pipeline, served) in pipelines.iter() {
+            let metric = latency.encode_family(&[("pipeline", pipeline.as_str())])?;
+            encode_latency(metric, served.hub().accounts())?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is counted, in the order in which it happens to an event.
+const FAMILIES: &[Family] = &[
+    Family {
+        name: "weir_source_events_accepted",
+        help: "Events that the log has taken, by source.",
+        kind: Kind::Counter,
+        read: |pipeline, write| {
+            let samples = pipeline.sources().map(|source| source.sample());
+            samples.into_iter().try_for_each(|s| write(&[("source", &s.name)], s.accepted))
+        },
+    },
+    Family {
+        name: "weir_source_requests_rejected",
+        help: "Publishes that were refused whole, by source.",
+        kind: Kind::Counter,
+        read: |pipeline, write| {
+            let samples = pipeline.sources().map(|source| source.sample());
+            samples.into_iter().try_for_each(|s| write(&[("source", &s.name)], s.rejected))
+        },
+    },
+    Family {
+        name: "weir_source_healthy",
+        help: "Whether the source can deliver: 1 or 0.",
+        kind: Kind::Gauge,
+        read: |pipeline, write| {
+            let samples = pipeline.sources().map(|source| source.sample());
+            samples.into_iter().try_for_each(|s| write(&[("source", &s.name)], s.healthy.into()))
+        },
+    },
+    Family {
+        name: "weir_log_events",
+        help: "Events that the log holds.",
+        kind: Kind::Gauge,
+        read: |pipeline, write| write(&[], pipeline.hub().held().0),
+    },
+    Family {
+        name: "weir_log_bytes",
+        help: "Bytes of events that the log holds.",
+        kind: Kind::Gauge,
+        read: |pipeline, write| write(&[], pipeline.hub().held().1),
+    },
+    Family {
+        name: "weir_subscribers",
+        help: "Connected subscribers, by transport.",
+        kind: Kind::Gauge,
+        read: |pipeline, write| {
+            let subscribers = pipeline.hub().accounts().subscribers();
+            write(&[("transport", Transport::Sse.label())], subscribers.sse)?;
+            write(&[("transport", Transport::WebSocket.label())], subscribers.websocket)
+        },
+    },
+    Family {
+        name: "weir_connections_refused",
+        help: "Connections refused because spec.delivery.maxConnections was reached.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().refused.get()),
+    },
+    Family {
+        name: "weir_connections_cut_off",
+        help: "Connections cut off because the subscriber fell behind by more than spec.delivery.maxLag.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().cut_off.get()),
+    },
+    Family {
+        name: "weir_deliveries_written",
+        help: "Deliveries whose last byte a subscriber's socket took, by transport.",
+        kind: Kind::Counter,
+        read: |pipeline, write| {
+            Transport::ALL.into_iter().try_for_each(|transport| {
+                let shards = pipeline.hub().accounts().shards().iter();
+                let written = shards.filter_map(|shard| shard.written.get(transport as usize));
+                write(&[("transport", transport.label())], written.map(Tally::get).sum())
+            })
+        },
+    },
+    Family {
+        name: "weir_deliveries_dropped",
+        help: "Deliveries given up while the subscriber stayed; it was told by a gap, or cut off.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().deliveries().dropped),
+    },
+    Family {
+        name: "weir_deliveries_departed",
+        help: "Deliveries given up because the subscriber left; it may resume at its cursor.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().deliveries().departed),
+    },
+    Family {
+        name: "weir_deliveries_lagging",
+        help: "Deliveries due and not yet written.",
+        kind: Kind::Gauge,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().deliveries().lagging),
+    },
+    Family {
+        name: "weir_delivered_bytes",
+        help: "Bytes that subscribers' sockets took, framing and heartbeats included.",
+        kind: Kind::Counter,
+        read: |pipeline, write| {
+            let shards = pipeline.hub().accounts().shards().iter();
+            write(&[], shards.map(|shard| shard.bytes.get()).sum())
+        },
+    },
+    Family {
+        name: "weir_gaps",
+        help: "Gaps that subscribers were told about.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().gaps.get()),
+    },
+    Family {
+        name: "weir_objective_good",
+        help: "Good events of an objective.",
+        kind: Kind::Counter,
+        read: |pipeline, write| read_meters(pipeline, write, |counts| counts.good),
+    },
+    Family {
+        name: "weir_objective_total",
+        help: "All events of an objective.",
+        kind: Kind::Counter,
+        read: |pipeline, write| read_meters(pipeline, write, |counts| counts.total),
+    },
+];
+
+fn read_meters(
+    pipeline: &Pipeline,
+    write: &mut Write<'_>,
+    value: fn(weir_slo::Counts) -> u64,
+) -> fmt::Result {
+    pipeline.hub().accounts().meters().iter().try_for_each(|meter| {
+        let name = meter.name();
+        let labels = [("slo", name.slo.as_str()), ("objective", name.objective.as_str())];
+        write(&labels, value(meter.counts()))
+    })
+}
+
+fn encode_latency(mut metric: MetricEncoder<'_>, accounts: &Accounts) -> fmt::Result {
+    let mut reading = HistogramReading::default();
+    accounts.shards().iter().for_each(|shard| shard.latency.merge_into(&mut reading));
+    let HistogramReading { buckets, sum_micros } = reading;
+    let bounds = BOUNDS_MICROS.iter().map(|&bound| seconds(bound)).chain([f64::MAX]);
+    let counts: Vec<_> = bounds.zip(buckets).collect();
+    metric.encode_histogram::<NoLabelSet>(seconds(sum_micros), buckets.iter().sum(), &counts, None)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a sum of microseconds is exact for 285 years")]
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}

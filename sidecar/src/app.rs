@@ -1,0 +1,111 @@
+//! Wires the stages together: binds, serves, drains, stops.
+
+mod listeners;
+
+use std::{io, num::NonZero, sync::Arc, thread};
+
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
+
+pub use listeners::{BindError, Listeners};
+
+use crate::{
+    admin::{self, Admin},
+    config::Config,
+    edge::{
+        Door, Service,
+        accept::{Acceptor, slots},
+        routes,
+    },
+    engine::Engine,
+    registry::Registry,
+    upkeep,
+};
+
+/// The most shards: beyond this, a shard has too little to do to be worth its thread.
+const MOST_SHARDS: usize = 8;
+
+/// A running data plane.
+#[derive(Debug)]
+pub struct App {
+    registry: Arc<Registry>,
+    engine: Arc<Engine>,
+    admin: Arc<Admin>,
+    tasks: TaskTracker,
+    /// Cancelled when the process ends: no more requests are taken.
+    stopping: CancellationToken,
+    _upkeep: [AbortOnDropHandle<()>; 2],
+}
+
+impl App {
+    /// Serves on bound listeners. Nothing is served yet; see [`Self::apply`].
+    ///
+    /// # Errors
+    ///
+    /// Fails when the system grants no epoll instance or no thread.
+    pub fn start(listeners: Listeners) -> io::Result<Self> {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let engine = Arc::new(Engine::start(cores.min(MOST_SHARDS))?);
+        let registry = Arc::new(Registry::new(engine.wakers()));
+        let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
+        let admin = Admin::new(Arc::clone(&registry), Arc::clone(&engine), draining.clone());
+        let admin = Arc::new(admin);
+        let tasks = TaskTracker::new();
+        let service =
+            Service { registry: Arc::clone(&registry), draining, stopping: stopping.clone() };
+        let acceptor = Acceptor {
+            engine: Arc::clone(&engine),
+            slots: slots(),
+            tasks: tasks.clone(),
+            stopping: stopping.clone(),
+        };
+        let Listeners { public, admin: probes, publish, publish_socket } = listeners;
+        let application = routes(&service, Door::Application);
+        if let Some(socket) = publish_socket {
+            tasks.spawn(acceptor.clone().serve_unix(socket, application.clone()));
+        }
+        tasks.spawn(acceptor.clone().serve_tcp(public, routes(&service, Door::Public)));
+        tasks.spawn(acceptor.clone().serve_tcp(publish, application));
+        // Probes have slots of their own, so that a storm of subscribers can't make them fail.
+        let acceptor = Acceptor { slots: slots(), ..acceptor };
+        tasks.spawn(acceptor.serve_tcp(probes, admin::routes(&admin)));
+        let upkeep = [
+            tokio::spawn(upkeep::expire(Arc::clone(&registry))),
+            tokio::spawn(upkeep::snapshot(Arc::clone(&registry))),
+        ];
+        let upkeep = upkeep.map(AbortOnDropHandle::new);
+        Ok(Self { registry, engine, admin, tasks, stopping, _upkeep: upkeep })
+    }
+
+    /// Serves what `config` says, from now on.
+    pub fn apply(&self, config: Config) {
+        self.registry.apply(config);
+        self.admin.set_ready();
+    }
+
+    /// What is being served.
+    #[must_use]
+    pub const fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Sends the subscribers away, spread over their pipelines' drain windows; returns when they are
+    /// gone. Publishers are still served.
+    pub async fn drain(&self) {
+        self.admin.drain().await;
+    }
+
+    /// Answers the requests that have begun, sends the last subscribers away, and ends.
+    pub async fn stop(self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        let engine = Arc::clone(&self.engine);
+        // Joining threads blocks.
+        if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {
+            tracing::error!("the engine could not be stopped");
+        }
+    }
+}

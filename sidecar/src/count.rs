@@ -1,0 +1,280 @@
+//! Counts what becomes of every event and of every delivery, exactly.
+//!
+//! # Laws
+//!
+//! - A delivery is one event that is due to one subscriber. It ends in exactly one of: written (its
+//!   last byte was taken by the socket), dropped (given up while the subscriber stayed) or departed
+//!   (given up because the subscriber left). Until then it is lagging.
+//! - A counter on the delivery path has one writer, its shard's thread, and is merged when it is read.
+//!   So counting takes no lock and no contended cache line.
+//! - `total` is stored before `good` and read after it: whoever reads sees good ≤ total.
+
+mod histogram;
+mod meter;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use arc_swap::ArcSwap;
+use weir_slo::{Deliveries, Subscribers};
+
+pub use histogram::{BOUNDS_MICROS, Histogram, HistogramReading};
+pub use meter::{Judge, Meter, MeterName};
+
+/// How a subscriber is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Server-Sent Events.
+    Sse,
+    /// WebSocket.
+    WebSocket,
+}
+
+impl Transport {
+    /// Every transport.
+    pub const ALL: [Self; 2] = [Self::Sse, Self::WebSocket];
+
+    /// The value of the metrics' label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Sse => "sse",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// A counter that many threads may add to.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The sum so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A counter, or a gauge, that only one thread writes.
+#[derive(Debug, Default)]
+pub struct Tally(AtomicU64);
+
+impl Tally {
+    /// Adds `n`. Only the owning thread may call this.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Release);
+    }
+
+    /// Sets the value. Only the owning thread may call this.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Release);
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Everything that is counted for one pipeline.
+#[derive(Debug)]
+pub struct Accounts {
+    /// Events taken into the log.
+    pub accepted: Counter,
+    /// Gaps that subscribers were told about.
+    pub gaps: Counter,
+    /// Connections refused because the pipeline was full.
+    pub refused: Counter,
+    /// Connections cut off because the subscriber didn't keep up.
+    pub cut_off: Counter,
+    connected: [AtomicU64; Transport::ALL.len()],
+    shards: Box<[ShardAccounts]>,
+    meters: ArcSwap<Vec<Arc<Meter>>>,
+}
+
+/// What one shard counts for one pipeline. Aligned, so that no two shards share a cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ShardAccounts {
+    /// Deliveries written, by transport.
+    pub written: [Tally; Transport::ALL.len()],
+    /// Deliveries given up while the subscriber stayed.
+    pub dropped: Tally,
+    /// Deliveries given up because the subscriber left.
+    pub departed: Tally,
+    /// Deliveries due and not yet written.
+    pub lagging: Tally,
+    /// Bytes that sockets took.
+    pub bytes: Tally,
+    /// The time from acceptance to the socket.
+    pub latency: Histogram,
+}
+
+impl Accounts {
+    /// Accounts for as many shards as the engine has.
+    #[must_use]
+    pub fn new(shards: usize) -> Self {
+        Self {
+            accepted: Counter::default(),
+            gaps: Counter::default(),
+            refused: Counter::default(),
+            cut_off: Counter::default(),
+            connected: Default::default(),
+            shards: (0..shards).map(|_| ShardAccounts::default()).collect(),
+            meters: ArcSwap::default(),
+        }
+    }
+
+    /// The part of a shard.
+    #[must_use]
+    pub fn shard(&self, shard: usize) -> Option<&ShardAccounts> {
+        self.shards.get(shard)
+    }
+
+    /// Every shard's part.
+    #[must_use]
+    pub fn shards(&self) -> &[ShardAccounts] {
+        &self.shards
+    }
+
+    /// The meters of the objectives.
+    #[must_use]
+    pub fn meters(&self) -> Arc<Vec<Arc<Meter>>> {
+        self.meters.load_full()
+    }
+
+    /// Replaces the meters. One that is kept goes on counting.
+    pub fn set_meters(&self, meters: Vec<Arc<Meter>>) {
+        self.meters.store(Arc::new(meters));
+    }
+
+    /// Counts events as written by a shard at `now`.
+    pub fn written(
+        &self,
+        shard: usize,
+        transport: Transport,
+        accepted_at: impl Iterator<Item = Instant>,
+        now: Instant,
+    ) {
+        let Some(part) = self.shard(shard) else { return };
+        let meters = self.meters.load();
+        let mut count = 0;
+        for accepted_at in accepted_at {
+            let latency = now.saturating_duration_since(accepted_at);
+            part.latency.record(latency);
+            meters.iter().for_each(|meter| meter.written(shard, latency));
+            count += 1;
+        }
+        if let Some(written) = part.written.get(transport as usize) {
+            written.add(count);
+        }
+    }
+
+    /// Counts deliveries as given up by a shard while the subscriber stayed.
+    pub fn dropped(&self, shard: usize, count: u64) {
+        if let Some(part) = self.shard(shard) {
+            part.dropped.add(count);
+            self.meters.load().iter().for_each(|meter| meter.dropped(shard, count));
+        }
+    }
+
+    /// Connected subscribers.
+    #[must_use]
+    pub fn subscribers(&self) -> Subscribers {
+        let [sse, websocket] = self.connected.each_ref().map(|count| count.load(Ordering::Relaxed));
+        Subscribers { sse, websocket }
+    }
+
+    /// What became of all deliveries so far.
+    #[must_use]
+    pub fn deliveries(&self) -> Deliveries {
+        let mut sum = Deliveries { accepted: self.accepted.get(), ..Deliveries::default() };
+        for ShardAccounts { written, dropped, departed, lagging, bytes: _, latency: _ } in
+            &self.shards
+        {
+            sum.written += written.iter().map(Tally::get).sum::<u64>();
+            sum.dropped += dropped.get();
+            sum.departed += departed.get();
+            sum.lagging += lagging.get();
+        }
+        sum.due = sum.written + sum.dropped + sum.departed + sum.lagging;
+        sum
+    }
+}
+
+/// A connection's place among `maxConnections`; given back when dropped.
+#[derive(Debug)]
+pub struct Seat {
+    accounts: Arc<Accounts>,
+    transport: Transport,
+}
+
+impl Seat {
+    /// Takes a seat unless `limit` are taken.
+    #[must_use]
+    pub fn take(accounts: &Arc<Accounts>, transport: Transport, limit: u64) -> Option<Self> {
+        let taken = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        // Two that come at once may both see the last seat: the limit is a bound on memory, and one
+        // more connection does not matter to it.
+        if accounts.connected.iter().map(taken).sum::<u64>() >= limit {
+            accounts.refused.add(1);
+            return None;
+        }
+        accounts.connected.get(transport as usize)?.fetch_add(1, Ordering::Relaxed);
+        Some(Self { accounts: Arc::clone(accounts), transport })
+    }
+
+    /// The transport of the connection.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        self.transport
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(count) = self.accounts.connected.get(self.transport as usize) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_seat_is_given_back_when_it_is_dropped() {
+        let accounts = Arc::new(Accounts::new(1));
+        let seat = Seat::take(&accounts, Transport::Sse, 1).unwrap();
+        assert!(Seat::take(&accounts, Transport::WebSocket, 1).is_none());
+        assert_eq!((accounts.subscribers().sse, accounts.refused.get()), (1, 1));
+        drop(seat);
+        assert!(Seat::take(&accounts, Transport::WebSocket, 1).is_some());
+    }
+
+    #[test]
+    fn shards_are_summed() {
+        let accounts = Accounts::new(2);
+        let now = Instant::now();
+        accounts.written(0, Transport::Sse, [now, now].into_iter(), now);
+        accounts.written(1, Transport::WebSocket, [now].into_iter(), now + Duration::from_secs(1));
+        accounts.dropped(1, 4);
+        let deliveries = accounts.deliveries();
+        assert_eq!((deliveries.written, deliveries.dropped, deliveries.due), (3, 4, 7));
+    }
+}

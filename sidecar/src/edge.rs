@@ -1,0 +1,15 @@
+//! The edge: accepts connections, routes requests with warp, and hands streams to the engine.
+//!
+//! warp and hyper do the handshake and everything that is a request with an answer. A stream leaves
+//! them: its route decides what to answer and [takes the connection over](takeover).
+
+pub mod accept;
+mod problem;
+mod publish;
+mod routes;
+mod subscribe;
+mod takeover;
+
+pub(crate) use problem::respond;
+pub use routes::{Door, Service, routes};
+pub use takeover::{Handover, Takeover};

@@ -1,0 +1,34 @@
+//! Answers what can't be done with a problem document (RFC 9457).
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::intake;
+
+/// A response that says what can't be done, and what to do instead. The category is a word of a small
+/// set.
+pub(super) fn problem(
+    category: &str,
+    status: StatusCode,
+    detail: impl AsRef<str>,
+) -> Response<Vec<u8>> {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let problem = intake::Problem { category, title, status, detail: detail.as_ref(), index: None };
+    respond(status, intake::Problem::CONTENT_TYPE, problem.to_json())
+}
+
+/// No such pipeline, or no such endpoint of it.
+pub(super) fn not_found(detail: impl AsRef<str>) -> Response<Vec<u8>> {
+    problem("not_found", StatusCode::NOT_FOUND, detail)
+}
+
+/// A response of a status, a media type and a body.
+pub(crate) fn respond(
+    status: StatusCode,
+    media_type: &'static str,
+    body: Vec<u8>,
+) -> Response<Vec<u8>> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}

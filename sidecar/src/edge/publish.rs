@@ -1,0 +1,118 @@
+//! Answers a publisher, after the log has its events.
+
+use std::time::SystemTime;
+
+use bytes::{Buf, BytesMut};
+use http::{HeaderMap, Response, StatusCode, header};
+use tokio_util::sync::CancellationToken;
+use warp::Stream;
+
+use super::problem::{problem, respond};
+use crate::{
+    intake::{self, Answer, Context, MAX_BATCH},
+    pipeline::Pipeline,
+};
+
+/// What a batch may have beyond one event of the largest size: attributes, and smaller events.
+const BATCH_BYTES: usize = 16 * 1024 * 1024;
+
+/// Takes events into the pipeline's log.
+pub(super) async fn publish<S, B>(
+    pipeline: &Pipeline,
+    headers: &HeaderMap,
+    body: S,
+    stopping: &CancellationToken,
+) -> Response<Vec<u8>>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let name = &pipeline.config().name;
+    let hub = pipeline.hub();
+    let (Some(source), Some(max_event_bytes)) =
+        (pipeline.http_source(), hub.settings().max_event_bytes)
+    else {
+        let detail = format!("the pipeline {name} has no source of kind http to publish into");
+        return problem("not_found", StatusCode::NOT_FOUND, detail);
+    };
+    let limit = max_event_bytes.saturating_add(BATCH_BYTES);
+    let body = match collect(headers, body, limit, stopping).await {
+        Ok(body) => body,
+        Err(response) => {
+            source.reject();
+            return response;
+        }
+    };
+    let context = Context {
+        source: &format!("/{name}/{}", source.name()),
+        now: SystemTime::now(),
+        max_event_bytes,
+        max_batch: MAX_BATCH,
+    };
+    match intake::decode(headers, &body, &context) {
+        Ok(decoded) => {
+            let appended = hub.publish(decoded.events);
+            source.accept(appended.accepted as u64);
+            let cursor = hub.cursor(appended.last).to_string();
+            let answer = Answer {
+                accepted: appended.accepted,
+                duplicates: appended.duplicates,
+                cursor: &cursor,
+            };
+            respond(StatusCode::OK, "application/json", answer.to_json())
+        }
+        Err(rejection) => {
+            source.reject();
+            tracing::debug!(pipeline = name, category = rejection.category(), "refused a publish");
+            let kind = intake::Problem::CONTENT_TYPE;
+            respond(rejection.status(), kind, rejection.problem())
+        }
+    }
+}
+
+/// Reads the body, up to `limit` bytes.
+async fn collect<S, B>(
+    headers: &HeaderMap,
+    body: S,
+    limit: usize,
+    stopping: &CancellationToken,
+) -> Result<BytesMut, Response<Vec<u8>>>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let too_large = || {
+        let detail = format!("a request may have at most {limit} bytes: post fewer events at once");
+        problem("too_large", StatusCode::PAYLOAD_TOO_LARGE, detail)
+    };
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let announced = announced.and_then(|length| length.parse::<usize>().ok()).unwrap_or(0);
+    if announced > limit {
+        return Err(too_large());
+    }
+    let mut body = std::pin::pin!(body);
+    let mut bytes = BytesMut::with_capacity(announced.min(64 * 1024));
+    loop {
+        let next = std::future::poll_fn(|cx| body.as_mut().poll_next(cx));
+        let next = tokio::select! {
+            next = next => next,
+            () = stopping.cancelled() => {
+                let detail = "this replica is stopping: publish to another";
+                return Err(problem("unavailable", StatusCode::SERVICE_UNAVAILABLE, detail));
+            }
+        };
+        match next {
+            None => return Ok(bytes),
+            Some(Ok(part)) if bytes.len() + part.remaining() > limit => return Err(too_large()),
+            Some(Ok(part)) => bytes.extend_from_slice(&collect_part(part)),
+            Some(Err(_)) => {
+                let detail = "the body ended before it was complete: post it again";
+                return Err(problem("incomplete", StatusCode::BAD_REQUEST, detail));
+            }
+        }
+    }
+}
+
+fn collect_part(mut part: impl Buf) -> bytes::Bytes {
+    part.copy_to_bytes(part.remaining())
+}

@@ -1,0 +1,171 @@
+//! The routes of the public port, and of the one on which the application publishes.
+
+use std::{convert::Infallible, sync::Arc};
+
+use http::{HeaderMap, Method, Response, StatusCode, header};
+use tokio_util::sync::CancellationToken;
+use warp::{Filter, Rejection, filters::BoxedFilter};
+
+use super::{
+    problem::{not_found, problem},
+    publish::publish,
+    subscribe::{self, Query},
+    takeover::Takeover,
+};
+use crate::{pipeline::Pipeline, registry::Registry};
+
+/// Where a request came in, and so what it may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// The public port: subscribe; publish where the manifest opens that.
+    Public,
+    /// The loopback interface or the Unix socket, which only the application reaches: publish.
+    Application,
+}
+
+/// What the routes need to know.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// The pipelines.
+    pub registry: Arc<Registry>,
+    /// Cancelled when subscribers are sent away.
+    pub draining: CancellationToken,
+    /// Cancelled when the process ends.
+    pub stopping: CancellationToken,
+}
+
+/// The routes of a door, as one filter.
+#[must_use]
+pub fn routes(service: &Service, door: Door) -> BoxedFilter<(Response<Vec<u8>>,)> {
+    let publishing = publish_route(service, door);
+    match door {
+        Door::Application => publishing.or(fallback(door)).unify().boxed(),
+        Door::Public => sse_route(service)
+            .or(web_socket_route(service))
+            .unify()
+            .or(publishing)
+            .unify()
+            .or(fallback(door))
+            .unify()
+            .boxed(),
+    }
+}
+
+type Route = BoxedFilter<(Response<Vec<u8>>,)>;
+
+fn sse_route(service: &Service) -> Route {
+    let service = service.clone();
+    warp::path!(String / "sse")
+        .and(warp::get())
+        .and(subscription())
+        .then(move |name: String, query, headers, takeover| {
+            let Service { registry, draining, stopping: _ } = service.clone();
+            async move {
+                match registry.get(&name) {
+                    Some(pipeline) => {
+                        let draining = draining.is_cancelled();
+                        subscribe::sse(&pipeline, query, headers, takeover, draining).await
+                    }
+                    None => unknown(&registry, &name),
+                }
+            }
+        })
+        .boxed()
+}
+
+fn web_socket_route(service: &Service) -> Route {
+    let service = service.clone();
+    warp::path!(String / "ws")
+        .and(warp::get())
+        .and(subscription())
+        .then(move |name: String, query, headers, takeover| {
+            let Service { registry, draining, stopping: _ } = service.clone();
+            async move {
+                match registry.get(&name) {
+                    Some(pipeline) => {
+                        let draining = draining.is_cancelled();
+                        subscribe::web_socket(&pipeline, query, headers, takeover, draining).await
+                    }
+                    None => unknown(&registry, &name),
+                }
+            }
+        })
+        .boxed()
+}
+
+fn publish_route(service: &Service, door: Door) -> Route {
+    let service = service.clone();
+    warp::path!(String / "events")
+        .and(warp::post())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(move |name: String, headers: HeaderMap, body| {
+            let Service { registry, draining: _, stopping } = service.clone();
+            async move {
+                match registry.get(&name) {
+                    Some(pipeline) if may_publish(&pipeline, door) => {
+                        publish(&pipeline, &headers, body, &stopping).await
+                    }
+                    Some(_) => closed(&name),
+                    None => unknown(&registry, &name),
+                }
+            }
+        })
+        .boxed()
+}
+
+/// The query, the headers and the connection of a subscriber.
+fn subscription() -> impl Filter<Extract = (Query, HeaderMap, Takeover), Error = Rejection> + Clone
+{
+    warp::query::<Query>().and(warp::header::headers_cloned()).and(warp::ext::get::<Takeover>())
+}
+
+fn may_publish(pipeline: &Pipeline, door: Door) -> bool {
+    match door {
+        Door::Application => true,
+        Door::Public => pipeline.hub().settings().publish,
+    }
+}
+
+fn closed(name: &str) -> Response<Vec<u8>> {
+    let detail = format!(
+        "publishing to {name} is not open on the public port: publish from the application's own pod, or \
+         set spec.endpoints.publish in the StreamPipeline"
+    );
+    problem("forbidden", StatusCode::FORBIDDEN, detail)
+}
+
+fn unknown(registry: &Registry, name: &str) -> Response<Vec<u8>> {
+    let known: Vec<_> = registry.all().keys().cloned().collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    not_found(format!("there is no pipeline {name} here; served are: {known}"))
+}
+
+/// What answers a request that no route takes.
+fn fallback(door: Door) -> impl Filter<Extract = (Response<Vec<u8>>,), Error = Infallible> + Clone {
+    warp::any().and(warp::method()).and(warp::path::full()).map(
+        move |method: Method, path: warp::path::FullPath| {
+            let endpoint = path.as_str().rsplit('/').next().unwrap_or_default();
+            match (door, endpoint, &method) {
+                (Door::Public, "sse" | "ws", &Method::GET) => problem(
+                    "query",
+                    StatusCode::BAD_REQUEST,
+                    "the query can't be read: give each of cursor, from, format and events at most once",
+                ),
+                (Door::Public, "sse" | "ws", _) => not_allowed("GET"),
+                (_, "events", _) => not_allowed("POST"),
+                (Door::Public, _, _) => not_found(
+                    "served here are GET /{pipeline}/sse, GET /{pipeline}/ws and POST /{pipeline}/events",
+                ),
+                (Door::Application, _, _) => not_found("served here is POST /{pipeline}/events"),
+            }
+        },
+    )
+}
+
+fn not_allowed(allowed: &'static str) -> Response<Vec<u8>> {
+    let detail = format!("this path takes {allowed} only");
+    let mut response = problem("method", StatusCode::METHOD_NOT_ALLOWED, detail);
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+    response
+}

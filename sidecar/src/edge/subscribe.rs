@@ -1,0 +1,322 @@
+//! Answers a subscriber: checks what it asks for, finds its place, and writes the opening.
+
+use std::{
+    fmt::Write as _,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use http::{HeaderMap, Response, StatusCode, Version, header};
+use serde::Deserialize;
+
+use super::{
+    problem::{not_found, problem, respond},
+    takeover::{Handover, Takeover},
+};
+use crate::{
+    count::Transport,
+    frame::{self, Control, Format, GapReason, websocket},
+    hub::{Framing, Full, Gap, Hub, Position, Start},
+    pipeline::Pipeline,
+};
+
+/// What a subscriber may ask for in the query. It may carry others for its own use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct Query {
+    /// Resume after the event of this cursor.
+    cursor: Option<String>,
+    /// Start at `earliest`, `latest`, or a time (RFC 3339).
+    from: Option<String>,
+    /// `cloudevents`: the data of an SSE event is the whole CloudEvent.
+    format: Option<String>,
+    /// `named`: an SSE event carries the event's type as its name.
+    events: Option<String>,
+}
+
+/// A response's `retry` and a hint to come back are spread over this many milliseconds, so that
+/// subscribers who lost their connection together don't return together.
+const RETRY_MS: std::ops::Range<u64> = 1_000..3_000;
+
+impl Query {
+    /// Where to start. The header wins over the query: a browser that reconnects sends the last cursor
+    /// in the header, and still the first one in the query.
+    fn position(&self, headers: &HeaderMap) -> Result<Position, &'static str> {
+        let last_event_id = headers.get("last-event-id").filter(|value| !value.is_empty());
+        if let Some(value) = last_event_id {
+            return Ok(cursor(value.to_str().unwrap_or_default()));
+        }
+        match (&self.cursor, self.from.as_deref()) {
+            (Some(text), _) => Ok(cursor(text)),
+            (None, None | Some("latest")) => Ok(Position::Latest),
+            (None, Some("earliest")) => Ok(Position::Earliest),
+            (None, Some(time)) => at(time)
+                .ok_or("from must be earliest, latest, or a time such as 2026-01-31T12:00:00Z"),
+        }
+    }
+
+    /// The wire format of an SSE response.
+    fn sse_format(&self) -> Result<Format, &'static str> {
+        match (self.format.as_deref(), self.events.as_deref()) {
+            (None | Some("data"), None | Some("message")) => Ok(Format::SseData),
+            (None | Some("data"), Some("named")) => Ok(Format::SseNamed),
+            (Some("cloudevents"), None | Some("message")) => Ok(Format::SseCloudEvents),
+            _ => Err(
+                "format must be data or cloudevents, and events must be message or named; only \
+                      data can be named",
+            ),
+        }
+    }
+}
+
+fn cursor(text: &str) -> Position {
+    text.parse().map_or(Position::Malformed, Position::After)
+}
+
+/// The instant of a wall-clock time, no earlier than the monotonic clock goes back.
+fn at(time: &str) -> Option<Position> {
+    let time = SystemTime::from(time.parse::<jiff::Timestamp>().ok()?);
+    let now = Instant::now();
+    let Ok(age) = SystemTime::now().duration_since(time) else { return Some(Position::Latest) };
+    Some(now.checked_sub(age).map_or(Position::Earliest, Position::At))
+}
+
+/// Serves Server-Sent Events. Returns only if it can't.
+pub(super) async fn sse(
+    pipeline: &Pipeline,
+    query: Query,
+    headers: HeaderMap,
+    takeover: Takeover,
+    draining: bool,
+) -> Response<Vec<u8>> {
+    let hub = pipeline.hub();
+    if hub.settings().heartbeat.is_none() {
+        return not_served(pipeline, "sse");
+    }
+    let asked =
+        query.position(&headers).and_then(|at| query.sse_format().map(|format| (at, format)));
+    let (position, format) = match asked {
+        Ok(asked) => asked,
+        Err(detail) => return problem("query", StatusCode::BAD_REQUEST, detail),
+    };
+    if draining {
+        return come_back(hub, "draining", "this replica is stopping");
+    }
+    let seat = match hub.take_seat(Transport::Sse) {
+        Ok(seat) => seat,
+        Err(full) => return come_back(hub, "too_many_connections", &full.to_string()),
+    };
+    let start = hub.start(&position);
+    let mut opening = Vec::new();
+    let cursor = hub.cursor(start.next - 1).to_string();
+    frame::sse_open(&cursor, fastrand::u64(RETRY_MS), &mut opening);
+    let missed = tell_gap(hub, format, start, &cursor, &mut opening);
+    let framing = framing(takeover.version());
+    let handover = Handover {
+        head: sse_head(framing),
+        opening,
+        hub: Arc::clone(hub),
+        seat,
+        format,
+        framing,
+        next: start.next,
+        missed,
+    };
+    match takeover.take(handover).await {}
+}
+
+/// Serves a WebSocket. Returns only if it can't.
+pub(super) async fn web_socket(
+    pipeline: &Pipeline,
+    query: Query,
+    headers: HeaderMap,
+    takeover: Takeover,
+    draining: bool,
+) -> Response<Vec<u8>> {
+    let hub = pipeline.hub();
+    if hub.settings().ping.is_none() {
+        return not_served(pipeline, "ws");
+    }
+    let accept = match websocket::handshake(&headers) {
+        Ok(accept) => accept,
+        Err(error) => return refuse_handshake(error),
+    };
+    let position = match query.position(&headers) {
+        Ok(position) => position,
+        Err(detail) => return problem("query", StatusCode::BAD_REQUEST, detail),
+    };
+    if draining {
+        return unavailable("this replica is stopping");
+    }
+    let seat = match hub.take_seat(Transport::WebSocket) {
+        Ok(seat) => seat,
+        Err(full @ Full { .. }) => return unavailable(&full.to_string()),
+    };
+    let start = hub.start(&position);
+    let mut opening = Vec::new();
+    let cursor = hub.cursor(start.next - 1).to_string();
+    let missed = tell_gap(hub, Format::WsJson, start, &cursor, &mut opening);
+    let handover = Handover {
+        head: web_socket_head(&accept),
+        opening,
+        hub: Arc::clone(hub),
+        seat,
+        format: Format::WsJson,
+        framing: Framing::Bare,
+        next: start.next,
+        missed,
+    };
+    match takeover.take(handover).await {}
+}
+
+/// Appends what a start has to say about missing events, and returns how many deliveries were lost.
+fn tell_gap(hub: &Hub, format: Format, start: Start, to: &str, opening: &mut Vec<u8>) -> u64 {
+    let Some(Gap { from, missed, reason }) = start.gap else { return 0 };
+    hub.accounts().gaps.add(1);
+    let from = from.map(|cursor| cursor.to_string());
+    let control = Control::Gap { from: from.as_deref(), to, missed, reason };
+    frame::encode_control(format, &control, opening);
+    match reason {
+        GapReason::Evicted => missed.unwrap_or(0),
+        // How many the other log held behind the cursor is unknown. One loss is the least there was,
+        // and to count none would be to call it none.
+        GapReason::UnknownLog => 1,
+        // No service ever said that there were events behind it.
+        GapReason::Malformed => 0,
+    }
+}
+
+fn framing(version: Version) -> Framing {
+    if version == Version::HTTP_11 { Framing::Chunked } else { Framing::Bare }
+}
+
+/// The head of an SSE response. No cache may keep it, no proxy transform or buffer it.
+fn sse_head(framing: Framing) -> Vec<u8> {
+    let delimiter = match framing {
+        Framing::Chunked => "transfer-encoding: chunked",
+        Framing::Bare => "connection: close",
+    };
+    format!(
+        "HTTP/1.1 200 OK\r\n\
+         content-type: text/event-stream; charset=utf-8\r\n\
+         cache-control: no-cache, no-transform\r\n\
+         x-accel-buffering: no\r\n\
+         {delimiter}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+fn web_socket_head(accept: &str) -> Vec<u8> {
+    let mut head = String::from("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n");
+    // Writing into a string can't fail.
+    let _ = write!(head, "upgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n");
+    head.into_bytes()
+}
+
+fn not_served(pipeline: &Pipeline, endpoint: &str) -> Response<Vec<u8>> {
+    let name = &pipeline.config().name;
+    not_found(format!("the pipeline {name} doesn't serve /{name}/{endpoint}"))
+}
+
+/// Answers an SSE subscriber that may come back. With any status but 200, a browser's EventSource would
+/// give up for good (HTML standard, section 9.2.3).
+fn come_back(hub: &Hub, code: &str, message: &str) -> Response<Vec<u8>> {
+    let mut body = Vec::new();
+    let retry_ms = fastrand::u64(RETRY_MS);
+    let cursor = None;
+    let control = Control::Failure { code, message, retry_ms: Some(retry_ms), cursor };
+    frame::encode_control(Format::SseData, &control, &mut body);
+    tracing::debug!(pipeline = hub.name(), code, "asked a subscriber to come back");
+    let mut response = respond(StatusCode::OK, "text/event-stream; charset=utf-8", body);
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response
+}
+
+fn unavailable(detail: &str) -> Response<Vec<u8>> {
+    let mut response = problem("unavailable", StatusCode::SERVICE_UNAVAILABLE, detail);
+    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("2"));
+    response
+}
+
+fn refuse_handshake(error: websocket::HandshakeError) -> Response<Vec<u8>> {
+    let (status, name, value) = match error {
+        websocket::HandshakeError::NotAnUpgrade => {
+            (StatusCode::UPGRADE_REQUIRED, header::UPGRADE, "websocket")
+        }
+        websocket::HandshakeError::Version => {
+            (StatusCode::UPGRADE_REQUIRED, header::SEC_WEBSOCKET_VERSION, "13")
+        }
+        websocket::HandshakeError::Key => (StatusCode::BAD_REQUEST, header::CONNECTION, "close"),
+    };
+    let mut response = problem("handshake", status, error.to_string());
+    response.headers_mut().insert(name, header::HeaderValue::from_static(value));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::log::{Cursor, LogId};
+
+    fn query(text: &str) -> Query {
+        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+        let get = |name| pairs.clone().find(|(key, _)| *key == name).map(|(_, v)| v.to_owned());
+        Query {
+            cursor: get("cursor"),
+            from: get("from"),
+            format: get("format"),
+            events: get("events"),
+        }
+    }
+
+    #[test]
+    fn the_header_wins_over_the_query() {
+        let [a, b] = [1, 2].map(|offset| Cursor { log: LogId::random(), offset });
+        let mut headers = HeaderMap::new();
+        let query = query(&format!("cursor={a}&from=earliest"));
+        assert_eq!(query.position(&headers), Ok(Position::After(a)));
+        headers.insert("last-event-id", HeaderValue::from_str(&b.to_string()).unwrap());
+        assert_eq!(query.position(&headers), Ok(Position::After(b)));
+    }
+
+    #[test]
+    fn without_a_wish_a_subscriber_starts_at_the_next_event() {
+        assert_eq!(query("").position(&HeaderMap::new()), Ok(Position::Latest));
+        let mut headers = HeaderMap::new();
+        headers.insert("last-event-id", HeaderValue::from_static(""));
+        assert_eq!(query("").position(&headers), Ok(Position::Latest));
+    }
+
+    #[test]
+    fn a_start_is_a_word_or_a_time() {
+        let from = |text: &str| query(&format!("from={text}")).position(&HeaderMap::new());
+        assert_eq!(from("earliest"), Ok(Position::Earliest));
+        assert!(matches!(from("2999-01-01T00:00:00Z"), Ok(Position::Latest)));
+        assert!(matches!(from("1970-01-01T00:00:00Z"), Ok(Position::Earliest | Position::At(_))));
+        assert!(from("yesterday").is_err());
+    }
+
+    #[test]
+    fn an_unreadable_cursor_is_no_error_but_a_gap() {
+        assert_eq!(query("cursor=nonsense").position(&HeaderMap::new()), Ok(Position::Malformed));
+    }
+
+    #[test]
+    fn an_unknown_format_is_refused() {
+        assert_eq!(query("").sse_format(), Ok(Format::SseData));
+        assert_eq!(query("events=named").sse_format(), Ok(Format::SseNamed));
+        assert_eq!(query("format=cloudevents").sse_format(), Ok(Format::SseCloudEvents));
+        for bad in ["format=xml", "events=all", "format=cloudevents&events=named"] {
+            assert!(query(bad).sse_format().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_speaks_http_1_0_gets_no_chunks() {
+        assert_eq!(framing(Version::HTTP_10), Framing::Bare);
+        assert_eq!(framing(Version::HTTP_11), Framing::Chunked);
+    }
+}

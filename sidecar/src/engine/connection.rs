@@ -1,0 +1,372 @@
+//! One subscriber's socket, as its shard drives it.
+
+use std::{
+    io::{self, ErrorKind, Read as _, Write as _},
+    net::Shutdown,
+    time::{Duration, Instant},
+};
+
+use mio::{Interest, Registry, Token, net::TcpStream};
+
+use super::{
+    Adoption,
+    outlet::{Outlet, Written},
+    reader::{Heard, Reader},
+};
+use crate::{
+    count::{Seat, Transport},
+    frame::{self, Control, Format, GapReason, websocket},
+    hub::{Fetch, Hub, Settings},
+};
+
+/// A point in a shard's time: ticks of [`TICK`] since it started.
+pub(super) type Tick = u32;
+
+/// The grain of heartbeats, drains and limits. Looking at a thousand connections takes microseconds.
+pub(super) const TICK: Duration = Duration::from_millis(250);
+
+/// How many writes a connection gets before the others have their turn.
+const WRITES_PER_TURN: usize = 4;
+
+/// A socket that takes nothing for this long, while heartbeats wait in it, has lost its peer.
+const STALL: Duration = Duration::from_secs(30);
+
+/// How long a closed connection waits for the peer to close its side. To close at once would answer
+/// late bytes with a reset, and a reset discards what the peer has not read yet (RFC 9112, 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A subscriber.
+#[derive(Debug)]
+pub(super) struct Connection {
+    socket: TcpStream,
+    seat: Seat,
+    format: Format,
+    outlet: Outlet,
+    reader: Reader,
+    phase: Phase,
+    /// Whether it has reached the head once. Before that it is behind by its own wish.
+    live: bool,
+    blocked_since: Option<Tick>,
+    last_sent: Tick,
+    last_heard: Tick,
+    pinged: bool,
+    leaves_at: Option<Tick>,
+    /// From 90 to 110 percent, so that a thousand heartbeats don't fall on one tick.
+    jitter: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Gets events.
+    Streaming,
+    /// Gets what is begun, and then the end of the stream.
+    Leaving,
+    /// Has got all; the peer closes next.
+    Lingering { until: Tick },
+}
+
+/// What a turn of a connection led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// There is nothing to write, or no room for it.
+    Waiting,
+    /// There is more to write now.
+    More,
+    /// The connection is over.
+    Over(Ending),
+}
+
+/// Why a connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The subscriber left, or was sent away with its cursor.
+    Departed,
+    /// The subscriber didn't keep up, and was cut off.
+    CutOff,
+}
+
+/// Where and when a connection has its turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now<'a> {
+    pub(super) shard: usize,
+    pub(super) tick: Tick,
+    pub(super) hub: &'a Hub,
+}
+
+pub(super) fn ticks(duration: Duration) -> Tick {
+    Tick::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX)
+}
+
+impl Connection {
+    /// Takes over a connection; registers it under `token`.
+    pub(super) fn adopt(
+        adoption: Adoption,
+        registry: &Registry,
+        token: Token,
+        tick: Tick,
+    ) -> io::Result<Self> {
+        let Adoption {
+            socket,
+            head,
+            opening,
+            early,
+            hub: _,
+            seat,
+            format,
+            framing,
+            next,
+            missed: _,
+        } = adoption;
+        let mut socket = TcpStream::from_std(socket);
+        registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+        let mut outlet = Outlet::new(framing, head, next);
+        if !opening.is_empty() {
+            outlet.push_control(&opening);
+        }
+        let reader = match seat.transport() {
+            Transport::Sse => Reader::sse(),
+            Transport::WebSocket => Reader::web_socket(),
+        };
+        let mut connection = Self {
+            socket,
+            seat,
+            format,
+            outlet,
+            reader,
+            phase: Phase::Streaming,
+            live: false,
+            blocked_since: None,
+            last_sent: tick,
+            last_heard: tick,
+            pinged: false,
+            leaves_at: None,
+            jitter: fastrand::u32(90..=110),
+        };
+        // Whatever the early bytes call for is written in the first turn.
+        connection.answer(&early);
+        Ok(connection)
+    }
+
+    /// Takes the socket out of the shard's poll.
+    pub(super) fn release(&mut self, registry: &Registry) {
+        // It can only fail for a socket that was never registered.
+        let _ = registry.deregister(&mut self.socket);
+    }
+
+    /// Takes note that the socket has room again.
+    pub(super) const fn unblock(&mut self) {
+        self.blocked_since = None;
+    }
+
+    /// How many events are due and not yet written.
+    pub(super) fn lag(&self, hub: &Hub) -> u64 {
+        hub.head().saturating_sub(self.outlet.unwritten())
+    }
+
+    /// Writes what there is, within the bounds of a turn.
+    pub(super) fn write(&mut self, now: Now<'_>) -> Turn {
+        if self.blocked_since.is_some() {
+            return Turn::Waiting;
+        }
+        for _ in 0..WRITES_PER_TURN {
+            if self.phase == Phase::Streaming && self.outlet.wants_chunk() {
+                self.refill(now);
+            }
+            if self.outlet.is_idle() {
+                return self.finish(now);
+            }
+            match self.socket.write_vectored(&self.outlet.slices()) {
+                Ok(count) => self.note_written(now, count),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.blocked_since = Some(now.tick);
+                    return Turn::Waiting;
+                }
+                Err(_) => return Turn::Over(Ending::Departed),
+            }
+        }
+        Turn::More
+    }
+
+    /// Reads what the peer sent.
+    pub(super) fn read(&mut self, scratch: &mut [u8], tick: Tick) -> Turn {
+        loop {
+            match self.socket.read(scratch) {
+                Ok(0) => return Turn::Over(Ending::Departed),
+                Ok(count) => {
+                    self.last_heard = tick;
+                    self.pinged = false;
+                    let heard = scratch.get(..count).unwrap_or_default();
+                    if let Turn::Over(ending) = self.answer(heard) {
+                        return Turn::Over(ending);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Turn::More,
+                Err(_) => return Turn::Over(Ending::Departed),
+            }
+        }
+    }
+
+    /// Does what is due with time: limits, farewells, heartbeats.
+    pub(super) fn tick(&mut self, now: Now<'_>) -> Turn {
+        if let Phase::Lingering { until } = self.phase {
+            let over = now.tick >= until;
+            return if over { Turn::Over(Ending::Departed) } else { Turn::Waiting };
+        }
+        let settings = now.hub.settings();
+        if self.is_out_of_bounds(now, &settings) {
+            now.hub.accounts().cut_off.add(1);
+            return Turn::Over(Ending::CutOff);
+        }
+        if self.phase == Phase::Leaving {
+            return Turn::More;
+        }
+        let withdrawn = match self.seat.transport() {
+            Transport::Sse => settings.heartbeat.is_none(),
+            Transport::WebSocket => settings.ping.is_none(),
+        };
+        if withdrawn || now.hub.is_closed() || self.leaves_at.is_some_and(|at| now.tick >= at) {
+            self.send_away(now);
+            return Turn::More;
+        }
+        match self.seat.transport() {
+            Transport::Sse => self.beat(now.tick, settings.heartbeat),
+            Transport::WebSocket => self.ping(now.tick, settings.ping),
+        }
+    }
+
+    /// Lets the connection go at `tick`, if it isn't to go earlier.
+    pub(super) fn leave_at(&mut self, tick: Tick) {
+        self.leaves_at.get_or_insert(tick);
+    }
+
+    /// Sends the subscriber away, with its cursor and a hint when to come back.
+    pub(super) fn send_away(&mut self, now: Now<'_>) {
+        if self.phase != Phase::Streaming {
+            return;
+        }
+        self.phase = Phase::Leaving;
+        let cursor = now.hub.cursor(self.outlet.next() - 1).to_string();
+        // Up to two seconds of spread on top of the paced close.
+        let control = Control::Draining { cursor: &cursor, retry_ms: fastrand::u64(100..2_000) };
+        let mut farewell = Vec::new();
+        frame::encode_control(self.format, &control, &mut farewell);
+        if self.seat.transport() == Transport::WebSocket {
+            let code = websocket::CloseCode::ServiceRestart;
+            websocket::encode_close(code, "draining", &mut farewell);
+        }
+        self.outlet.push_control(&farewell);
+        self.outlet.push_end();
+    }
+
+    fn refill(&mut self, now: Now<'_>) {
+        match now.hub.fetch(self.format, self.outlet.next()) {
+            Fetch::Chunk(chunk) => self.outlet.push_chunk(chunk),
+            Fetch::Empty => self.live = true,
+            Fetch::Evicted { first } => self.report_gap(now, first),
+        }
+    }
+
+    /// The log has lost events that were due: says so, and goes on behind them.
+    fn report_gap(&mut self, now: Now<'_>, first: u64) {
+        let next = self.outlet.next();
+        let missed = first.saturating_sub(next);
+        now.hub.accounts().dropped(now.shard, missed);
+        now.hub.accounts().gaps.add(1);
+        let (from, to) =
+            (now.hub.cursor(next - 1).to_string(), now.hub.cursor(first - 1).to_string());
+        let control = Control::Gap {
+            from: Some(&from),
+            to: &to,
+            missed: Some(missed),
+            reason: GapReason::Evicted,
+        };
+        let mut frame = Vec::new();
+        frame::encode_control(self.format, &control, &mut frame);
+        self.outlet.push_control(&frame);
+        self.outlet.skip_to(first);
+    }
+
+    fn note_written(&mut self, now: Now<'_>, count: usize) {
+        self.last_sent = now.tick;
+        let accounts = now.hub.accounts();
+        if let Some(part) = accounts.shard(now.shard) {
+            part.bytes.add(count as u64);
+        }
+        if let Some(Written { chunk, events }) = self.outlet.advance(count) {
+            let accepted_at = chunk.accepted_at(events);
+            accounts.written(now.shard, self.seat.transport(), accepted_at, Instant::now());
+        }
+    }
+
+    /// There is nothing left to write: waits for more, or ends a stream that is leaving.
+    fn finish(&mut self, now: Now<'_>) -> Turn {
+        if self.phase == Phase::Leaving {
+            let _ = self.socket.shutdown(Shutdown::Write);
+            self.phase = Phase::Lingering { until: now.tick.saturating_add(ticks(LINGER)) };
+        }
+        Turn::Waiting
+    }
+
+    fn answer(&mut self, heard: &[u8]) -> Turn {
+        if self.phase != Phase::Streaming || heard.is_empty() {
+            return Turn::More;
+        }
+        match self.reader.hear(heard) {
+            Heard::Reply(reply) => {
+                if !reply.is_empty() {
+                    self.outlet.push_control(&reply);
+                }
+                Turn::More
+            }
+            Heard::Farewell(reply) => {
+                self.phase = Phase::Leaving;
+                self.outlet.push_control(&reply);
+                Turn::More
+            }
+            Heard::End => Turn::Over(Ending::Departed),
+        }
+    }
+
+    fn is_out_of_bounds(&self, now: Now<'_>, settings: &Settings) -> bool {
+        let Some(since) = self.blocked_since else { return false };
+        let stalled = now.tick.saturating_sub(since) >= ticks(STALL);
+        let lag = self.lag(now.hub);
+        stalled
+            || (self.live && lag > settings.max_lag_events)
+            || (self.live
+                && lag > 0
+                && now.hub.bytes_since(self.outlet.unwritten()) > settings.max_lag_bytes)
+    }
+
+    fn beat(&mut self, tick: Tick, heartbeat: Option<Duration>) -> Turn {
+        let due = self.is_due(tick, self.last_sent, heartbeat);
+        if due && self.outlet.is_idle() {
+            self.outlet.push_control(frame::sse_heartbeat());
+            return Turn::More;
+        }
+        Turn::Waiting
+    }
+
+    fn ping(&mut self, tick: Tick, interval: Option<Duration>) -> Turn {
+        if !self.is_due(tick, self.last_heard, interval) {
+            return Turn::Waiting;
+        }
+        if self.pinged {
+            let unanswered = interval.map(|interval| interval * 2);
+            let lost = self.is_due(tick, self.last_heard, unanswered);
+            return if lost { Turn::Over(Ending::Departed) } else { Turn::Waiting };
+        }
+        self.pinged = true;
+        let mut frame = Vec::new();
+        websocket::encode_ping(b"", &mut frame);
+        self.outlet.push_control(&frame);
+        Turn::More
+    }
+
+    fn is_due(&self, tick: Tick, last: Tick, interval: Option<Duration>) -> bool {
+        let interval = interval.map_or(Tick::MAX, |interval| ticks(interval * self.jitter / 100));
+        tick.saturating_sub(last) >= interval.max(1)
+    }
+}

@@ -1,0 +1,216 @@
+//! Decides which bytes a connection writes next. Sans-I/O.
+//!
+//! Laws: a frame is never interrupted; a control waits for the end of the chunk that is being written
+//! and goes before the next; each event is reported as written exactly once.
+
+use std::{io::IoSlice, ops::Range, sync::Arc};
+
+use crate::{
+    hub::{Chunk, Framing},
+    log::Offset,
+};
+
+/// What a connection has yet to write.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    framing: Framing,
+    /// The offset after the last event that is encoded in `current`.
+    next: Offset,
+    current: Option<Current>,
+    /// Controls, framed; empty, and without an allocation, nearly always.
+    control: Vec<u8>,
+    control_sent: usize,
+}
+
+#[derive(Debug)]
+struct Current {
+    chunk: Arc<Chunk>,
+    /// How many bytes the socket has taken.
+    sent: usize,
+    /// How many events were reported as written.
+    written: usize,
+}
+
+/// Events whose last byte the socket has taken.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) chunk: Arc<Chunk>,
+    pub(super) events: Range<usize>,
+}
+
+impl Outlet {
+    /// An outlet that writes `head` as it is, then frames.
+    pub(super) const fn new(framing: Framing, head: Vec<u8>, next: Offset) -> Self {
+        Self { framing, next, current: None, control: head, control_sent: 0 }
+    }
+
+    /// The offset of the next event that is neither written nor being written.
+    pub(super) const fn next(&self) -> Offset {
+        self.next
+    }
+
+    /// The offset of the first event that is not completely written.
+    pub(super) fn unwritten(&self) -> Offset {
+        match &self.current {
+            Some(current) => current.chunk.start + current.written as u64,
+            None => self.next,
+        }
+    }
+
+    /// Continues at another offset.
+    pub(super) const fn skip_to(&mut self, next: Offset) {
+        self.next = next;
+    }
+
+    /// Adds a control or a heartbeat, to be framed.
+    pub(super) fn push_control(&mut self, frame: &[u8]) {
+        self.framing.frame(frame, &mut self.control);
+    }
+
+    /// Adds what ends the stream.
+    pub(super) fn push_end(&mut self) {
+        self.control.extend_from_slice(self.framing.end());
+    }
+
+    /// Adds the chunk that starts at [`Self::next`].
+    pub(super) fn push_chunk(&mut self, chunk: Arc<Chunk>) {
+        self.next = chunk.end();
+        self.current = Some(Current { chunk, sent: 0, written: 0 });
+    }
+
+    /// Whether the next chunk can be pushed.
+    pub(super) const fn wants_chunk(&self) -> bool {
+        self.current.is_none()
+    }
+
+    /// Whether there is nothing to write.
+    pub(super) fn is_idle(&self) -> bool {
+        self.current.is_none() && self.control.is_empty()
+    }
+
+    /// The bytes to write, in order. Empty slices where there are none.
+    pub(super) fn slices(&self) -> [IoSlice<'_>; 2] {
+        let control = self.control.get(self.control_sent..).unwrap_or_default();
+        let Some(Current { chunk, sent, written: _ }) = &self.current else {
+            return [IoSlice::new(control), IoSlice::new(&[])];
+        };
+        let chunk = chunk.bytes(self.framing).get(*sent..).unwrap_or_default();
+        if *sent == 0 {
+            [IoSlice::new(control), IoSlice::new(chunk)]
+        } else {
+            [IoSlice::new(chunk), IoSlice::new(control)]
+        }
+    }
+
+    /// Takes note that the socket took `count` bytes of the [`Self::slices`].
+    pub(super) fn advance(&mut self, count: usize) -> Option<Written> {
+        let begun = self.current.as_ref().is_some_and(|current| current.sent > 0);
+        if begun {
+            let (written, rest) = self.advance_chunk(count);
+            self.advance_control(rest);
+            written
+        } else {
+            let rest = self.advance_control(count);
+            self.advance_chunk(rest).0
+        }
+    }
+
+    fn advance_control(&mut self, count: usize) -> usize {
+        let taken = count.min(self.control.len() - self.control_sent);
+        self.control_sent += taken;
+        if self.control_sent == self.control.len() {
+            // A new vector, not a cleared one: an idle connection keeps no buffer.
+            self.control = Vec::new();
+            self.control_sent = 0;
+        }
+        count - taken
+    }
+
+    fn advance_chunk(&mut self, count: usize) -> (Option<Written>, usize) {
+        let Some(current) = &mut self.current else { return (None, count) };
+        let size = current.chunk.bytes(self.framing).len();
+        let taken = count.min(size - current.sent);
+        current.sent += taken;
+        let done = current.chunk.written(self.framing, current.written, current.sent);
+        let events = current.written..current.written + done;
+        current.written = events.end;
+        let finished = current.sent == size;
+        let written = (done > 0).then(|| Written { chunk: Arc::clone(&current.chunk), events });
+        if finished {
+            self.current = None;
+        }
+        (written, count - taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hub::chunk::tests::chunk;
+
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+
+    /// Writes all there is, `step` bytes at a time; returns the bytes and the offsets written.
+    fn drain(outlet: &mut Outlet, step: usize, out: &mut Vec<u8>) -> Vec<Offset> {
+        let mut offsets = Vec::new();
+        while !outlet.is_idle() {
+            let bytes = outlet.slices().map(|slice| slice.to_vec()).concat();
+            let count = step.min(bytes.len());
+            out.extend_from_slice(&bytes[..count]);
+            if let Some(Written { chunk, events }) = outlet.advance(count) {
+                offsets.extend(events.map(|event| chunk.start + event as u64));
+            }
+        }
+        offsets
+    }
+
+    proptest! {
+        #[test]
+        fn however_the_socket_takes_it_every_event_is_written_once(
+            step in 1_usize..200, events in 1_usize..20, chunked: bool,
+        ) {
+            let framing = if chunked { Framing::Chunked } else { Framing::Bare };
+            let mut outlet = Outlet::new(framing, HEAD.to_vec(), 1);
+            let chunk = Arc::new(chunk(&vec![b"{}".as_slice(); events]));
+            outlet.push_chunk(Arc::clone(&chunk));
+            let mut out = Vec::new();
+            let offsets = drain(&mut outlet, step, &mut out);
+            prop_assert_eq!(offsets, (1..=events as u64).collect::<Vec<_>>());
+            prop_assert_eq!(&out, &[HEAD, chunk.bytes(framing)].concat());
+            prop_assert_eq!((outlet.next(), outlet.unwritten()), (chunk.end(), chunk.end()));
+        }
+    }
+
+    #[test]
+    fn a_control_waits_for_the_end_of_a_chunk_that_has_begun() {
+        let mut outlet = Outlet::new(Framing::Bare, Vec::new(), 1);
+        let chunk = Arc::new(chunk(&[b"1", b"2"]));
+        outlet.push_chunk(Arc::clone(&chunk));
+        outlet.advance(1);
+        outlet.push_control(b":\n\n");
+        let mut out = Vec::new();
+        drain(&mut outlet, 5, &mut out);
+        assert_eq!(out, [&chunk.bytes(Framing::Bare)[1..], b":\n\n"].concat());
+    }
+
+    #[test]
+    fn a_control_goes_before_a_chunk_that_has_not_begun() {
+        let mut outlet = Outlet::new(Framing::Chunked, Vec::new(), 1);
+        outlet.push_chunk(Arc::new(chunk(&[b"1"])));
+        outlet.push_control(b":\n\n");
+        let mut out = Vec::new();
+        drain(&mut outlet, 1, &mut out);
+        assert!(out.starts_with(b"3\r\n:\n\n\r\n0000"));
+    }
+
+    #[test]
+    fn the_unwritten_offset_is_that_of_the_event_in_flight() {
+        let mut outlet = Outlet::new(Framing::Bare, Vec::new(), 1);
+        let chunk = Arc::new(chunk(&[b"1", b"2"]));
+        outlet.push_chunk(Arc::clone(&chunk));
+        outlet.advance(chunk.bytes(Framing::Bare).len() - 1);
+        assert_eq!((outlet.unwritten(), outlet.next()), (2, 3));
+    }
+}

@@ -1,0 +1,302 @@
+//! A shard: one thread that owns sockets and writes to them what their hubs have.
+//!
+//! See the laws of [the engine](super).
+
+use std::{
+    collections::VecDeque,
+    io::ErrorKind,
+    mem,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Poll, Token};
+use slab::Slab;
+
+use super::{
+    Adoption, Handle, WAKER,
+    connection::{Connection, Ending, Now, TICK, Tick, Turn, ticks},
+};
+use crate::{hub::Hub, log::Offset};
+
+/// How much is read from a socket at once; subscribers say little.
+const SCRATCH: usize = 16 * 1024;
+
+/// How many readiness events are taken from the kernel at once.
+const EVENTS: usize = 1024;
+
+/// How long the shard lets leaving connections write their last bytes when it stops.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A thread's sockets.
+pub(super) struct Shard {
+    index: usize,
+    poll: Poll,
+    handle: Arc<Handle>,
+    connections: Slab<Member>,
+    groups: Slab<Group>,
+    /// Connections that have more to write now.
+    turns: VecDeque<usize>,
+    started: Instant,
+    tick: Tick,
+    draining: bool,
+}
+
+/// A connection, and the group it belongs to.
+struct Member {
+    connection: Connection,
+    group: usize,
+    /// The place among the group's keys.
+    place: usize,
+    /// Whether it stands in line for a turn.
+    queued: bool,
+}
+
+/// The connections of one hub.
+struct Group {
+    hub: Arc<Hub>,
+    /// The head when the group's connections last had their turn.
+    seen: Offset,
+    keys: Vec<usize>,
+}
+
+impl Shard {
+    pub(super) fn new(index: usize, poll: Poll, handle: Arc<Handle>) -> Self {
+        Self {
+            index,
+            poll,
+            handle,
+            connections: Slab::new(),
+            groups: Slab::new(),
+            turns: VecDeque::new(),
+            started: Instant::now(),
+            tick: 0,
+            draining: false,
+        }
+    }
+
+    /// Drives the sockets until the engine stops.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut scratch = vec![0; SCRATCH].into_boxed_slice();
+        while !self.handle.stopping.load(Ordering::Acquire) {
+            self.pass(&mut events, &mut scratch);
+        }
+        self.send_all_away();
+        let deadline = Instant::now() + LAST_WORDS;
+        while Instant::now() < deadline && !self.connections.is_empty() {
+            self.pass(&mut events, &mut scratch);
+        }
+    }
+
+    /// One round: waits, reads, and gives every connection that can write its turn.
+    fn pass(&mut self, events: &mut Events, scratch: &mut [u8]) {
+        let timeout = if self.turns.is_empty() { self.until_next_tick() } else { Duration::ZERO };
+        match self.poll.poll(events, Some(timeout)) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                tracing::error!(%error, shard = self.index, "can't wait for sockets");
+            }
+            Ok(()) | Err(_) => {}
+        }
+        // Before anything is looked at: a wake-up that comes later leads to another round.
+        self.handle.pending.store(false, Ordering::Release);
+        self.adopt_all();
+        for event in events.iter().filter(|event| event.token() != WAKER) {
+            let Token(key) = event.token();
+            if event.is_writable() {
+                self.unblock(key);
+            }
+            if event.is_readable() || event.is_read_closed() || event.is_error() {
+                self.read(key, scratch);
+            }
+        }
+        self.queue_news();
+        self.tick_if_due();
+        self.give_turns();
+    }
+
+    fn until_next_tick(&self) -> Duration {
+        let next = TICK * (self.tick + 1);
+        next.saturating_sub(self.started.elapsed())
+    }
+
+    fn adopt_all(&mut self) {
+        let adoptions = mem::take(&mut *self.handle.inbox.lock());
+        for adoption in adoptions {
+            self.adopt(adoption);
+        }
+    }
+
+    fn adopt(&mut self, adoption: Adoption) {
+        let hub = Arc::clone(&adoption.hub);
+        if adoption.missed > 0 {
+            hub.accounts().dropped(self.index, adoption.missed);
+        }
+        let entry = self.connections.vacant_entry();
+        let key = entry.key();
+        let adopted = Connection::adopt(adoption, self.poll.registry(), Token(key), self.tick);
+        let connection = match adopted {
+            Ok(connection) => connection,
+            Err(error) => {
+                tracing::warn!(%error, "can't take over a connection");
+                self.handle.connections.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
+        };
+        let group = find_or_insert(&mut self.groups, &hub);
+        let Some(Group { keys, .. }) = self.groups.get_mut(group) else { return };
+        entry.insert(Member { connection, group, place: keys.len(), queued: false });
+        keys.push(key);
+        if self.draining {
+            self.plan_leave(key);
+        }
+        self.queue(key);
+    }
+
+    fn unblock(&mut self, key: usize) {
+        if let Some(member) = self.connections.get_mut(key) {
+            member.connection.unblock();
+            self.queue(key);
+        }
+    }
+
+    fn read(&mut self, key: usize, scratch: &mut [u8]) {
+        let tick = self.tick;
+        if let Some(member) = self.connections.get_mut(key) {
+            let turn = member.connection.read(scratch, tick);
+            self.settle(key, turn);
+        }
+    }
+
+    /// Queues the connections of every hub that has moved on.
+    fn queue_news(&mut self) {
+        let Self { groups, connections, turns, .. } = self;
+        for (_, group) in groups.iter_mut() {
+            let head = group.hub.head();
+            if head == group.seen {
+                continue;
+            }
+            group.seen = head;
+            for &key in &group.keys {
+                if let Some(member) = connections.get_mut(key)
+                    && !mem::replace(&mut member.queued, true)
+                {
+                    turns.push_back(key);
+                }
+            }
+        }
+    }
+
+    /// Gives each connection in the line one turn.
+    fn give_turns(&mut self) {
+        for _ in 0..self.turns.len() {
+            let Some(key) = self.turns.pop_front() else { break };
+            let Some(member) = self.connections.get_mut(key) else { continue };
+            member.queued = false;
+            let Some(group) = self.groups.get(member.group) else { continue };
+            let now = Now { shard: self.index, tick: self.tick, hub: &group.hub };
+            let turn = member.connection.write(now);
+            self.settle(key, turn);
+        }
+    }
+
+    fn settle(&mut self, key: usize, turn: Turn) {
+        match turn {
+            Turn::Waiting => {}
+            Turn::More => self.queue(key),
+            Turn::Over(ending) => self.remove(key, ending),
+        }
+    }
+
+    fn queue(&mut self, key: usize) {
+        if let Some(member) = self.connections.get_mut(key)
+            && !mem::replace(&mut member.queued, true)
+        {
+            self.turns.push_back(key);
+        }
+    }
+
+    fn remove(&mut self, key: usize, ending: Ending) {
+        let Some(mut member) = self.connections.try_remove(key) else { return };
+        self.handle.connections.fetch_sub(1, Ordering::Relaxed);
+        member.connection.release(self.poll.registry());
+        let Some(group) = self.groups.get_mut(member.group) else { return };
+        let lag = member.connection.lag(&group.hub);
+        match ending {
+            Ending::CutOff => group.hub.accounts().dropped(self.index, lag),
+            Ending::Departed => {
+                if let Some(part) = group.hub.accounts().shard(self.index) {
+                    part.departed.add(lag);
+                }
+            }
+        }
+        group.keys.swap_remove(member.place);
+        let moved = group.keys.get(member.place).copied();
+        if let Some(moved) = moved.and_then(|key| self.connections.get_mut(key)) {
+            moved.place = member.place;
+        }
+    }
+
+    fn tick_if_due(&mut self) {
+        let due = ticks(self.started.elapsed());
+        if due == self.tick {
+            return;
+        }
+        self.tick = due;
+        if !self.draining && self.handle.draining.load(Ordering::Acquire) {
+            self.draining = true;
+            let keys: Vec<_> = self.connections.iter().map(|(key, _)| key).collect();
+            keys.into_iter().for_each(|key| self.plan_leave(key));
+        }
+        let keys: Vec<_> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let Some(member) = self.connections.get_mut(key) else { continue };
+            let Some(group) = self.groups.get(member.group) else { continue };
+            let now = Now { shard: self.index, tick: self.tick, hub: &group.hub };
+            let turn = member.connection.tick(now);
+            self.settle(key, turn);
+        }
+        self.report_lag();
+        self.forget_closed_hubs();
+    }
+
+    fn report_lag(&self) {
+        for (_, group) in &self.groups {
+            let members = group.keys.iter().filter_map(|&key| self.connections.get(key));
+            let lag = members.map(|member| member.connection.lag(&group.hub)).sum();
+            if let Some(part) = group.hub.accounts().shard(self.index) {
+                part.lagging.set(lag);
+            }
+        }
+    }
+
+    fn forget_closed_hubs(&mut self) {
+        self.groups.retain(|_, group| !(group.keys.is_empty() && group.hub.is_closed()));
+    }
+
+    /// Chooses when a connection leaves: at random within its pipeline's drain window.
+    fn plan_leave(&mut self, key: usize) {
+        let Some(member) = self.connections.get_mut(key) else { return };
+        let Some(group) = self.groups.get(member.group) else { return };
+        let window = ticks(group.hub.settings().drain);
+        member.connection.leave_at(self.tick.saturating_add(fastrand::u32(0..=window)));
+    }
+
+    fn send_all_away(&mut self) {
+        let keys: Vec<_> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let Some(member) = self.connections.get_mut(key) else { continue };
+            let Some(group) = self.groups.get(member.group) else { continue };
+            let now = Now { shard: self.index, tick: self.tick, hub: &group.hub };
+            member.connection.send_away(now);
+            self.queue(key);
+        }
+    }
+}
+
+fn find_or_insert(groups: &mut Slab<Group>, hub: &Arc<Hub>) -> usize {
+    let found = groups.iter().find(|(_, group)| Arc::ptr_eq(&group.hub, hub)).map(|(key, _)| key);
+    found.unwrap_or_else(|| {
+        groups.insert(Group { hub: Arc::clone(hub), seen: hub.head(), keys: Vec::new() })
+    })
+}

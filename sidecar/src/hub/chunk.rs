@@ -1,0 +1,242 @@
+//! Chunks: neighbouring events, encoded once and shared by all subscribers of a format.
+
+use std::{collections::VecDeque, fmt::Write as _, ops::Range, sync::Arc, time::Instant};
+
+use crate::{
+    frame::{self, Format},
+    log::{Cursor, Entry, LogId, Offset},
+};
+
+/// How much of the log goes into one chunk. Enough to make a backlog cheap; and little enough that a
+/// stalled reader, who pins one chunk, pins no more than this, and that no replay holds up the live
+/// subscribers for longer than it takes to copy it into one socket.
+pub(super) const CHUNK_BYTES: u64 = 64 * 1024;
+
+/// How many chunks are remembered for each format: enough for the subscribers that are a few passes
+/// behind to share theirs, too.
+const REMEMBERED: usize = 4;
+
+/// The size line of an HTTP/1.1 chunk (RFC 9112, section 7.1), in fixed width so that it can be
+/// filled in when the body's size is known. Leading zeros are allowed there.
+const SIZE_LINE: usize = "00000000\r\n".len();
+const LINE_END: &[u8] = b"\r\n";
+
+/// The answer to a fetch.
+#[derive(Debug, Clone)]
+pub enum Fetch {
+    /// Encoded events.
+    Chunk(Arc<Chunk>),
+    /// There is nothing newer yet.
+    Empty,
+    /// The offset is no longer held. Reading goes on at `first`.
+    Evicted {
+        /// The oldest offset that is held.
+        first: Offset,
+    },
+}
+
+/// Neighbouring events in one wire format.
+#[derive(Debug)]
+pub struct Chunk {
+    /// The offset of the first event.
+    pub start: Offset,
+    events: Vec<Encoded>,
+    /// The frames, inside the framing of an HTTP/1.1 chunk.
+    bytes: Box<[u8]>,
+}
+
+/// One event of a chunk.
+#[derive(Debug, Clone, Copy)]
+struct Encoded {
+    accepted_at: Instant,
+    /// Where its frame ends in the chunk's bytes.
+    end: usize,
+}
+
+impl Chunk {
+    /// Encodes entries; `None` where there are none.
+    pub(super) fn encode(format: Format, log: LogId, entries: &[Arc<Entry>]) -> Option<Self> {
+        let start = entries.first()?.offset;
+        let mut bytes = vec![b'0'; SIZE_LINE];
+        let mut cursor = String::new();
+        let mut events = Vec::with_capacity(entries.len());
+        for entry in entries {
+            cursor.clear();
+            // Writing into a string can't fail.
+            let _ = write!(cursor, "{}", Cursor { log, offset: entry.offset });
+            frame::encode(format, &cursor, &entry.posted.event, &mut bytes);
+            events.push(Encoded { accepted_at: entry.accepted_at, end: bytes.len() });
+        }
+        let size_line = format!("{:08x}\r\n", bytes.len() - SIZE_LINE);
+        bytes.iter_mut().zip(size_line.bytes()).for_each(|(place, digit)| *place = digit);
+        bytes.extend_from_slice(LINE_END);
+        Some(Self { start, events, bytes: bytes.into() })
+    }
+
+    /// The offset after the last event.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        self.start + self.events.len() as u64
+    }
+
+    /// The number of events.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether there is no event; there always is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// The bytes for a connection: in the framing of an HTTP/1.1 chunk, or bare.
+    #[must_use]
+    pub fn bytes(&self, framing: Framing) -> &[u8] {
+        let range = match framing {
+            Framing::Chunked => 0..self.bytes.len(),
+            Framing::Bare => self.body(),
+        };
+        self.bytes.get(range).unwrap_or_default()
+    }
+
+    /// How many events are written once `sent` bytes are, given that `from` were before.
+    #[must_use]
+    pub fn written(&self, framing: Framing, from: usize, sent: usize) -> usize {
+        let sent = match framing {
+            Framing::Chunked => sent,
+            Framing::Bare => sent + SIZE_LINE,
+        };
+        let rest = self.events.get(from..).unwrap_or_default();
+        // Most often the whole chunk went out at once.
+        match rest.last() {
+            Some(last) if last.end <= sent => rest.len(),
+            _ => rest.partition_point(|event| event.end <= sent),
+        }
+    }
+
+    /// When each of a range of events was accepted.
+    pub fn accepted_at(&self, range: Range<usize>) -> impl Iterator<Item = Instant> {
+        self.events.get(range).unwrap_or_default().iter().map(|event| event.accepted_at)
+    }
+
+    fn body(&self) -> Range<usize> {
+        SIZE_LINE..self.bytes.len() - LINE_END.len()
+    }
+}
+
+/// How a connection delimits what it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// Chunked transfer coding: an HTTP/1.1 response.
+    Chunked,
+    /// Nothing around the frames: WebSocket, and HTTP/1.0, where the connection's end is the end.
+    Bare,
+}
+
+impl Framing {
+    /// Appends `bytes` in this framing.
+    pub fn frame(self, bytes: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Chunked => {
+                out.extend_from_slice(format!("{:x}\r\n", bytes.len()).as_bytes());
+                out.extend_from_slice(bytes);
+                out.extend_from_slice(LINE_END);
+            }
+            Self::Bare => out.extend_from_slice(bytes),
+        }
+    }
+
+    /// What ends the stream.
+    #[must_use]
+    pub const fn end(self) -> &'static [u8] {
+        match self {
+            Self::Chunked => b"0\r\n\r\n",
+            Self::Bare => b"",
+        }
+    }
+}
+
+/// The chunks that were encoded last.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    chunks: VecDeque<(Format, Arc<Chunk>)>,
+}
+
+impl Cache {
+    /// A chunk that starts at `from`, if it can't be outdone: it is full, or reaches the head.
+    pub(super) fn get(&self, format: Format, from: Offset, head: Offset) -> Option<Arc<Chunk>> {
+        let useful = |chunk: &Chunk| {
+            chunk.start == from
+                && (chunk.end() == head || chunk.bytes.len() as u64 > CHUNK_BYTES / 2)
+        };
+        let found = self.chunks.iter().find(|(of, chunk)| *of == format && useful(chunk));
+        found.map(|(_, chunk)| Arc::clone(chunk))
+    }
+
+    /// Remembers a chunk in the place of the oldest.
+    pub(super) fn put(&mut self, format: Format, chunk: Chunk) -> Arc<Chunk> {
+        let chunk = Arc::new(chunk);
+        self.chunks.push_front((format, Arc::clone(&chunk)));
+        self.chunks.truncate(REMEMBERED * Format::ALL.len());
+        chunk
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.chunks.clear();
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::log::{MemoryLog, Read, Retention, tests::posted};
+
+    pub(crate) fn chunk(payloads: &[&'static [u8]]) -> Chunk {
+        let mut log = MemoryLog::new(Retention {
+            max_age: std::time::Duration::MAX,
+            max_events: 100,
+            max_bytes: u64::MAX,
+        });
+        for (n, payload) in payloads.iter().enumerate() {
+            log.append(vec![posted(&n.to_string(), payload)], Instant::now());
+        }
+        let Read::Entries(entries) = log.read(1, u64::MAX) else { panic!("nothing was evicted") };
+        Chunk::encode(Format::SseData, LogId::random(), &entries).unwrap()
+    }
+
+    #[test]
+    fn a_chunk_is_a_valid_http_chunk_around_its_body() {
+        let chunk = chunk(&[b"{}", b"[1]"]);
+        let body = chunk.bytes(Framing::Bare);
+        let whole = chunk.bytes(Framing::Chunked);
+        assert_eq!(whole, [format!("{:08x}\r\n", body.len()).as_bytes(), body, b"\r\n"].concat());
+        assert!(body.starts_with(b"id: ") && body.ends_with(b"data: [1]\n\n"));
+    }
+
+    #[test]
+    fn events_count_as_written_when_their_last_byte_is() {
+        let chunk = chunk(&[b"1", b"2", b"3"]);
+        for framing in [Framing::Bare, Framing::Chunked] {
+            let lead = if framing == Framing::Chunked { SIZE_LINE } else { 0 };
+            let one = chunk.bytes(Framing::Bare).len() / 3;
+            let written = |from, sent| chunk.written(framing, from, sent);
+            assert_eq!(written(0, lead + one - 1), 0);
+            assert_eq!(written(0, lead + one), 1);
+            assert_eq!(written(1, lead + 2 * one), 1);
+            assert_eq!(written(0, chunk.bytes(framing).len()), 3);
+            assert_eq!(written(3, chunk.bytes(framing).len()), 0);
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_reused_until_the_log_has_more() {
+        let mut cache = Cache::default();
+        cache.put(Format::SseData, chunk(&[b"1", b"2"]));
+        assert!(cache.get(Format::SseData, 1, 3).is_some());
+        assert!(cache.get(Format::SseData, 1, 4).is_none(), "a third event is missing");
+        assert!(cache.get(Format::SseData, 2, 3).is_none(), "it starts elsewhere");
+        assert!(cache.get(Format::WsJson, 1, 3).is_none(), "it is in another format");
+    }
+}

@@ -1,0 +1,137 @@
+//! Decides where a subscriber starts to read, and what it must be told about what it missed.
+
+use std::time::Instant;
+
+use crate::{
+    frame::GapReason,
+    log::{Cursor, LogId, Offset},
+};
+
+/// Where a subscriber asked to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// At the next event.
+    Latest,
+    /// At the oldest event that is held.
+    Earliest,
+    /// At the first event accepted at or after an instant.
+    At(Instant),
+    /// After the event that the cursor names.
+    After(Cursor),
+    /// A cursor that could not be read.
+    Malformed,
+}
+
+/// Where a subscriber starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// The offset of the first event it gets.
+    pub next: Offset,
+    /// What it must be told first.
+    pub gap: Option<Gap>,
+}
+
+/// Events that a subscriber asked for and can't have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The last event the subscriber has seen, where that is known.
+    pub from: Option<Cursor>,
+    /// How many events are missing, where that is known.
+    pub missed: Option<u64>,
+    /// Why.
+    pub reason: GapReason,
+}
+
+impl Start {
+    /// A start about which there is nothing to tell.
+    #[must_use]
+    pub const fn without_gap(next: Offset) -> Self {
+        Self { next, gap: None }
+    }
+}
+
+impl Position {
+    /// The start in the log `id` that holds the events from `first` up to before `head`.
+    ///
+    /// A cursor that can't be honoured leads to the oldest event held: what the subscriber may have
+    /// seen already it can recognise by its id, what it never gets it could not.
+    #[must_use]
+    pub fn resolve(&self, id: LogId, first: Offset, head: Offset) -> Start {
+        let cursor = match self {
+            Self::Latest => return Start::without_gap(head),
+            Self::Earliest | Self::At(_) => return Start::without_gap(first),
+            Self::Malformed => return Start { next: first, gap: Some(Gap::malformed()) },
+            Self::After(cursor) => *cursor,
+        };
+        let gap = |missed, reason| Gap { from: Some(cursor), missed, reason };
+        if cursor.log != id {
+            return Start { next: first, gap: Some(gap(None, GapReason::UnknownLog)) };
+        }
+        match cursor.offset.checked_add(1) {
+            Some(next) if next < first => {
+                let missed = Some(first - next);
+                Start { next: first, gap: Some(gap(missed, GapReason::Evicted)) }
+            }
+            Some(next) if next <= head => Start::without_gap(next),
+            // Of this log, but from a future it never had: no cursor that was ever handed out.
+            Some(_) | None => Start { next: first, gap: Some(Gap::malformed()) },
+        }
+    }
+}
+
+impl Gap {
+    const fn malformed() -> Self {
+        Self { from: None, missed: None, reason: GapReason::Malformed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The start in a log that holds the offsets 5 to 9.
+    fn start(position: impl FnOnce(LogId) -> Position) -> Start {
+        let id = LogId::random();
+        position(id).resolve(id, 5, 10)
+    }
+
+    fn after(offset: Offset) -> Start {
+        start(|log| Position::After(Cursor { log, offset }))
+    }
+
+    #[test]
+    fn latest_and_earliest_are_the_ends_of_the_log() {
+        assert_eq!(start(|_| Position::Latest), Start::without_gap(10));
+        assert_eq!(start(|_| Position::Earliest), Start::without_gap(5));
+    }
+
+    #[test]
+    fn a_cursor_leads_to_the_event_after_it() {
+        assert_eq!(after(4), Start::without_gap(5));
+        assert_eq!(after(7), Start::without_gap(8));
+        assert_eq!(after(9), Start::without_gap(10));
+    }
+
+    #[test]
+    fn an_evicted_cursor_is_told_how_many_events_are_missing() {
+        let start = after(1);
+        let gap = start.gap.unwrap();
+        assert_eq!((start.next, gap.missed, gap.reason), (5, Some(3), GapReason::Evicted));
+    }
+
+    #[test]
+    fn a_cursor_into_another_incarnation_starts_at_the_oldest_event() {
+        let other = Cursor { log: LogId::random(), offset: 7 };
+        let start = start(|_| Position::After(other));
+        let gap = start.gap.unwrap();
+        assert_eq!((start.next, gap.missed, gap.reason), (5, None, GapReason::UnknownLog));
+        assert_eq!(gap.from, Some(other));
+    }
+
+    #[test]
+    fn a_cursor_from_the_future_or_from_nowhere_is_called_malformed() {
+        for start in [after(10), after(u64::MAX), start(|_| Position::Malformed)] {
+            assert_eq!((start.next, start.gap.unwrap().reason), (5, GapReason::Malformed));
+        }
+    }
+}

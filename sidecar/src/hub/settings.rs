@@ -1,0 +1,68 @@
+//! What a manifest grants, in the units of the data plane.
+
+use std::time::Duration;
+
+use weir_crds::v1alpha1::{
+    Delivery, Endpoints, Log, Retention as RetentionSpec, StreamPipelineSpec,
+};
+
+use crate::log::Retention;
+
+/// The settings of a pipeline that may change while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The bounds of the log.
+    pub retention: Retention,
+    /// The SSE endpoint's heartbeat; `None` where the endpoint is not served.
+    pub heartbeat: Option<Duration>,
+    /// The WebSocket endpoint's ping interval; `None` where the endpoint is not served.
+    pub ping: Option<Duration>,
+    /// Whether the public port takes events.
+    pub publish: bool,
+    /// The size of the largest event of the http source; `None` where there is no such source.
+    pub max_event_bytes: Option<usize>,
+    /// The most events that wait for one subscriber.
+    pub max_lag_events: u64,
+    /// The most bytes of events that wait for one subscriber.
+    pub max_lag_bytes: u64,
+    /// The most connections.
+    pub max_connections: u64,
+    /// The time over which connections are closed when the replica stops.
+    pub drain: Duration,
+}
+
+impl From<&StreamPipelineSpec> for Settings {
+    fn from(spec: &StreamPipelineSpec) -> Self {
+        let StreamPipelineSpec { placement: _, sources, log, endpoints, delivery } = spec;
+        let Log { storage: _, retention } = log;
+        let Endpoints { sse, websocket, publish } = endpoints;
+        let Delivery { max_lag, max_connections, drain } = delivery;
+        let http = sources.iter().find_map(|source| source.http.as_ref());
+        Self {
+            retention: Retention::from(retention),
+            heartbeat: sse.as_ref().map(|sse| sse.heartbeat.get()),
+            ping: websocket.as_ref().map(|websocket| websocket.ping.get()),
+            publish: publish.as_ref().is_some_and(|publish| publish.anonymous),
+            max_event_bytes: http.map(|http| saturate(http.max_event_bytes.bytes())),
+            max_lag_events: u64::try_from(max_lag.events).unwrap_or(0),
+            max_lag_bytes: max_lag.bytes.bytes(),
+            max_connections: u64::try_from(*max_connections).unwrap_or(0),
+            drain: drain.window.get(),
+        }
+    }
+}
+
+impl From<&RetentionSpec> for Retention {
+    fn from(spec: &RetentionSpec) -> Self {
+        let RetentionSpec { max_age, max_events, max_bytes } = spec;
+        Self {
+            max_age: max_age.get(),
+            max_events: usize::try_from(*max_events).unwrap_or(0),
+            max_bytes: max_bytes.bytes(),
+        }
+    }
+}
+
+fn saturate(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,161 @@
+//! A pipeline that is being served: its hub, its sources and its objectives' meters.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio_util::task::AbortOnDropHandle;
+use weir_crds::v1alpha1::{Objective, ObjectiveKind, Source, SourceKind};
+use weir_slo::{PipelineSample, SloSample, Timestamp};
+
+use crate::{
+    config::{PipelineConfig, SloConfig},
+    count::{Judge, Meter, MeterName},
+    engine::Wakers,
+    hub::{Hub, Settings},
+    source::{SourceState, generator},
+};
+
+/// A pipeline that is being served.
+#[derive(Debug)]
+pub struct Pipeline {
+    config: PipelineConfig,
+    hub: Arc<Hub>,
+    sources: BTreeMap<String, RunningSource>,
+}
+
+/// A source, and the task that feeds it where it has one. The task ends with the last handle.
+#[derive(Debug, Clone)]
+struct RunningSource {
+    spec: Source,
+    state: Arc<SourceState>,
+    _task: Option<Arc<AbortOnDropHandle<()>>>,
+}
+
+impl Pipeline {
+    /// Starts a pipeline, or carries `running` over to a changed configuration: subscribers, log,
+    /// counters and unchanged sources are kept.
+    ///
+    /// Must be called within a tokio runtime, on which the sources run.
+    #[must_use]
+    pub fn start(config: PipelineConfig, running: Option<&Self>, wakers: &Wakers) -> Self {
+        let settings = Settings::from(&config.spec);
+        let hub = if let Some(running) = running {
+            running.hub.set_settings(settings);
+            Arc::clone(&running.hub)
+        } else {
+            Arc::new(Hub::new(&config.name, settings, wakers.clone()))
+        };
+        let meters = meters(&config.slos, &hub.accounts().meters(), wakers.len());
+        hub.accounts().set_meters(meters);
+        let kept = |source: &Source| {
+            let known = running?.sources.get(&source.name)?;
+            (known.spec == *source).then(|| known.clone())
+        };
+        let sources = config.spec.sources.iter().map(|source| {
+            let started = kept(source).unwrap_or_else(|| RunningSource::start(source, &hub));
+            (source.name.clone(), started)
+        });
+        let sources = sources.collect();
+        Self { config, hub, sources }
+    }
+
+    /// The configuration that is being served.
+    #[must_use]
+    pub const fn config(&self) -> &PipelineConfig {
+        &self.config
+    }
+
+    /// The hub.
+    #[must_use]
+    pub const fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// The source into which publishers post, if there is one.
+    #[must_use]
+    pub fn http_source(&self) -> Option<&Arc<SourceState>> {
+        let http = self.sources.values().find(|source| source.spec.http.is_some());
+        http.map(|source| &source.state)
+    }
+
+    /// The states of the sources.
+    pub fn sources(&self) -> impl Iterator<Item = &Arc<SourceState>> {
+        self.sources.values().map(|source| &source.state)
+    }
+
+    /// What the operator is told.
+    #[must_use]
+    pub fn sample(&self, since: Timestamp) -> PipelineSample {
+        let PipelineConfig { namespace, name, uid, generation, spec: _, slos } = &self.config;
+        let meters = self.hub.accounts().meters();
+        PipelineSample {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            uid: uid.clone(),
+            generation: *generation,
+            sources: self.sources().map(|source| source.sample()).collect(),
+            subscribers: self.hub.accounts().subscribers(),
+            deliveries: self.hub.accounts().deliveries(),
+            slos: slos.iter().map(|slo| sample_slo(slo, &meters, since)).collect(),
+        }
+    }
+}
+
+impl RunningSource {
+    fn start(source: &Source, hub: &Arc<Hub>) -> Self {
+        let state = Arc::new(SourceState::new(&source.name));
+        let task = match source.kind() {
+            Some(SourceKind::Generator(generator)) => {
+                let (hub, state) = (Arc::clone(hub), Arc::clone(&state));
+                let name = hub.name().to_owned();
+                let task = tokio::spawn(generator::run(generator.clone(), name, hub, state));
+                Some(Arc::new(AbortOnDropHandle::new(task)))
+            }
+            // Fed by the publish endpoint; and a source without a kind doesn't get past validation.
+            Some(SourceKind::Http(_)) | None => None,
+        };
+        Self { spec: source.clone(), state, _task: task }
+    }
+}
+
+fn sample_slo(slo: &SloConfig, meters: &[Arc<Meter>], since: Timestamp) -> SloSample {
+    let SloConfig { namespace, name, generation, spec: _ } = slo;
+    let own = meters
+        .iter()
+        .filter(|meter| meter.name().namespace == *namespace && meter.name().slo == *name);
+    SloSample {
+        namespace: namespace.clone(),
+        name: name.clone(),
+        generation: *generation,
+        objectives: own.map(|meter| meter.sample(since)).collect(),
+    }
+}
+
+/// One meter for each objective. A meter that counts the same as before is kept.
+fn meters(slos: &[SloConfig], running: &[Arc<Meter>], shards: usize) -> Vec<Arc<Meter>> {
+    let now = crate::clock::now();
+    let wanted = slos.iter().flat_map(|slo| {
+        slo.spec.objectives.iter().filter_map(|objective| {
+            let name = MeterName {
+                namespace: slo.namespace.clone(),
+                slo: slo.name.clone(),
+                objective: objective.name.clone(),
+            };
+            Some((name, judge(objective)?))
+        })
+    });
+    wanted
+        .map(|(name, judge)| {
+            let same = |meter: &&Arc<Meter>| *meter.name() == name && meter.judge() == judge;
+            let kept = running.iter().find(same).map(Arc::clone);
+            kept.unwrap_or_else(|| Arc::new(Meter::new(name, judge, shards, now)))
+        })
+        .collect()
+}
+
+fn judge(objective: &Objective) -> Option<Judge> {
+    Some(match objective.kind()? {
+        ObjectiveKind::Latency(latency) => Judge::Latency(latency.threshold.get()),
+        ObjectiveKind::ErrorRate(_) => Judge::Written,
+        ObjectiveKind::Delivery(delivery) => Judge::Settled(delivery.settle.get()),
+    })
+}

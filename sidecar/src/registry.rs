@@ -1,0 +1,92 @@
+//! The registry: the pipelines that are being served, by name.
+//!
+//! Laws: a reader sees one whole configuration, never half of a change; a change keeps every
+//! connection that the new configuration still allows.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use weir_slo::{Instance, SAMPLES_V1, Samples, Timestamp};
+
+use crate::{clock, config::Config, engine::Wakers, pipeline::Pipeline};
+
+/// The pipelines that are being served.
+#[derive(Debug)]
+pub struct Registry {
+    instance: Instance,
+    wakers: Wakers,
+    pipelines: ArcSwap<BTreeMap<String, Arc<Pipeline>>>,
+    /// Held while a change is applied, so that changes come one after the other.
+    applying: Mutex<()>,
+}
+
+impl Registry {
+    /// A registry without pipelines.
+    #[must_use]
+    pub fn new(wakers: Wakers) -> Self {
+        Self {
+            instance: Instance {
+                id: format!("{:016x}", fastrand::u64(..)),
+                started_at: clock::now(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            wakers,
+            pipelines: ArcSwap::default(),
+            applying: Mutex::default(),
+        }
+    }
+
+    /// Serves what `config` says: starts, carries over and ends pipelines.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn apply(&self, config: Config) {
+        let _one_at_a_time = self.applying.lock();
+        let running = self.pipelines.load_full();
+        let Config { pipelines } = config;
+        let wanted: BTreeMap<_, _> = pipelines
+            .into_iter()
+            .map(|(name, config)| {
+                let known = running.get(&name);
+                let unchanged = known.filter(|known| *known.config() == config);
+                let pipeline = unchanged.map(Arc::clone).unwrap_or_else(|| {
+                    let known = known.map(AsRef::as_ref);
+                    Arc::new(Pipeline::start(config, known, &self.wakers))
+                });
+                (name, pipeline)
+            })
+            .collect();
+        let gone = running.iter().filter(|(name, _)| !wanted.contains_key(*name));
+        gone.for_each(|(_, pipeline)| pipeline.hub().close());
+        self.pipelines.store(Arc::new(wanted));
+    }
+
+    /// The pipeline of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Pipeline>> {
+        self.pipelines.load().get(name).map(Arc::clone)
+    }
+
+    /// All pipelines, by name.
+    #[must_use]
+    pub fn all(&self) -> Arc<BTreeMap<String, Arc<Pipeline>>> {
+        self.pipelines.load_full()
+    }
+
+    /// This process.
+    #[must_use]
+    pub const fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// What the operator is told.
+    #[must_use]
+    pub fn samples(&self, since: Timestamp) -> Samples {
+        Samples {
+            api_version: SAMPLES_V1.to_owned(),
+            instance: self.instance.clone(),
+            now: clock::now(),
+            pipelines: self.all().values().map(|pipeline| pipeline.sample(since)).collect(),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The `run` command: serves manifests from files, takes up their changes, and shows how it goes.
+
+mod show;
+
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
+
+use tokio::{
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    app::{App, BindError, Listeners},
+    args::{LogFormat, Run, Status},
+    config::{
+        self, ConfigErrors,
+        watch::{Change, Watcher},
+    },
+};
+
+/// Why the command ends with an error.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("can't start: {0}")]
+    Start(#[from] io::Error),
+}
+
+/// Runs until interrupted.
+#[must_use]
+pub fn main(arguments: &Run) -> ExitCode {
+    log_to_stderr(arguments.log_format);
+    let served = runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(RunError::from)
+        .and_then(|runtime| runtime.block_on(serve(arguments)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // For the person at the terminal, whatever the log's filter is.
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(arguments: &Run) -> Result<(), RunError> {
+    let mut watcher = Watcher::new(arguments.paths.clone());
+    let config = config::load(&arguments.paths)?;
+    let listeners = Listeners::bind(arguments).await?;
+    let app = App::start(listeners)?;
+    let mut show =
+        (arguments.status == Status::Auto).then(|| show::Show::start(arguments, &config));
+    app.apply(config);
+    let mut signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+    loop {
+        tokio::select! {
+            change = watcher.changed() => take_up(&app, change),
+            () = show::tick(&mut show, app.registry()) => {}
+            () = next(&mut signals) => break,
+        }
+    }
+    drop(show);
+    let stopped = app.stop();
+    tokio::select! {
+        () = stopped => Ok(()),
+        // A second signal: whoever sent it doesn't want to wait.
+        () = next(&mut signals) => Ok(()),
+    }
+}
+
+fn take_up(app: &App, change: Change) {
+    match change {
+        Change::Loaded(config) => {
+            tracing::info!(pipelines = config.pipelines.len(), "took up a changed configuration");
+            app.apply(config);
+        }
+        Change::Refused(errors) => {
+            tracing::error!("refused a changed configuration, the last good one stays:\n{errors}");
+        }
+    }
+}
+
+/// Waits for any of the signals.
+async fn next(signals: &mut [Signal; 2]) {
+    let [interrupt, terminate] = signals;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

@@ -1,0 +1,34 @@
+//! Does what is due with time: expires logs, and takes the snapshots of the objectives' counters.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time;
+use weir_slo::STEP;
+
+use crate::{clock, registry::Registry};
+
+/// How often logs are looked at. An event may outlive its age by this much.
+const EXPIRY: Duration = Duration::from_secs(1);
+
+/// Expires logs until the task is dropped.
+pub async fn expire(registry: Arc<Registry>) {
+    let mut ticks = time::interval(EXPIRY);
+    loop {
+        ticks.tick().await;
+        registry.all().values().for_each(|pipeline| pipeline.hub().expire());
+    }
+}
+
+/// Takes snapshots right after each multiple of [`STEP`] of the wall clock until the task is dropped:
+/// so the snapshots of all replicas are of the same instants, and can be added.
+pub async fn snapshot(registry: Arc<Registry>) {
+    loop {
+        let now = clock::now();
+        let past = now.as_millis() % STEP.0;
+        time::sleep(Duration::from_millis(STEP.0 - past)).await;
+        let now = clock::now();
+        for pipeline in registry.all().values() {
+            pipeline.hub().accounts().meters().iter().for_each(|meter| meter.observe(now));
+        }
+    }
+}
