@@ -1,1 +1,240 @@
-//! Judges StreamSLOs: samples the replicas of their pipelines and writes what the counts say.
+//! Judges StreamSLOs: samples the sidecars of their pipelines, and writes what the counts say.
+//!
+//! The StreamSLO controller: observe → validate → sample and evaluate → report. There is nothing to
+//! build and to apply but the status.
+//!
+//! # Guarantees
+//!
+//! - The condition Ready tells whether the objectives are evaluated, never whether they are met.
+//! - No data is neither good nor bad.
+//! - A sidecar that does not answer delays no other, and is named in the condition DataAvailable.
+//! - The status is written when something changed that a person reads, and counts alone once a minute.
+
+mod burn;
+mod changes;
+mod data;
+mod evaluators;
+mod metrics;
+mod observe;
+mod replicas;
+mod report;
+mod schedule;
+mod status;
+#[cfg(test)]
+mod testing;
+mod validate;
+
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::runtime::controller::Controller;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use prometheus_client::registry::Registry;
+use weir_crds::v1alpha1::{STREAM_SLO, StreamPipeline, StreamSLO};
+use weir_slo::{Millis, Timestamp};
+
+use self::evaluators::{Evaluators, Problem, Subject, Tracked};
+use self::metrics::SloMetrics;
+use self::observe::{ObserveError, Observed};
+use self::replicas::Replicas;
+use self::status::Outcome;
+use self::validate::ValidatedSlo;
+use crate::apply::ApplyError;
+use crate::context::Context;
+use crate::controller::{Done, Next, Reconciler};
+use crate::failure::{Category, Failure};
+
+/// Looks again at an SLO that can't be evaluated as it stands. A change of it, or of its pipeline, is
+/// seen at once; this is for what no watch tells.
+const RESYNC: Duration = Duration::from_secs(300);
+
+/// The StreamSLO controller.
+pub struct Slos {
+    context: Arc<Context>,
+    evaluators: Evaluators,
+    metrics: SloMetrics,
+    store: OnceLock<Store<StreamSLO>>,
+}
+
+/// Why an evaluation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The SLO, its pipeline or its pods could not be read.
+    #[error("can't observe the SLO")]
+    Observe(#[from] ObserveError),
+    /// An objective that was found valid can't be evaluated.
+    #[error("can't evaluate the SLO")]
+    Evaluate(#[from] weir_slo::ObjectiveError),
+    /// The status could not be written.
+    #[error("can't report the SLO's status")]
+    Report(#[source] ApplyError),
+}
+
+impl Failure for Error {
+    fn category(&self) -> Category {
+        match self {
+            Self::Observe(error) => Category::of(error.cause()),
+            Self::Evaluate(_) => Category::Internal,
+            Self::Report(error) => Category::of(error.cause()),
+        }
+    }
+}
+
+impl Reconciler for Slos {
+    const KIND: &'static str = STREAM_SLO;
+    type Object = StreamSLO;
+    type Error = Error;
+
+    fn watch(&self, controller: Controller<StreamSLO>) -> Controller<StreamSLO> {
+        let store = controller.store();
+        let of_pipeline = store.clone();
+        // The controller is built once, so nothing is there yet.
+        let _ = self.store.set(store);
+        let pipelines = self.context.watched::<StreamPipeline>();
+        controller.watches(pipelines, watcher::Config::default(), move |pipeline| {
+            referring(&pipeline, &of_pipeline)
+        })
+    }
+
+    async fn reconcile(&self, slo: Arc<StreamSLO>) -> Result<Done, Error> {
+        self.forget_gone();
+        let tracked = self.evaluators.of(&slo.uid().unwrap_or_default());
+        let mut tracked = tracked.lock().await;
+        if let Some(wait) = early(&tracked, &slo) {
+            return Ok(Done { outcome: "early", next: Next::After(wait) });
+        }
+        tracked.due = None;
+        let result = self.evaluate(&slo, &mut tracked).await;
+        let outcome = match &result {
+            Ok(done) => done.outcome,
+            Err(error) => error.category().as_str(),
+        };
+        self.metrics.count(outcome);
+        result
+    }
+}
+
+impl Slos {
+    /// A controller that works with `context`, and registers its metrics.
+    #[must_use]
+    pub fn register(context: Arc<Context>, registry: &mut Registry) -> Self {
+        Self {
+            context,
+            evaluators: Evaluators::default(),
+            metrics: SloMetrics::register(registry),
+            store: OnceLock::new(),
+        }
+    }
+
+    async fn evaluate(&self, slo: &StreamSLO, tracked: &mut Tracked) -> Result<Done, Error> {
+        let Observed { slo, replicas } = match observe::observe(&self.context, slo).await {
+            Ok(Some(observed)) => observed,
+            Ok(None) => return Ok(Done { outcome: "gone", next: Next::OnChange }),
+            Err(error) => return Err(report::failed(&self.context, slo, error.into()).await),
+        };
+        let valid = validate::validate(&slo.name_any(), &slo.spec);
+        let (outcome, done) = match (valid, replicas) {
+            (Err(violations), _) => (Outcome::InvalidSpec(violations), idle("invalid")),
+            (Ok(_), None) => (Outcome::PipelineNotFound, idle("pipeline_not_found")),
+            (Ok(valid), Some(replicas)) => {
+                let outcome = self.judge(&slo, &valid, &replicas, tracked).await?;
+                (outcome, self.again(&slo, &valid, tracked))
+            }
+        };
+        self.show(&slo, &outcome);
+        report::report(&self.context, &slo, &outcome, tracked).await?;
+        Ok(done)
+    }
+
+    /// Samples the replicas, and evaluates every objective.
+    async fn judge(
+        &self,
+        slo: &StreamSLO,
+        valid: &ValidatedSlo,
+        replicas: &Replicas,
+        tracked: &mut Tracked,
+    ) -> Result<Outcome, Error> {
+        let generation = slo.metadata.generation.unwrap_or_default();
+        tracked.revise(valid, generation)?;
+        let targets = replicas.running.iter().map(|replica| replica.target.clone());
+        let queries = targets.map(|target| {
+            let query = tracked.query(&target, valid.interval);
+            (target, query)
+        });
+        let answers = self.context.sampler.sample_all(queries.collect()).await;
+        let (namespace, name) = (slo.namespace().unwrap_or_default(), slo.name_any());
+        let subject = Subject { namespace: &namespace, name: &name, generation };
+        let now = clock();
+        let problems: Vec<Option<Problem>> = tracked.ingest(subject, &answers, now);
+        let data = data::assess(replicas, &problems);
+        Ok(Outcome::Evaluated { judged: tracked.judge(now), data })
+    }
+
+    /// When the SLO is evaluated again.
+    fn again(&self, slo: &StreamSLO, valid: &ValidatedSlo, tracked: &mut Tracked) -> Done {
+        let namespace = slo.namespace().unwrap_or_default();
+        let now = clock();
+        let due = schedule::next(now, valid.interval, &namespace, &slo.spec.pipeline_ref.name);
+        let generation = slo.metadata.generation.unwrap_or_default();
+        tracked.due = Some((generation, due));
+        let wait = Duration::from_millis(due.saturating_sub(now).0);
+        Done { outcome: "evaluated", next: Next::After(wait) }
+    }
+
+    fn show(&self, slo: &StreamSLO, outcome: &Outcome) {
+        let uid = slo.uid().unwrap_or_default();
+        match outcome {
+            Outcome::Evaluated { judged, data: _ } => {
+                let namespace = slo.namespace().unwrap_or_default();
+                self.metrics.show(&uid, &namespace, &slo.name_any(), judged);
+            }
+            Outcome::InvalidSpec(_) | Outcome::PipelineNotFound => self.metrics.forget(&uid),
+        }
+    }
+
+    /// Forgets the SLOs that the watch no longer holds.
+    fn forget_gone(&self) {
+        let Some(store) = self.store.get() else { return };
+        if self.evaluators.len() > store.len() {
+            let living: HashSet<_> = store.state().iter().filter_map(|slo| slo.uid()).collect();
+            for uid in self.evaluators.forget_others(&living) {
+                self.metrics.forget(&uid);
+            }
+        }
+    }
+}
+
+/// How long there is to wait, where nothing is asked for that the last evaluation did not know, and the
+/// next is not due yet: a change of the status, or of the pipeline's, has led here.
+fn early(tracked: &Tracked, slo: &StreamSLO) -> Option<Duration> {
+    let (generation, due) = tracked.due?;
+    let interval = Millis(slo.spec.evaluation.interval.millis());
+    let wait = schedule::wait(due, clock(), interval)?;
+    (slo.metadata.generation == Some(generation)).then(|| Duration::from_millis(wait.0))
+}
+
+fn idle(outcome: &'static str) -> Done {
+    Done { outcome, next: Next::Around(RESYNC) }
+}
+
+/// The SLOs that refer to a pipeline.
+fn referring(pipeline: &StreamPipeline, slos: &Store<StreamSLO>) -> Vec<ObjectRef<StreamSLO>> {
+    let slos = slos.state();
+    let refer = |slo: &&Arc<StreamSLO>| {
+        slo.metadata.namespace == pipeline.metadata.namespace
+            && Some(&slo.spec.pipeline_ref.name) == pipeline.metadata.name.as_ref()
+    };
+    slos.iter().filter(refer).map(|slo| ObjectRef::from_obj(&**slo)).collect()
+}
+
+/// The wall clock, as the sidecars' samples tell time.
+fn clock() -> Timestamp {
+    let millis = jiff::Timestamp::now().as_millisecond();
+    Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

@@ -35,10 +35,30 @@ struct Tier {
 }
 
 const TIERS: [Tier; 4] = [
-    Tier { speed: Speed::Fast, budget: 2, long: Millis::from_hours(1), short: Millis::from_mins(5) },
-    Tier { speed: Speed::Fast, budget: 5, long: Millis::from_hours(6), short: Millis::from_mins(30) },
-    Tier { speed: Speed::Slow, budget: 10, long: Millis::from_days(1), short: Millis::from_hours(2) },
-    Tier { speed: Speed::Slow, budget: 10, long: Millis::from_days(3), short: Millis::from_hours(6) },
+    Tier {
+        speed: Speed::Fast,
+        budget: 2,
+        long: Millis::from_hours(1),
+        short: Millis::from_mins(5),
+    },
+    Tier {
+        speed: Speed::Fast,
+        budget: 5,
+        long: Millis::from_hours(6),
+        short: Millis::from_mins(30),
+    },
+    Tier {
+        speed: Speed::Slow,
+        budget: 10,
+        long: Millis::from_days(1),
+        short: Millis::from_hours(2),
+    },
+    Tier {
+        speed: Speed::Slow,
+        budget: 10,
+        long: Millis::from_days(3),
+        short: Millis::from_hours(6),
+    },
 ];
 
 /// Fewer bad events, or slices, than this in the long window are chance: at night one failure of ten
@@ -121,7 +141,10 @@ mod tests {
     fn a_burn_above_the_factor_in_both_windows_is_fast() {
         let found = burning(&evaluator(|_| of_hundred(14)), END).unwrap();
         assert_eq!((found.speed, found.long.window), (Speed::Fast, Millis::from_hours(1)));
-        assert_eq!((found.long.rate.to_string(), found.short.rate.to_string()), ("14.0".into(), "14.0".into()));
+        assert_eq!(
+            (found.long.rate.to_string(), found.short.rate.to_string()),
+            ("14.0".into(), "14.0".into())
+        );
     }
 
     #[test]
@@ -139,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_handful_of_errors_is_not_burning_however_high_the_rate() {
-        let failing = |errors| evaluator(move |step| Counts::new(0, u64::from(step > LAST - errors)));
+        let failing =
+            |errors| evaluator(move |step| Counts::new(0, u64::from(step > LAST - errors)));
         assert_eq!(burning(&failing(FEWEST_BAD - 1), END), None);
         assert!(burning(&failing(FEWEST_BAD), END).is_some());
     }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub(super) use tracked::{Judged, Problem, Tracked};
+pub(super) use tracked::{Judged, Problem, Subject, Tracked};
 
 /// The evaluators of every SLO.
 #[derive(Default)]

@@ -34,17 +34,17 @@ pub(super) struct Replica {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Missing {
     /// The pod was created without it.
-    NotInjected {
+    Bare {
         /// The pod's name.
         pod: String,
     },
     /// It is not ready.
-    NotReady {
+    Unready {
         /// The pod's name.
         pod: String,
     },
     /// So many pods do not exist.
-    NotCreated {
+    Absent {
         /// How many.
         count: usize,
     },
@@ -64,7 +64,7 @@ pub(super) fn find(pipeline: &StreamPipeline, pods: &[Pod], admin_port: u16) -> 
             carrying += 1;
         }
         if !leaving && !ready {
-            found.missing.push(Missing::NotReady { pod: pod.name_any() });
+            found.missing.push(Missing::Unready { pod: pod.name_any() });
         }
     }
     let (expected, bare) = demanded(pipeline);
@@ -72,7 +72,7 @@ pub(super) fn find(pipeline: &StreamPipeline, pods: &[Pod], admin_port: u16) -> 
     found.missing.extend(bare);
     let known = carrying + count_bare(&found.missing);
     if let Some(count) = found.expected.checked_sub(known).filter(|&count| count > 0) {
-        found.missing.push(Missing::NotCreated { count });
+        found.missing.push(Missing::Absent { count });
     }
     found
 }
@@ -86,7 +86,7 @@ fn demanded(pipeline: &StreamPipeline) -> (usize, Vec<Missing>) {
         Some(PlacementKind::Sidecar(_)) => {
             let injection = pipeline.status.as_ref().and_then(|status| status.injection.as_ref());
             let bare = injection.map(|injection| injection.missing.clone()).unwrap_or_default();
-            let bare = bare.into_iter().map(|pod| Missing::NotInjected { pod }).collect();
+            let bare = bare.into_iter().map(|pod| Missing::Bare { pod }).collect();
             (injection.map_or(0, |found| usize::try_from(found.selected).unwrap_or(0)), bare)
         }
         None => (0, Vec::new()),
@@ -94,7 +94,7 @@ fn demanded(pipeline: &StreamPipeline) -> (usize, Vec<Missing>) {
 }
 
 fn count_bare(missing: &[Missing]) -> usize {
-    missing.iter().filter(|missing| matches!(missing, Missing::NotInjected { .. })).count()
+    missing.iter().filter(|missing| matches!(missing, Missing::Bare { .. })).count()
 }
 
 fn is_finished(pod: &Pod) -> bool {
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn one_that_is_not_ready_is_missing_and_still_sampled() {
         let found = find(&pipeline(SIDECAR), &[pod("a", "10.0.0.1"), unready("b")], 7071);
-        assert_eq!(found.missing, [Missing::NotReady { pod: "b".to_owned() }]);
+        assert_eq!(found.missing, [Missing::Unready { pod: "b".to_owned() }]);
         let must_answer: Vec<_> = found.running.iter().map(|replica| replica.must_answer).collect();
         assert_eq!(must_answer, [true, false]);
     }
@@ -190,12 +190,12 @@ mod tests {
     fn a_pod_that_slipped_through_the_injection_is_missing() {
         let found = find(&injected(3, &["c"]), &[pod("a", "10.0.0.1"), pod("b", "10.0.0.2")], 7071);
         assert_eq!(found.expected, 3);
-        assert_eq!(found.missing, [Missing::NotInjected { pod: "c".to_owned() }]);
+        assert_eq!(found.missing, [Missing::Bare { pod: "c".to_owned() }]);
     }
 
     #[test]
     fn a_gateway_misses_the_pods_that_were_not_created() {
         let found = find(&pipeline("{gateway: {replicas: 3}}"), &[pod("a", "10.0.0.1")], 7071);
-        assert_eq!((found.expected, found.missing), (3, vec![Missing::NotCreated { count: 2 }]));
+        assert_eq!((found.expected, found.missing), (3, vec![Missing::Absent { count: 2 }]));
     }
 }

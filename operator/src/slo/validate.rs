@@ -149,7 +149,10 @@ mod tests {
         assert_eq!(valid.interval, Millis::from_secs(15));
         let first = &valid.objectives[0].demand;
         assert_eq!(first.window, Millis::from_days(28));
-        assert_eq!((first.target.to_string(), first.min_coverage.to_string()), ("99.5".into(), "90".into()));
+        assert_eq!(
+            (first.target.to_string(), first.min_coverage.to_string()),
+            ("99.5".into(), "90".into())
+        );
     }
 
     #[test]
@@ -173,6 +176,9 @@ mod tests {
         );
         slo.spec.time_window.duration = "30m".parse().unwrap();
         let violations = validate("feed", &slo.spec).unwrap_err();
-        assert!(violations[0].message.contains("not longer than the time window"), "{violations:?}");
+        assert!(
+            violations[0].message.contains("not longer than the time window"),
+            "{violations:?}"
+        );
     }
 }

@@ -31,8 +31,10 @@ pub(in crate::slo) struct Tracked {
 #[derive(Debug)]
 struct Objective {
     counted: Counted,
-    /// The generation of the SLO in which it began to be counted so.
+    /// The generation of the SLO in which it began to be counted so. What runs an older one counts
+    /// something else under its name.
     since: i64,
+    interval: Millis,
     evaluator: Evaluator,
     /// When the youngest of the counters that were taken in stood at zero.
     youngest: Timestamp,
@@ -58,8 +60,8 @@ pub(in crate::slo) enum Problem {
     Silent(String),
     /// It counts an older configuration.
     Outdated,
-    /// Its clock is ahead of ours.
-    ClockAhead(String),
+    /// Its clock is ahead of ours, by more than [`weir_slo::CLOCK_TOLERANCE`].
+    ClockAhead,
 }
 
 /// The SLO that the sidecars are to count.
@@ -86,7 +88,8 @@ impl Tracked {
     ) -> Result<(), ObjectiveError> {
         let mut before = std::mem::take(&mut self.objectives);
         for objective in &asked.objectives {
-            let named = |known: &Objective| known.evaluator.objective().name == objective.demand.name;
+            let named =
+                |known: &Objective| known.evaluator.objective().name == objective.demand.name;
             let known = before.iter().position(named).map(|index| before.swap_remove(index));
             self.objectives.push(Objective::revised(known, objective, asked.interval, generation)?);
         }
@@ -155,13 +158,14 @@ impl Tracked {
 
     /// What is known of each objective at `now`, in the order of the spec.
     pub(in crate::slo) fn judge(&self, now: Timestamp) -> Vec<Judged> {
-        let judge = |Objective { counted: _, since: _, evaluator, youngest: _ }: &Objective| Judged {
+        let evaluators = self.objectives.iter().map(|objective| &objective.evaluator);
+        let judge = |evaluator: &Evaluator| Judged {
             demand: evaluator.objective().clone(),
             evaluation: evaluator.evaluate(now),
             burn: evaluator.burn_rate(SHOWN_BURN, now),
             burning: burning(evaluator, now),
         };
-        self.objectives.iter().map(judge).collect()
+        evaluators.map(judge).collect()
     }
 }
 
@@ -183,22 +187,31 @@ impl Objective {
         let Some(known) = known.filter(|known| known.counted == *counted) else {
             let evaluator = Evaluator::new(demand.clone(), interval)?;
             let (counted, youngest) = (*counted, Timestamp::default());
-            return Ok(Self { counted, since: generation, evaluator, youngest });
+            return Ok(Self { counted, since: generation, interval, evaluator, youngest });
         };
-        if known.evaluator.objective() == demand {
+        if known.evaluator.objective() == demand && known.interval == interval {
             return Ok(known);
         }
-        let Self { counted, since, evaluator, youngest } = known;
-        let saved = evaluator.save();
-        let evaluator = match Evaluator::restore(demand.clone(), interval, saved) {
-            Ok(evaluator) => evaluator,
-            // Counts of slices can't be cut anew; what is counted in them stays the same.
-            Err(_) => match evaluator.fingerprint() {
-                Some(counting) => Evaluator::new(demand.clone(), interval)?.counting(counting),
-                None => Evaluator::new(demand.clone(), interval)?,
-            },
-        };
-        Ok(Self { counted, since, evaluator, youngest })
+        let Self { counted, since, interval: _, evaluator, youngest } = known;
+        let evaluator = Self::carried_over(&evaluator, demand, interval)?;
+        Ok(Self { counted, since, interval, evaluator, youngest })
+    }
+
+    /// An evaluator of another demand on the same counts. Events that were cut into slices can't be cut
+    /// anew: then the sidecars are asked for what they remember.
+    fn carried_over(
+        known: &Evaluator,
+        demand: &weir_slo::Objective,
+        interval: Millis,
+    ) -> Result<Evaluator, ObjectiveError> {
+        if let Ok(restored) = Evaluator::restore(demand.clone(), interval, known.save()) {
+            return Ok(restored);
+        }
+        let anew = Evaluator::new(demand.clone(), interval)?;
+        Ok(match known.fingerprint() {
+            Some(fingerprint) => anew.counting(fingerprint),
+            None => anew,
+        })
     }
 
     fn take_in(
@@ -207,7 +220,203 @@ impl Objective {
         sample: &ObjectiveSample,
         now: Timestamp,
     ) -> Option<Problem> {
-        let _ = (from, sample, now);
-        None
+        let started_at = sample.started_at.unwrap_or(from.instance.started_at);
+        let mut taken = self.evaluator.ingest(from, sample, now);
+        if matches!(taken, Err(IngestError::Fingerprint { .. })) && started_at > self.youngest {
+            // Of two counters of one generation the one that began later is what is asked for now: the
+            // other belongs to an SLO that had the name before.
+            let demand = self.evaluator.objective().clone();
+            if let Ok(anew) = Evaluator::new(demand, self.interval) {
+                self.evaluator = anew.counting(&sample.fingerprint);
+                taken = self.evaluator.ingest(from, sample, now);
+            }
+        }
+        match taken {
+            Ok(()) => {
+                self.youngest = self.youngest.max(started_at);
+                None
+            }
+            Err(IngestError::Fingerprint { .. }) => Some(Problem::Outdated),
+            Err(IngestError::ClockAhead { .. }) => Some(Problem::ClockAhead),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use weir_crds::v1alpha1::StreamSLO;
+    use weir_slo::Counts;
+
+    use super::*;
+    use crate::samples::{FetchError, Reading};
+    use crate::slo::testing::{Counter, slo};
+    use crate::slo::validate::validate;
+
+    const SUBJECT: Subject<'static> = Subject { namespace: "shop", name: "feed", generation: 3 };
+    const NOW: u64 = 100_000;
+
+    fn errors(target: &str) -> StreamSLO {
+        slo(&format!("[{{name: errors, target: \"{target}\", errorRate: {{}}}}]"))
+    }
+
+    fn revised(tracked: &mut Tracked, slo: &StreamSLO, generation: i64) {
+        let valid = validate("feed", &slo.spec).unwrap();
+        tracked.revise(&valid, generation).unwrap();
+    }
+
+    fn tracked(slo: &StreamSLO) -> Tracked {
+        let mut tracked = Tracked::default();
+        revised(&mut tracked, slo, 3);
+        tracked
+    }
+
+    fn target(pod: &str) -> Target {
+        let address = "10.0.0.1:7071".parse().unwrap();
+        Target { uid: pod.to_owned(), pod: pod.to_owned(), address }
+    }
+
+    fn answered(pod: &str, counter: &Counter) -> (Target, Answer) {
+        let samples = counter.samples(&errors("99"));
+        let since = Timestamp::default();
+        (target(pod), Ok(Arc::new(Reading { samples, since, taken: Instant::now() })))
+    }
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn totals(tracked: &Tracked) -> (u64, u64) {
+        let judged = tracked.judge(at(NOW));
+        (judged[0].evaluation.good, judged[0].evaluation.total)
+    }
+
+    #[test]
+    fn answers_of_several_replicas_add_up_and_repetitions_count_once() {
+        let mut tracked = tracked(&errors("99"));
+        let a = answered("a", &Counter::new("a", vec![(NOW - 5_000, Counts::new(4, 5))]));
+        let b = answered("b", &Counter::new("b", vec![(NOW - 5_000, Counts::new(10, 10))]));
+        for _ in 0..3 {
+            let problems = tracked.ingest(SUBJECT, &[a.clone(), b.clone()], at(NOW));
+            assert_eq!(problems, [None, None]);
+        }
+        assert_eq!(totals(&tracked), (14, 15));
+    }
+
+    #[test]
+    fn a_restarted_sidecar_goes_on_where_the_other_process_ended() {
+        let mut tracked = tracked(&errors("99"));
+        let first = Counter::new("first", vec![(NOW - 10_000, Counts::new(4, 5))]);
+        tracked.ingest(SUBJECT, &[answered("a", &first)], at(NOW - 10_000));
+        let second = Counter {
+            started_at: NOW - 8_000,
+            ..Counter::new("second", vec![(NOW - 5_000, Counts::new(2, 2))])
+        };
+        tracked.ingest(SUBJECT, &[answered("a", &second)], at(NOW));
+        assert_eq!(totals(&tracked), (6, 7));
+    }
+
+    #[test]
+    fn a_pod_is_asked_for_what_is_not_counted_yet() {
+        let mut tracked = tracked(&errors("99"));
+        let interval = Millis::from_secs(15);
+        assert_eq!(tracked.query(&target("a"), interval).since, at(0));
+        let counter = Counter::new("a", vec![(NOW - 5_000, Counts::new(4, 5))]);
+        tracked.ingest(SUBJECT, &[answered("a", &counter)], at(NOW));
+        assert_eq!(tracked.query(&target("a"), interval).since, at(NOW - 5_000));
+        assert_eq!(tracked.query(&target("b"), interval).since, at(0));
+        // A pod that is silent for a while is asked for what is missing, and not for everything.
+        let silent = (target("a"), Err(FetchError::Status { status: 500 }.into()));
+        let problems = tracked.ingest(SUBJECT, &[silent], at(NOW));
+        assert_eq!(problems, [Some(Problem::Silent("answered with status 500".to_owned()))]);
+        assert_eq!(tracked.query(&target("a"), interval).since, at(NOW - 5_000));
+    }
+
+    #[test]
+    fn a_new_objective_asks_for_everything_that_is_remembered() {
+        let mut tracked = tracked(&errors("99"));
+        let counter = Counter::new("a", vec![(NOW - 5_000, Counts::new(4, 5))]);
+        tracked.ingest(SUBJECT, &[answered("a", &counter)], at(NOW));
+        let more =
+            slo("[{name: errors, target: \"99\", errorRate: {}}, {name: loss, delivery: {}}]");
+        revised(&mut tracked, &more, 4);
+        assert_eq!(tracked.query(&target("a"), Millis::from_secs(15)).since, at(0));
+    }
+
+    #[test]
+    fn another_target_is_applied_to_the_counts_that_there_are() {
+        let mut tracked = tracked(&errors("99"));
+        let counter = Counter::new("a", vec![(NOW - 5_000, Counts::new(4, 5))]);
+        tracked.ingest(SUBJECT, &[answered("a", &counter)], at(NOW));
+        revised(&mut tracked, &errors("50"), 4);
+        assert_eq!(totals(&tracked), (4, 5));
+        let judged = tracked.judge(at(NOW));
+        assert_eq!(judged[0].demand.target.to_string(), "50");
+        // The sidecar has yet to take up generation 4, and counts the same.
+        let problems = tracked.ingest(SUBJECT, &[answered("a", &counter)], at(NOW));
+        assert_eq!(problems, [None]);
+    }
+
+    #[test]
+    fn another_threshold_begins_anew_and_waits_for_sidecars_that_count_it() {
+        let latency = |threshold| {
+            slo(&format!("[{{name: errors, target: \"99\", latency: {{threshold: {threshold}}}}}]"))
+        };
+        let mut tracked = tracked(&latency("50ms"));
+        let old = Counter {
+            fingerprint: "latency/50ms",
+            ..Counter::new("a", vec![(NOW - 5_000, Counts::new(4, 5))])
+        };
+        tracked.ingest(SUBJECT, &[answered("a", &old)], at(NOW));
+        revised(&mut tracked, &latency("60ms"), 4);
+        let subject = Subject { generation: 4, ..SUBJECT };
+        let problems = tracked.ingest(subject, &[answered("a", &old)], at(NOW));
+        assert_eq!((problems, totals(&tracked)), (vec![Some(Problem::Outdated)], (0, 0)));
+        let new = Counter {
+            generation: 4,
+            fingerprint: "latency/60ms",
+            ..Counter::new("a", vec![(NOW - 1_000, Counts::new(1, 1))])
+        };
+        let problems = tracked.ingest(subject, &[answered("a", &new)], at(NOW));
+        assert_eq!((problems, totals(&tracked)), (vec![None], (1, 1)));
+    }
+
+    #[test]
+    fn of_two_counters_of_one_generation_the_younger_is_the_one_asked_for() {
+        let mut tracked = tracked(&errors("99"));
+        let stale = Counter {
+            fingerprint: "latency/50ms",
+            started_at: 10,
+            ..Counter::new("a", vec![(NOW - 5_000, Counts::new(4, 5))])
+        };
+        let fresh = Counter {
+            started_at: NOW - 3_000,
+            ..Counter::new("b", vec![(NOW - 1_000, Counts::new(2, 2))])
+        };
+        let answers = [answered("a", &stale), answered("b", &fresh)];
+        assert_eq!(tracked.ingest(SUBJECT, &answers, at(NOW)), [None, None]);
+        assert_eq!(totals(&tracked), (2, 2));
+        let again = tracked.ingest(SUBJECT, &answers, at(NOW));
+        assert_eq!((again, totals(&tracked)), (vec![Some(Problem::Outdated), None], (2, 2)));
+    }
+
+    #[test]
+    fn a_sidecar_that_does_not_know_the_slo_is_outdated() {
+        let mut tracked = tracked(&errors("99"));
+        let counter = Counter::new("a", vec![(NOW - 5_000, Counts::new(4, 5))]);
+        let subject = Subject { name: "other", ..SUBJECT };
+        let problems = tracked.ingest(subject, &[answered("a", &counter)], at(NOW));
+        assert_eq!(problems, [Some(Problem::Outdated)]);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_is_a_problem_of_that_sidecar_alone() {
+        let mut tracked = tracked(&errors("99"));
+        let ahead = Counter::new("a", vec![(NOW + 3_600_000, Counts::new(4, 5))]);
+        let right = Counter::new("b", vec![(NOW - 5_000, Counts::new(1, 1))]);
+        let answers = [answered("a", &ahead), answered("b", &right)];
+        assert_eq!(tracked.ingest(SUBJECT, &answers, at(NOW)), [Some(Problem::ClockAhead), None]);
+        assert_eq!(totals(&tracked), (1, 1));
     }
 }
