@@ -87,8 +87,8 @@ impl Collector for Pipelines {
             MetricType::Histogram,
         )?;
         for (pipeline, served) in pipelines.iter() {
-            let metric = latency.encode_family(&[("pipeline", pipeline.as_str())])?;
-            encode_latency(metric, served.hub().accounts())?;
+            let labels = [("pipeline", pipeline.as_str())];
+            encode_latency(latency.encode_family(&labels)?, served.hub().accounts())?;
         }
         Ok(())
     }
