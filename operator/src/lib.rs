@@ -15,6 +15,7 @@ pub mod conditions;
 pub mod context;
 pub mod controller;
 pub mod failure;
+pub mod injection;
 pub mod labels;
 pub mod leader;
 pub mod metrics;

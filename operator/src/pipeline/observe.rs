@@ -16,6 +16,7 @@ pub(super) use self::pod::ObservedPod;
 pub(super) use self::replica::{Replica, Report};
 use super::namespace;
 use crate::context::Context;
+use crate::injection::is_protected;
 use crate::labels;
 use crate::selector;
 
@@ -144,6 +145,11 @@ async fn pods(
     }
     pods.sort_by(|a, b| a.name.cmp(&b.name));
     pods.dedup_by(|a, b| a.name == b.name);
+    if is_protected(namespace, &context.options.namespace) {
+        for pod in pods.iter_mut().filter(|pod| !pod.member) {
+            pod.obstacle = Some(format!("no pod of the namespace {namespace} is ever injected"));
+        }
+    }
     Ok(pods)
 }
 

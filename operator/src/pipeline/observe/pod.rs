@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use weir_crds::names::{SIDECAR_CONTAINER, label};
 use weir_crds::v1alpha1::{PlacementKind, StreamPipeline};
 
-use crate::labels;
+use crate::{injection, labels};
 
 /// A pod that is, or should be, a replica of a pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub(in crate::pipeline) struct ObservedPod {
     pub(in crate::pipeline) selected: bool,
     /// Whether it carries the data plane with this pipeline's configuration.
     pub(in crate::pipeline) member: bool,
-    /// Whether it uses the node's network, where a sidecar's ports would collide.
-    pub(in crate::pipeline) host_network: bool,
+    /// What keeps it from being injected, however often it is made anew.
+    pub(in crate::pipeline) obstacle: Option<String>,
     /// What would replace it, for the remedy: `deployment/web`.
     pub(in crate::pipeline) workload: Option<String>,
     /// The hash of the configuration that was last announced to it.
@@ -55,7 +55,7 @@ impl ObservedPod {
             ready: is_ready(pod),
             selected,
             member,
-            host_network: pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true)),
+            obstacle: if member { None } else { obstacle(pod) },
             workload: workload(pod),
             config_hash: pod.annotations().get(&labels::config_hash(&name)).cloned(),
             trouble: trouble(pod),
@@ -77,6 +77,11 @@ fn has_data_plane(pod: &Pod) -> bool {
         let inits = spec.init_containers.iter().flatten();
         spec.containers.iter().chain(inits).any(|container| container.name == SIDECAR_CONTAINER)
     })
+}
+
+/// What the webhook would say to such a pod. It looks at JSON, as it is what it gets.
+fn obstacle(pod: &Pod) -> Option<String> {
+    serde_json::to_value(pod).ok().as_ref().and_then(injection::obstacle)
 }
 
 /// Whether the pod is finished, or on its way out.
@@ -178,7 +183,7 @@ mod tests {
             ready: true,
             selected: true,
             member: true,
-            host_network: false,
+            obstacle: None,
             workload: Some("deployment/web".to_owned()),
             config_hash: Some("abc".to_owned()),
             trouble: None,
@@ -192,6 +197,15 @@ mod tests {
         let bare = pod(|pod| pod["spec"]["initContainers"] = json!([]));
         let observed = ObservedPod::of(&bare, &sidecar_pipeline("orders")).unwrap();
         assert!(observed.selected && !observed.member);
+    }
+
+    #[test]
+    fn a_pod_that_cannot_be_injected_says_why() {
+        let node = pod(|pod| {
+            pod["spec"] = json!({ "containers": [{ "name": "app" }], "hostNetwork": true });
+        });
+        let observed = ObservedPod::of(&node, &sidecar_pipeline("orders")).unwrap();
+        assert!(observed.obstacle.unwrap().contains("hostNetwork"));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) fn find(observed: &Observed, census: &Census) -> Option<Finding> {
 fn lacking(observed: &Observed, census: &Census) -> String {
     let Census { desired, injected, missing, .. } = census;
     let lacking = observed.pods.iter().filter(|pod| pod.selected && !pod.member);
-    let (node, own): (Vec<_>, Vec<_>) = lacking.partition(|pod| pod.host_network);
+    let (hopeless, own): (Vec<_>, Vec<_>) = lacking.partition(|pod| pod.obstacle.is_some());
     let mut parts = vec![format!(
         "{injected} of {desired} selected pods carry the sidecar, which a pod gets when it is created; \
          without: {}",
@@ -42,11 +42,13 @@ fn lacking(observed: &Observed, census: &Census) -> String {
     if !own.is_empty() {
         parts.push(remedy(&own, &namespace(&observed.pipeline)));
     }
-    if !node.is_empty() {
-        parts.push(
-            "pods with hostNetwork are never injected: change the selector, or use placement.gateway"
-                .to_owned(),
-        );
+    if let Some((pod, obstacle)) =
+        hopeless.first().and_then(|pod| Some((pod, pod.obstacle.as_ref()?)))
+    {
+        let name = &pod.name;
+        parts.push(format!(
+            "{name} can't be injected, because {obstacle}: change the pod or the selector"
+        ));
     }
     parts.join("; ")
 }

@@ -178,14 +178,17 @@ fn pods_without_the_sidecar_are_counted_named_and_come_with_the_command_to_run()
 }
 
 #[test]
-fn a_pod_that_nothing_restarts_is_to_be_deleted_and_one_on_the_nodes_network_is_hopeless() {
+fn a_pod_that_nothing_restarts_is_to_be_deleted_and_one_with_an_obstacle_says_which() {
     let mut observed = observed(&sidecar_pipeline("orders"));
     observed.pods.push(uninjected("bare", None));
-    observed.pods.push(ObservedPod { host_network: true, ..uninjected("node", None) });
+    let obstacle = Some("it has hostNetwork".to_owned());
+    observed.pods.push(ObservedPod { obstacle, ..uninjected("node", None) });
     let status = applied(&observed);
     let (.., message) = say(&status, "Injected");
     assert!(message.contains("delete these pods"), "{message}");
-    assert!(message.ends_with("change the selector, or use placement.gateway"), "{message}");
+    let hopeless =
+        "node can't be injected, because it has hostNetwork: change the pod or the selector";
+    assert!(message.ends_with(hopeless), "{message}");
     assert_eq!(say(&status, "Ready").1, "NoPodInjected");
 }
 

@@ -1,0 +1,73 @@
+//! Injects the sidecar into a pod: a pure function from the pod's JSON to a JSON Patch (RFC 6902).
+//!
+//! # Laws
+//!
+//! - The pod is never read into a type and written back: what this version of Kubernetes' types does not
+//!   know stays as it is.
+//! - Nothing that the pod's author set is changed, but for a grace period that is too short for a drain.
+//! - A second pass over the result adds nothing; over a result that another webhook changed it adds only
+//!   what is missing.
+
+mod obstacle;
+mod parts;
+mod patch;
+
+use serde_json::Value;
+use weir_crds::v1alpha1::StreamPipeline;
+
+pub use self::obstacle::obstacle;
+pub use self::patch::PatchError;
+use self::patch::PodPatch;
+use crate::sidecar::Image;
+
+/// The namespace of Kubernetes' own parts, which must start without the help of anybody.
+const SYSTEM_NAMESPACE: &str = "kube-system";
+
+/// Whether no pod of a namespace is ever injected; `own` is the operator's namespace.
+#[must_use]
+pub fn is_protected(namespace: &str, own: &str) -> bool {
+    namespace == SYSTEM_NAMESPACE || namespace == own
+}
+
+/// What becomes of a pod.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// These operations inject the sidecar, or what is missing of it.
+    Patch(json_patch::Patch),
+    /// The pod has everything already.
+    Complete,
+    /// The pod can't be injected, for this reason.
+    Refused(String),
+}
+
+/// Decides what becomes of `pod`, which `pipelines` select.
+///
+/// # Errors
+///
+/// Fails where the pod is not of the shape of a pod.
+pub fn inject(
+    pod: &Value,
+    pipelines: &[&StreamPipeline],
+    image: &Image,
+) -> Result<Decision, PatchError> {
+    if let Some(reason) = obstacle(pod) {
+        return Ok(Decision::Refused(reason));
+    }
+    let mut sorted = pipelines.to_vec();
+    sorted.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+    let mut patch = PodPatch::new(pod);
+    parts::mark(&mut patch, &sorted)?;
+    parts::add_volumes(&mut patch, &sorted)?;
+    parts::add_sidecar(&mut patch, &sorted, image)?;
+    parts::connect_application(&mut patch, &sorted)?;
+    parts::raise_grace_period(&mut patch, &sorted)?;
+    let operations = patch.into_operations();
+    Ok(if operations.is_empty() {
+        Decision::Complete
+    } else {
+        Decision::Patch(json_patch::Patch(operations))
+    })
+}
+
+#[cfg(test)]
+mod tests;

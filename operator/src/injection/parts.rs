@@ -1,0 +1,181 @@
+//! The parts of an injection. Each adds what is missing of it, and nothing else.
+
+use std::collections::BTreeSet;
+
+use json_patch::jsonptr::PointerBuf;
+use k8s_openapi::api::core::v1::VolumeMount;
+use kube::ResourceExt;
+use serde_json::{Value, json};
+use weir_crds::names::{
+    CONFIG_DIR, PUBLISH_SOCKET, PUBLISH_SOCKET_ENV, PUBLISH_URL_ENV, SIDECAR_CONTAINER, SOCKET_DIR,
+    annotation, config_map, label, port,
+};
+use weir_crds::v1alpha1::StreamPipeline;
+
+use super::patch::{PatchError, PodPatch, at};
+use crate::labels;
+use crate::sidecar::{Image, Place, container, grace_seconds};
+
+/// The volume that holds the socket. No name of a volume below begins like it.
+const SOCKET_VOLUME: &str = "weir-run";
+/// The environment variable with the address below which each pipeline has its own path; for an
+/// application that publishes into several.
+const PUBLISH_BASE_ENV: &str = "WEIR_PUBLISH_BASE";
+/// What a pod has where it says nothing.
+const DEFAULT_GRACE_SECONDS: i64 = 30;
+
+/// The volume that holds the manifests of a pipeline: at most 59 characters of the 63 there may be.
+fn volume(pipeline: &str) -> String {
+    format!("weir-p-{pipeline}")
+}
+
+fn names(pipelines: &[&StreamPipeline]) -> Vec<String> {
+    pipelines.iter().map(|pipeline| pipeline.name_any()).collect()
+}
+
+/// Labels and annotations: by these the Service finds the pod, and the controller its pipelines.
+pub(super) fn mark(patch: &mut PodPatch, pipelines: &[&StreamPipeline]) -> Result<(), PatchError> {
+    let labels = at(["metadata", "labels"]);
+    let annotations = at(["metadata", "annotations"]);
+    patch.set_text(&labels, label::INJECTED, "true")?;
+    for name in names(pipelines) {
+        patch.set_text(&labels, &labels::member(&name), "true")?;
+    }
+    let noted = patch.get(&at(["metadata", "annotations", annotation::PIPELINES]));
+    let noted = noted.and_then(Value::as_str).unwrap_or_default().split(',');
+    let mut all: BTreeSet<String> =
+        noted.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    all.extend(names(pipelines));
+    let all: Vec<String> = all.into_iter().collect();
+    patch.set_text(&annotations, annotation::PIPELINES, &all.join(","))
+}
+
+/// The socket's directory, and each pipeline's manifests.
+pub(super) fn add_volumes(
+    patch: &mut PodPatch,
+    pipelines: &[&StreamPipeline],
+) -> Result<(), PatchError> {
+    // In memory: a directory on disk keeps a cluster autoscaler from removing the node. It holds one
+    // socket, which takes no space.
+    let socket =
+        json!({ "name": SOCKET_VOLUME, "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } });
+    add_named(patch, &at(["spec", "volumes"]), socket)?;
+    for name in names(pipelines) {
+        // Optional: a pod starts also where its pipeline was deleted a moment ago.
+        let manifests = json!({
+            "name": volume(&name),
+            "configMap": { "name": config_map(&name), "optional": true },
+        });
+        add_named(patch, &at(["spec", "volumes"]), manifests)?;
+    }
+    Ok(())
+}
+
+/// The native sidecar, at the front of the init containers, so that all others may publish.
+pub(super) fn add_sidecar(
+    patch: &mut PodPatch,
+    pipelines: &[&StreamPipeline],
+    image: &Image,
+) -> Result<(), PatchError> {
+    let list = at(["spec", "initContainers"]);
+    let place = patch.items(&list)?.iter().position(|item| is_named(item, SIDECAR_CONTAINER));
+    let Some(index) = place else {
+        let mut mounts = vec![socket_mount()];
+        mounts.extend(names(pipelines).iter().map(|name| manifests_mount(name)));
+        let container = container(image, Place::BesideApplication, mounts);
+        let mut container = serde_json::to_value(container).unwrap_or_default();
+        if let Value::Object(container) = &mut container {
+            container.insert("restartPolicy".to_owned(), "Always".into());
+        }
+        return patch.prepend(&list, container);
+    };
+    let mounts = at(["spec", "initContainers", &index.to_string(), "volumeMounts"]);
+    for name in names(pipelines) {
+        add_mount(patch, &mounts, &manifests_mount(&name))?;
+    }
+    Ok(())
+}
+
+/// What each container of the application needs to publish.
+pub(super) fn connect_application(
+    patch: &mut PodPatch,
+    pipelines: &[&StreamPipeline],
+) -> Result<(), PatchError> {
+    let count = patch.items(&at(["spec", "containers"]))?.len();
+    for index in 0..count {
+        let index = index.to_string();
+        let list = |field| at(["spec", "containers", index.as_str(), field]);
+        add_mount(patch, &list("volumeMounts"), &socket_mount())?;
+        // In reverse: each goes to the front, where the container's own variables may refer to it.
+        for (name, value) in environment(pipelines).into_iter().rev() {
+            if !patch.has(&list("env"), "name", name)? {
+                patch.prepend(&list("env"), json!({ "name": name, "value": value }))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A grace period in which the longest drain fits.
+pub(super) fn raise_grace_period(
+    patch: &mut PodPatch,
+    pipelines: &[&StreamPipeline],
+) -> Result<(), PatchError> {
+    let address = at(["spec", "terminationGracePeriodSeconds"]);
+    let needed = grace_seconds(pipelines.iter().map(|pipeline| &pipeline.spec.delivery));
+    let granted = patch.get(&address).and_then(Value::as_i64).unwrap_or(DEFAULT_GRACE_SECONDS);
+    if granted < needed { patch.add(address, needed.into()) } else { Ok(()) }
+}
+
+/// The variables; the first pipeline into which the application can publish gives the URL.
+fn environment(pipelines: &[&StreamPipeline]) -> Vec<(&'static str, String)> {
+    let base = format!("http://127.0.0.1:{}", port::PUBLISH);
+    let posted = |pipeline: &&&StreamPipeline| {
+        pipeline.spec.sources.iter().any(|source| source.http.is_some())
+    };
+    let first = pipelines.iter().find(posted).or(pipelines.first());
+    let url = first.map(|pipeline| format!("{base}/{}/events", pipeline.name_any()));
+    let url = url.map(|url| (PUBLISH_URL_ENV, url));
+    let others = [(PUBLISH_BASE_ENV, base), (PUBLISH_SOCKET_ENV, PUBLISH_SOCKET.to_owned())];
+    url.into_iter().chain(others).collect()
+}
+
+fn socket_mount() -> VolumeMount {
+    VolumeMount {
+        name: SOCKET_VOLUME.to_owned(),
+        mount_path: SOCKET_DIR.to_owned(),
+        ..VolumeMount::default()
+    }
+}
+
+/// A directory for each pipeline: whole ConfigMaps in one directory would overwrite each other.
+fn manifests_mount(pipeline: &str) -> VolumeMount {
+    VolumeMount {
+        name: volume(pipeline),
+        mount_path: format!("{CONFIG_DIR}/{pipeline}"),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    }
+}
+
+fn is_named(item: &Value, name: &str) -> bool {
+    item.get("name").and_then(Value::as_str) == Some(name)
+}
+
+/// Appends an item, if none of its name is there.
+fn add_named(patch: &mut PodPatch, list: &PointerBuf, item: Value) -> Result<(), PatchError> {
+    let name = item.get("name").and_then(Value::as_str).unwrap_or_default();
+    if patch.has(list, "name", name)? { Ok(()) } else { patch.append(list, item) }
+}
+
+/// Appends a mount, if nothing is mounted at its path.
+fn add_mount(
+    patch: &mut PodPatch,
+    list: &PointerBuf,
+    mount: &VolumeMount,
+) -> Result<(), PatchError> {
+    if patch.has(list, "mountPath", &mount.mount_path)? {
+        return Ok(());
+    }
+    patch.append(list, serde_json::to_value(mount).unwrap_or_default())
+}
