@@ -36,7 +36,7 @@ use prometheus_client::registry::Registry;
 use weir_crds::v1alpha1::{STREAM_SLO, StreamPipeline, StreamSLO};
 use weir_slo::{Millis, Timestamp};
 
-use self::evaluators::{Evaluators, Problem, Subject, Tracked};
+use self::evaluators::{Evaluators, Subject, Tracked};
 use self::metrics::SloMetrics;
 use self::observe::{ObserveError, Observed};
 use self::replicas::Replicas;
@@ -46,6 +46,7 @@ use crate::apply::ApplyError;
 use crate::context::Context;
 use crate::controller::{Done, Next, Reconciler};
 use crate::failure::{Category, Failure};
+use crate::samples::Sampler;
 
 /// Looks again at an SLO that can't be evaluated as it stands. A change of it, or of its pipeline, is
 /// seen at once; this is for what no watch tells.
@@ -140,37 +141,14 @@ impl Slos {
             (Err(violations), _) => (Outcome::InvalidSpec(violations), idle("invalid")),
             (Ok(_), None) => (Outcome::PipelineNotFound, idle("pipeline_not_found")),
             (Ok(valid), Some(replicas)) => {
-                let outcome = self.judge(&slo, &valid, &replicas, tracked).await?;
+                let sampler = &self.context.sampler;
+                let outcome = judge(sampler, &slo, &valid, &replicas, tracked).await?;
                 (outcome, self.again(&slo, &valid, tracked))
             }
         };
         self.show(&slo, &outcome);
         report::report(&self.context, &slo, &outcome, tracked).await?;
         Ok(done)
-    }
-
-    /// Samples the replicas, and evaluates every objective.
-    async fn judge(
-        &self,
-        slo: &StreamSLO,
-        valid: &ValidatedSlo,
-        replicas: &Replicas,
-        tracked: &mut Tracked,
-    ) -> Result<Outcome, Error> {
-        let generation = slo.metadata.generation.unwrap_or_default();
-        tracked.revise(valid, generation)?;
-        let targets = replicas.running.iter().map(|replica| replica.target.clone());
-        let queries = targets.map(|target| {
-            let query = tracked.query(&target, valid.interval);
-            (target, query)
-        });
-        let answers = self.context.sampler.sample_all(queries.collect()).await;
-        let (namespace, name) = (slo.namespace().unwrap_or_default(), slo.name_any());
-        let subject = Subject { namespace: &namespace, name: &name, generation };
-        let now = clock();
-        let problems: Vec<Option<Problem>> = tracked.ingest(subject, &answers, now);
-        let data = data::assess(replicas, &problems);
-        Ok(Outcome::Evaluated { judged: tracked.judge(now), data })
     }
 
     /// When the SLO is evaluated again.
@@ -205,6 +183,30 @@ impl Slos {
             }
         }
     }
+}
+
+/// Samples the replicas, and evaluates every objective.
+async fn judge(
+    sampler: &Sampler,
+    slo: &StreamSLO,
+    valid: &ValidatedSlo,
+    replicas: &Replicas,
+    tracked: &mut Tracked,
+) -> Result<Outcome, Error> {
+    let generation = slo.metadata.generation.unwrap_or_default();
+    tracked.revise(valid, generation)?;
+    let targets = replicas.running.iter().map(|replica| replica.target.clone());
+    let queries = targets.map(|target| {
+        let query = tracked.query(&target, valid.interval);
+        (target, query)
+    });
+    let answers = sampler.sample_all(queries.collect()).await;
+    let (namespace, name) = (slo.namespace().unwrap_or_default(), slo.name_any());
+    let subject = Subject { namespace: &namespace, name: &name, generation };
+    let now = clock();
+    let problems = tracked.ingest(subject, &answers, now);
+    let data = data::assess(replicas, &problems);
+    Ok(Outcome::Evaluated { judged: tracked.judge(now), data })
 }
 
 /// How long there is to wait, where nothing is asked for that the last evaluation did not know, and the

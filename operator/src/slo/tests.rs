@@ -1,10 +1,15 @@
-//! The parts of the controller that need no server.
+//! The controller without an API server: fake sidecars are real HTTP servers on loopback.
 
 use kube::runtime::reflector;
 use kube::runtime::watcher::Event;
 
-use super::testing::{pipeline, slo};
+use weir_slo::{Counts, Samples};
+
+use super::data::{Data, Flaw};
+use super::replicas::{Missing, Replica};
+use super::testing::{Counter, pipeline, slo};
 use super::*;
+use crate::samples::fake::{Behaviour, FakeSidecar};
 
 #[test]
 fn a_pipeline_concerns_the_slos_of_its_namespace_that_name_it() {
@@ -36,4 +41,100 @@ fn an_evaluation_comes_early_only_for_a_generation_that_is_known() {
     assert_eq!(early(&tracked, &slo), None);
     tracked.due = Some((3, clock()));
     assert_eq!(early(&tracked, &slo), None);
+}
+
+/// An SLO that is judged by sampling fakes.
+struct Judge {
+    sampler: Sampler,
+    slo: StreamSLO,
+    tracked: Tracked,
+}
+
+impl Judge {
+    /// A judge whose sampler waits for so long.
+    fn new(timeout: Duration) -> Self {
+        let mut slo = slo("[{name: errors, target: \"99\", errorRate: {}}]");
+        slo.spec.time_window.duration = "1h".parse().unwrap();
+        let sampler = Sampler::register(timeout, &mut Registry::default());
+        Self { sampler, slo, tracked: Tracked::default() }
+    }
+
+    /// Samples the replicas: good and total of the objective, and whether the counts are complete.
+    async fn judge(&mut self, replicas: &Replicas) -> (u64, u64, Data) {
+        let mut valid = validate::validate("feed", &self.slo.spec).unwrap();
+        // So short that no answer is used twice.
+        valid.interval = Millis(1);
+        let outcome =
+            judge(&self.sampler, &self.slo, &valid, replicas, &mut self.tracked).await.unwrap();
+        let Outcome::Evaluated { judged, data } = outcome else { panic!("{outcome:?}") };
+        (judged[0].evaluation.good, judged[0].evaluation.total, data)
+    }
+
+    /// The document of an instance that has counted these, until a moment ago.
+    fn samples(&self, instance: &'static str, counts: Counts) -> Samples {
+        let now = clock().as_millis();
+        let started_at = now - 60_000;
+        Counter { started_at, ..Counter::new(instance, vec![(now, counts)]) }.samples(&self.slo)
+    }
+}
+
+fn replicas(sidecars: &[(&str, &FakeSidecar)]) -> Replicas {
+    let running = sidecars
+        .iter()
+        .map(|(pod, sidecar)| Replica { target: sidecar.target(pod), must_answer: true });
+    Replicas { expected: sidecars.len(), running: running.collect(), missing: Vec::new() }
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn counts_of_a_restarted_sidecar_are_added_to_those_of_its_former_process() {
+    let mut judge = Judge::new(PATIENCE);
+    let first = judge.samples("first", Counts::new(9, 10));
+    let sidecar = FakeSidecar::start(Behaviour::Serve(first)).await;
+    let replicas = replicas(&[("web-0", &sidecar)]);
+    let (good, total, data) = judge.judge(&replicas).await;
+    assert_eq!((good, total, data.message.as_str()), (9, 10, "1/1 sidecars"));
+    let mut second = judge.samples("second", Counts::new(5, 5));
+    let restarted_at = clock();
+    second.instance.started_at = restarted_at;
+    second.pipelines[0].slos[0].objectives[0].started_at = Some(restarted_at);
+    second.pipelines[0].slos[0].objectives[0].recent.clear();
+    second.now = restarted_at.after(Millis(1));
+    sidecar.behave(Behaviour::Serve(second));
+    let (good, total, data) = judge.judge(&replicas).await;
+    assert_eq!((good, total, data.flaw), (14, 15, None));
+}
+
+#[tokio::test]
+async fn replicas_that_do_not_answer_well_are_named_and_the_others_are_counted() {
+    let mut judge = Judge::new(Duration::from_millis(200));
+    let well = judge.samples("well", Counts::new(9, 10));
+    let well = FakeSidecar::start(Behaviour::Serve(well)).await;
+    let slow = FakeSidecar::start(Behaviour::Hang).await;
+    let garbled = FakeSidecar::start(Behaviour::Garbage).await;
+    let mut replicas = replicas(&[("garbled", &garbled), ("slow", &slow), ("well", &well)]);
+    replicas.expected = 4;
+    replicas.missing.push(Missing::Absent { count: 1 });
+    let (good, total, data) = judge.judge(&replicas).await;
+    assert_eq!((good, total), (9, 10));
+    assert_eq!(data.flaw, Some(Flaw::ScrapeFailing));
+    let expected = "1/4 sidecars; garbled: the answer is no samples document";
+    assert!(data.message.starts_with(expected), "{}", data.message);
+    let expected = "slow: no answer within 200 ms; 1 pod is not created";
+    assert!(data.message.ends_with(expected), "{}", data.message);
+}
+
+#[tokio::test]
+async fn a_new_process_of_the_operator_counts_what_the_sidecar_remembers_once() {
+    let mut judge = Judge::new(PATIENCE);
+    let samples = judge.samples("a", Counts::new(9, 10));
+    let sidecar = FakeSidecar::start(Behaviour::Serve(samples)).await;
+    let replicas = replicas(&[("web-0", &sidecar)]);
+    judge.judge(&replicas).await;
+    // What was kept is gone, and with it what was counted.
+    judge.tracked = Tracked::default();
+    let (good, total, _) = judge.judge(&replicas).await;
+    assert_eq!((good, total), (9, 10));
+    assert_eq!(sidecar.requests(), ["/samples?since=0", "/samples?since=0"]);
 }
