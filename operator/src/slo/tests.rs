@@ -70,11 +70,12 @@ impl Judge {
         (judged[0].evaluation.good, judged[0].evaluation.total, data)
     }
 
-    /// The document of an instance that has counted these, until a moment ago.
-    fn samples(&self, instance: &'static str, counts: Counts) -> Samples {
-        let now = clock().as_millis();
-        let started_at = now - 60_000;
-        Counter { started_at, ..Counter::new(instance, vec![(now, counts)]) }.samples(&self.slo)
+    /// The document of an instance that ran for ten seconds, up to so long ago, and counted these.
+    fn samples(&self, instance: &'static str, ended: Millis, counts: Counts) -> Samples {
+        let end = clock().before(ended);
+        let started_at = end.before(Millis::from_secs(10)).as_millis();
+        let readings = vec![(end.as_millis(), counts)];
+        Counter { started_at, ..Counter::new(instance, readings) }.samples(&self.slo)
     }
 }
 
@@ -90,17 +91,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn counts_of_a_restarted_sidecar_are_added_to_those_of_its_former_process() {
     let mut judge = Judge::new(PATIENCE);
-    let first = judge.samples("first", Counts::new(9, 10));
+    let first = judge.samples("first", Millis::from_secs(30), Counts::new(9, 10));
     let sidecar = FakeSidecar::start(Behaviour::Serve(first)).await;
     let replicas = replicas(&[("web-0", &sidecar)]);
     let (good, total, data) = judge.judge(&replicas).await;
     assert_eq!((good, total, data.message.as_str()), (9, 10, "1/1 sidecars"));
-    let mut second = judge.samples("second", Counts::new(5, 5));
-    let restarted_at = clock();
-    second.instance.started_at = restarted_at;
-    second.pipelines[0].slos[0].objectives[0].started_at = Some(restarted_at);
-    second.pipelines[0].slos[0].objectives[0].recent.clear();
-    second.now = restarted_at.after(Millis(1));
+    let second = judge.samples("second", Millis::from_secs(1), Counts::new(5, 5));
     sidecar.behave(Behaviour::Serve(second));
     let (good, total, data) = judge.judge(&replicas).await;
     assert_eq!((good, total, data.flaw), (14, 15, None));
@@ -109,7 +105,7 @@ async fn counts_of_a_restarted_sidecar_are_added_to_those_of_its_former_process(
 #[tokio::test]
 async fn replicas_that_do_not_answer_well_are_named_and_the_others_are_counted() {
     let mut judge = Judge::new(Duration::from_millis(200));
-    let well = judge.samples("well", Counts::new(9, 10));
+    let well = judge.samples("well", Millis::from_secs(1), Counts::new(9, 10));
     let well = FakeSidecar::start(Behaviour::Serve(well)).await;
     let slow = FakeSidecar::start(Behaviour::Hang).await;
     let garbled = FakeSidecar::start(Behaviour::Garbage).await;
@@ -128,7 +124,7 @@ async fn replicas_that_do_not_answer_well_are_named_and_the_others_are_counted()
 #[tokio::test]
 async fn a_new_process_of_the_operator_counts_what_the_sidecar_remembers_once() {
     let mut judge = Judge::new(PATIENCE);
-    let samples = judge.samples("a", Counts::new(9, 10));
+    let samples = judge.samples("a", Millis::from_secs(1), Counts::new(9, 10));
     let sidecar = FakeSidecar::start(Behaviour::Serve(samples)).await;
     let replicas = replicas(&[("web-0", &sidecar)]);
     judge.judge(&replicas).await;
