@@ -1,10 +1,24 @@
 //! Reads what a user applies: the manifests of pipelines and SLOs, from files.
+//!
+//! Laws: files are taken whole or not at all; every error is collected and has its place, so that a
+//! user mends all of them at once; what no pipeline could mean is an error and never silently ignored,
+//! except for kinds of other API groups, which may stand beside ours in the same files.
+
+mod assemble;
+mod error;
+mod files;
+mod places;
+mod resource;
+mod schema;
+mod shape;
+pub mod watch;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use weir_crds::v1alpha1::{StreamPipelineSpec, StreamSLOSpec};
 
-pub mod watch;
+pub use error::{ConfigError, ConfigErrors};
+use files::Files;
 
 /// All pipelines that the files declare, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,17 +57,15 @@ pub struct SloConfig {
     pub spec: StreamSLOSpec,
 }
 
-/// Everything that is wrong with the files, in their order. Its text has one line for each.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-pub struct ConfigErrors(pub Vec<String>);
-
-/// Reads files, and directories with all that is in them.
+/// Reads files, and directories with all `*.yaml`, `*.yml` and `*.json` in them. An empty directory
+/// gives an empty configuration.
 ///
 /// # Errors
 ///
 /// Says everything that is wrong with them, each with file, line and column.
 pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigErrors> {
-    let _pending = paths;
-    Ok(Config::default())
+    assemble::assemble(&Files::read(paths))
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,8 +53,8 @@ pub fn main(arguments: &Run) -> ExitCode {
 }
 
 async fn serve(arguments: &Run) -> Result<(), RunError> {
-    let mut watcher = Watcher::new(arguments.paths.clone());
     let config = config::load(&arguments.paths)?;
+    let mut watcher = Watcher::new(arguments.paths.clone(), config.clone());
     let listeners = Listeners::bind(arguments).await?;
     let app = App::start(listeners)?;
     let mut show =

@@ -1,0 +1,210 @@
+//! Reads the resources of one file: from text to typed manifests, with every error on the way.
+
+use std::path::Path;
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+use weir_crds::{
+    manifest::Manifest,
+    names::{API_VERSION, GROUP},
+    v1alpha1::{STREAM_PIPELINE, STREAM_SLO, StreamPipelineSpec, StreamSLOSpec},
+    validate::{self, Violation},
+};
+
+use super::{
+    error::ConfigError,
+    places::{Place, Places, join, places},
+    schema::{self, Schema},
+    shape,
+};
+
+/// A resource of ours.
+#[derive(Debug)]
+pub(super) enum Resource {
+    Pipeline(Manifest<StreamPipelineSpec>),
+    Slo(Manifest<StreamSLOSpec>),
+    /// A pipeline whose manifest has errors. Its name is known, so that no SLO is blamed for naming it.
+    BrokenPipeline {
+        namespace: String,
+        name: String,
+    },
+}
+
+/// Reads one file. What it finds wrong goes to `errors`.
+pub(super) fn read(
+    file: &Path,
+    text: &str,
+    errors: &mut Vec<ConfigError>,
+) -> Vec<(Origin, Resource)> {
+    let mut reader = Reader { file, errors, found: Vec::new() };
+    let mut documents = places(text).into_iter();
+    for document in serde_yaml::Deserializer::from_str(text) {
+        let places = documents.next().unwrap_or_default();
+        reader.document(document, &places);
+    }
+    reader.found
+}
+
+/// Where a resource stands, for what is found wrong with it later.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    pub(super) name: Option<Place>,
+    pub(super) pipeline_ref: Option<Place>,
+}
+
+struct Reader<'a> {
+    file: &'a Path,
+    errors: &'a mut Vec<ConfigError>,
+    found: Vec<(Origin, Resource)>,
+}
+
+impl Reader<'_> {
+    fn document(&mut self, document: serde_yaml::Deserializer<'_>, places: &Places) {
+        if !places.repeated.is_empty() {
+            for (path, place) in &places.repeated {
+                self.fail(Some(*place), path, "is given twice: remove one of them".into());
+            }
+            return;
+        }
+        match value(document) {
+            Ok(value) => self.resource("", &value, places),
+            Err(error) => {
+                let place = error.location().map(|l| Place { line: l.line(), column: l.column() });
+                let message = error.to_string();
+                let message = message.split(" at line ").next().unwrap_or_default();
+                self.fail(place.or_else(|| places.of("")), "", message.to_owned());
+            }
+        }
+    }
+
+    /// Reads the value at `base`: a resource, a list of them as `kubectl get` prints it, or nothing.
+    fn resource(&mut self, base: &str, value: &Value, places: &Places) {
+        if value.is_null() {
+            return;
+        }
+        let text = |name| value.get(name).and_then(Value::as_str);
+        match (text("apiVersion"), text("kind"), value.get("items").and_then(Value::as_array)) {
+            (Some("v1"), Some("List"), Some(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.resource(&join(base, &format!("items[{index}]")), item, places);
+                }
+            }
+            (Some(API_VERSION), Some(STREAM_PIPELINE), _) => self.pipeline(base, value, places),
+            (Some(API_VERSION), Some(STREAM_SLO), _) => self.slo(base, value, places),
+            (Some(version), Some(kind), _) => self.other(base, version, kind, places),
+            (version, _, _) => {
+                let missing = if version.is_none() { "apiVersion" } else { "kind" };
+                let message =
+                    format!("missing field `{missing}`: a manifest needs apiVersion and kind");
+                self.fail(places.of(base), base, message);
+            }
+        }
+    }
+
+    fn pipeline(&mut self, base: &str, value: &Value, places: &Places) {
+        let read = self.typed(base, value, places, &schema::STREAM_PIPELINE, |manifest| {
+            validate::pipeline(&manifest.metadata.name, &manifest.spec)
+        });
+        if let Some(resource) = read.map(Resource::Pipeline).or_else(|| broken(value)) {
+            self.push(base, resource, places);
+        }
+    }
+
+    fn slo(&mut self, base: &str, value: &Value, places: &Places) {
+        let read = self.typed(base, value, places, &schema::STREAM_SLO, |manifest| {
+            validate::slo(&manifest.metadata.name, &manifest.spec)
+        });
+        if let Some(resource) = read.map(Resource::Slo) {
+            self.push(base, resource, places);
+        }
+    }
+
+    fn push(&mut self, base: &str, resource: Resource, places: &Places) {
+        let place = |path| places.of(&join(base, path));
+        let origin =
+            Origin { name: place("metadata.name"), pipeline_ref: place("spec.pipelineRef.name") };
+        self.found.push((origin, resource));
+    }
+
+    /// A kind that is none of ours: ignored, unless it was meant to be.
+    fn other(&mut self, base: &str, version: &str, kind: &str, places: &Places) {
+        let kinds = [STREAM_PIPELINE, STREAM_SLO];
+        let group = version.split('/').next().unwrap_or_default();
+        if group == GROUP && version == API_VERSION {
+            let message = format!("unknown kind `{kind}`{}", shape::hint(kind, kinds.into_iter()));
+            self.fail(places.of(&join(base, "kind")), &join(base, "kind"), message);
+        } else if group == GROUP || kinds.contains(&kind) {
+            let message = format!("`{version}` is not known: use {API_VERSION}");
+            self.fail(places.of(&join(base, "apiVersion")), &join(base, "apiVersion"), message);
+        } else {
+            let (file, line) = (self.file.display(), places.of(base).map(|place| place.line));
+            tracing::info!(%file, line, kind, "ignored a resource of another API group");
+        }
+    }
+
+    /// Reads a manifest whose kind is known. The schema says all that is wrong with its form; only a
+    /// form without fault is read into its type, and only a typed manifest is held to the rules.
+    fn typed<S: DeserializeOwned>(
+        &mut self,
+        base: &str,
+        value: &Value,
+        places: &Places,
+        schema: &Schema,
+        rules: impl Fn(&Manifest<S>) -> Vec<Violation>,
+    ) -> Option<Manifest<S>> {
+        let before = self.errors.len();
+        for shape::Misfit { path, field, message } in shape::misfits(schema.root(), base, value) {
+            self.fail(places.of(&path), &field, message);
+        }
+        if self.errors.len() > before {
+            return None;
+        }
+        let manifest: Manifest<S> = match serde_path_to_error::deserialize(value) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                let path = error.path().to_string();
+                let path = join(base, path.trim_start_matches('.'));
+                self.fail(places.of(&path), &path, error.into_inner().to_string());
+                return None;
+            }
+        };
+        for Violation { field, message } in rules(&manifest) {
+            let path = join(base, &field);
+            self.fail(places.of(&path), &path, message);
+        }
+        (self.errors.len() == before).then_some(manifest)
+    }
+
+    fn fail(&mut self, place: Option<Place>, field: &str, message: String) {
+        let (file, field) = (self.file.to_owned(), field.to_owned());
+        self.errors.push(ConfigError { file, place, field, message });
+    }
+}
+
+fn broken(value: &Value) -> Option<Resource> {
+    let metadata = value.get("metadata")?;
+    let text = |name| metadata.get(name).and_then(Value::as_str);
+    let namespace = text("namespace").unwrap_or("default").to_owned();
+    Some(Resource::BrokenPipeline { namespace, name: text("name")?.to_owned() })
+}
+
+/// The value of a document, as the API server would see it: merge keys are applied, and a field that is
+/// null is absent.
+fn value(document: serde_yaml::Deserializer<'_>) -> Result<Value, serde_yaml::Error> {
+    let mut value = serde_yaml::Value::deserialize(document)?;
+    value.apply_merge()?;
+    let mut value: Value = serde_yaml::from_value(value)?;
+    drop_nulls(&mut value);
+    Ok(value)
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}

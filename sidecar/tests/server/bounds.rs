@@ -1,0 +1,70 @@
+//! Slow subscribers, limits, and peers that say nothing.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::fixture::{OPEN, Server};
+
+/// A pipeline whose subscribers may fall behind by a hundred events.
+const STRICT: &str = "
+placement: {gateway: {}}
+sources: [{name: app, http: {}}]
+endpoints: {sse: {}, websocket: {}, publish: {anonymous: true}}
+delivery: {maxLag: {events: 100, bytes: 1Gi}}
+";
+
+#[tokio::test]
+async fn a_stalled_subscriber_is_cut_off_and_harms_nobody() {
+    let server = Server::start(STRICT).await;
+    let mut stalled = TcpStream::connect(server.public).await.unwrap();
+    stalled.write_all(b"GET /orders/sse HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+    let mut live = server.sse("").await;
+    server.metric_becomes("weir_subscribers{pipeline=\"orders\",transport=\"sse\"} ", 2).await;
+    // More than the kernel's buffers hold, in steps that the live one keeps up with.
+    let filler = "x".repeat(64 * 1024);
+    for n in 0..400 {
+        server.post(&format!("\"{n} {filler}\"")).await;
+        assert!(live.next_data().await.starts_with(&format!("\"{n} ")));
+    }
+    server.metric_becomes("weir_connections_cut_off_total{pipeline=\"orders\"} ", 1).await;
+    server.metric_becomes("weir_subscribers{pipeline=\"orders\",transport=\"sse\"} ", 1).await;
+    assert!(server.metric("weir_deliveries_dropped_total{pipeline=\"orders\"} ").await > Some(100));
+    // What it was sent before is still there to be read; then the connection is over.
+    let mut rest = Vec::new();
+    let _ = stalled.read_to_end(&mut rest).await;
+    assert!(!rest.is_empty());
+}
+
+#[tokio::test]
+async fn a_replay_longer_than_the_lag_limit_is_not_cut_off() {
+    let server = Server::start(STRICT).await;
+    server.post_numbers(0..2_000).await;
+    let mut sse = server.sse("?from=earliest").await;
+    for n in 0..2_000 {
+        assert_eq!(sse.next_data().await, format!("{{\"n\":{n}}}"));
+    }
+}
+
+#[tokio::test]
+async fn a_subscriber_may_not_talk_without_end() {
+    let server = Server::start(OPEN).await;
+    let mut socket = TcpStream::connect(server.public).await.unwrap();
+    socket.write_all(b"GET /orders/sse HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+    server.metric_becomes("weir_subscribers{pipeline=\"orders\",transport=\"sse\"} ", 1).await;
+    let _ = socket.write_all(&vec![b'x'; 256 * 1024]).await;
+    server.metric_becomes("weir_subscribers{pipeline=\"orders\",transport=\"sse\"} ", 0).await;
+}
+
+#[tokio::test]
+async fn a_request_whose_head_is_too_large_is_refused() {
+    let server = Server::start(OPEN).await;
+    let mut socket = TcpStream::connect(server.public).await.unwrap();
+    let head = format!("GET /orders/sse HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(128 * 1024));
+    let _ = socket.write_all(head.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer).await;
+    assert!(answer.starts_with(b"HTTP/1.1 431") || answer.is_empty());
+    assert_eq!(server.admin("/livez").await.status, 200);
+}

@@ -1,0 +1,319 @@
+//! Clients that see every byte: HTTP with one answer, SSE by the HTML standard, WebSocket.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::fixture::PATIENCE;
+
+/// One HTTP request.
+pub struct Request {
+    head: String,
+    body: String,
+}
+
+/// The answer to one.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn get(path: &str) -> Self {
+        Self::new("GET", path)
+    }
+
+    pub fn post(path: &str) -> Self {
+        Self::new("POST", path)
+    }
+
+    pub fn new(method: &str, path: &str) -> Self {
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
+        Self { head, body: String::new() }
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.head.push_str(&format!("{name}: {value}\r\n"));
+        self
+    }
+
+    pub fn body(mut self, body: &str) -> Self {
+        body.clone_into(&mut self.body);
+        self
+    }
+
+    pub async fn send(self, to: SocketAddr) -> Answer {
+        let Self { head, body } = self;
+        let mut socket = TcpStream::connect(to).await.unwrap();
+        let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        timeout(PATIENCE, socket.read_to_end(&mut bytes)).await.unwrap().unwrap();
+        let end = find(&bytes, b"\r\n\r\n").expect("a whole head");
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head, body: bytes[end + 4..].to_vec() }
+    }
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+pub fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// An event as an `EventSource` would dispatch it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dispatched {
+    pub name: String,
+    pub id: String,
+    pub data: String,
+}
+
+/// A subscriber over SSE.
+pub struct Sse {
+    socket: TcpStream,
+    /// The head of the response.
+    pub head: String,
+    raw: Vec<u8>,
+    /// The body so far, out of its chunks, up to what is parsed.
+    text: Vec<u8>,
+    /// Every line of the body that was read.
+    pub lines: Vec<String>,
+    pub last_event_id: String,
+    pub retry: Option<u64>,
+    name: String,
+    data: Vec<String>,
+    ended: bool,
+}
+
+impl Sse {
+    pub async fn open(to: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
+        let mut socket = TcpStream::connect(to).await.unwrap();
+        let headers: String = headers.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: test\r\naccept: text/event-stream\r\n{headers}\r\n"
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut raw = Vec::new();
+        let end = loop {
+            if let Some(end) = find(&raw, b"\r\n\r\n") {
+                break end;
+            }
+            let read = timeout(PATIENCE, socket.read_buf(&mut raw)).await.unwrap().unwrap();
+            assert!(read > 0, "the connection ended in the head");
+        };
+        let head = String::from_utf8(raw[..end].to_vec()).unwrap();
+        raw.drain(..end + 4);
+        Self {
+            socket,
+            head,
+            raw,
+            text: Vec::new(),
+            lines: Vec::new(),
+            last_event_id: String::new(),
+            retry: None,
+            name: String::new(),
+            data: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// The next event; `None` at the end of the stream.
+    pub async fn next(&mut self) -> Option<Dispatched> {
+        loop {
+            if let Some(line) = self.take_line() {
+                if let Some(event) = self.interpret(&line) {
+                    return Some(event);
+                }
+            } else if self.ended || !self.read().await {
+                return None;
+            }
+        }
+    }
+
+    /// The next event's data, which must be an unnamed event.
+    pub async fn next_data(&mut self) -> String {
+        let event = self.next().await.expect("an event before the end of the stream");
+        assert_eq!(event.name, "message", "{event:?}");
+        event.data
+    }
+
+    /// Reads lines until one is exactly this.
+    pub async fn until_line(&mut self, expected: &str) {
+        while self.lines.last().is_none_or(|line| line != expected) {
+            match self.take_line() {
+                Some(line) => drop(self.interpret(&line)),
+                None => assert!(self.read().await, "the stream ended before {expected:?}"),
+            }
+        }
+    }
+
+    async fn read(&mut self) -> bool {
+        let read = timeout(PATIENCE, self.socket.read_buf(&mut self.raw)).await;
+        let read = read.expect("bytes in time").unwrap_or(0);
+        self.unchunk();
+        read > 0
+    }
+
+    /// Takes whole chunks out of the transfer coding.
+    fn unchunk(&mut self) {
+        if !self.head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+            self.text.append(&mut self.raw);
+            return;
+        }
+        while let Some(end) = find(&self.raw, b"\r\n") {
+            let size = std::str::from_utf8(&self.raw[..end]).unwrap();
+            let size = usize::from_str_radix(size, 16).unwrap();
+            if self.raw.len() < end + 2 + size + 2 {
+                return;
+            }
+            self.text.extend_from_slice(&self.raw[end + 2..end + 2 + size]);
+            assert_eq!(&self.raw[end + 2 + size..end + 4 + size], b"\r\n");
+            self.raw.drain(..end + 4 + size);
+            self.ended |= size == 0;
+        }
+    }
+
+    fn take_line(&mut self) -> Option<String> {
+        if self.lines.is_empty() && self.text.is_empty() {
+            self.unchunk();
+        }
+        let end = self.text.iter().position(|&byte| byte == b'\n')?;
+        let line = String::from_utf8(self.text.drain(..=end).collect()).unwrap();
+        let line = line.trim_end_matches('\n').to_owned();
+        self.lines.push(line.clone());
+        Some(line)
+    }
+
+    fn interpret(&mut self, line: &str) -> Option<Dispatched> {
+        if line.is_empty() {
+            return self.dispatch();
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => value.clone_into(&mut self.name),
+            "data" => self.data.push(value.to_owned()),
+            "id" => value.clone_into(&mut self.last_event_id),
+            "retry" => self.retry = value.parse().ok(),
+            _ => {}
+        }
+        None
+    }
+
+    fn dispatch(&mut self) -> Option<Dispatched> {
+        let name = std::mem::take(&mut self.name);
+        let data = std::mem::take(&mut self.data);
+        if data.is_empty() {
+            return None;
+        }
+        let name = if name.is_empty() { "message".to_owned() } else { name };
+        Some(Dispatched { name, id: self.last_event_id.clone(), data: data.join("\n") })
+    }
+}
+
+/// A frame that the server sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    Text(String),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<u16>),
+}
+
+/// A subscriber over WebSocket.
+pub struct WebSocket {
+    pub socket: TcpStream,
+    /// The head of the response.
+    pub head: String,
+    raw: Vec<u8>,
+}
+
+impl WebSocket {
+    pub async fn open(to: SocketAddr, path: &str) -> Self {
+        let mut socket = TcpStream::connect(to).await.unwrap();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut raw = Vec::new();
+        let end = loop {
+            if let Some(end) = find(&raw, b"\r\n\r\n") {
+                break end;
+            }
+            let read = timeout(PATIENCE, socket.read_buf(&mut raw)).await.unwrap().unwrap();
+            assert!(read > 0, "the connection ended in the head");
+        };
+        let head = String::from_utf8(raw[..end].to_vec()).unwrap();
+        raw.drain(..end + 4);
+        Self { socket, head, raw }
+    }
+
+    /// The next frame; `None` at the end of the connection.
+    pub async fn next(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = self.take_frame() {
+                return Some(frame);
+            }
+            let read = timeout(PATIENCE, self.socket.read_buf(&mut self.raw)).await;
+            if read.expect("bytes in time").unwrap_or(0) == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// The next frame, which must be a text of JSON.
+    pub async fn next_json(&mut self) -> serde_json::Value {
+        match self.next().await {
+            Some(Frame::Text(text)) => serde_json::from_str(&text).unwrap(),
+            other => panic!("expected a text, got {other:?}"),
+        }
+    }
+
+    /// Sends one masked frame.
+    pub async fn send(&mut self, opcode: u8, payload: &[u8]) {
+        assert!(payload.len() < 126);
+        let mask = [1, 2, 3, 4];
+        let mut frame = vec![0x80 | opcode, 0x80 | u8::try_from(payload.len()).unwrap()];
+        frame.extend_from_slice(&mask);
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        self.socket.write_all(&frame).await.unwrap();
+    }
+
+    fn take_frame(&mut self) -> Option<Frame> {
+        let [first, second, rest @ ..] = &self.raw[..] else { return None };
+        assert_eq!(second & 0x80, 0, "a server's frame is not masked");
+        assert_eq!(first & 0xf0, 0x80, "a whole message in one frame, no reserved bits");
+        let (size, header) = match second & 0x7f {
+            126 => (usize::from(u16::from_be_bytes(rest.get(..2)?.try_into().unwrap())), 4),
+            127 => (u64::from_be_bytes(rest.get(..8)?.try_into().unwrap()) as usize, 10),
+            size => (usize::from(size), 2),
+        };
+        let payload = self.raw.get(header..header + size)?.to_vec();
+        let opcode = first & 0x0f;
+        self.raw.drain(..header + size);
+        Some(match opcode {
+            1 => Frame::Text(String::from_utf8(payload).unwrap()),
+            8 => Frame::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),
+            9 => Frame::Ping(payload),
+            10 => Frame::Pong(payload),
+            other => panic!("unexpected opcode {other}"),
+        })
+    }
+}

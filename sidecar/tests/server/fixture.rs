@@ -1,0 +1,122 @@
+//! Starts a server on free ports.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::net::TcpListener;
+use weir_crds::manifest::Metadata;
+use weir_sidecar::{
+    app::{App, Listeners},
+    config::{Config, PipelineConfig, SloConfig},
+};
+
+use crate::client::{Answer, Request, Sse, WebSocket};
+
+/// Long enough for a busy machine; what is waited for comes in milliseconds.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A pipeline that an application posts into, and whose public port is open to publishers.
+pub const OPEN: &str = "
+placement: {gateway: {replicas: 1}}
+sources: [{name: app, http: {}}]
+endpoints: {sse: {}, websocket: {}, publish: {anonymous: true}}
+";
+
+/// A running server.
+pub struct Server {
+    pub app: App,
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+    pub publish: SocketAddr,
+}
+
+/// The configuration of one pipeline, `orders`, with these specs in YAML.
+pub fn config(pipeline: &str, slo: Option<&str>) -> Config {
+    let spec = serde_yaml::from_str(pipeline).unwrap();
+    let violations = weir_crds::validate::pipeline("orders", &spec);
+    assert!(violations.is_empty(), "{violations:?}");
+    let Metadata { uid, generation, .. } = Metadata::default();
+    let slos = slo.map(|slo| SloConfig {
+        namespace: "shop".to_owned(),
+        name: "feed".to_owned(),
+        generation: None,
+        spec: serde_yaml::from_str(slo).unwrap(),
+    });
+    let pipeline = PipelineConfig {
+        namespace: "shop".to_owned(),
+        name: "orders".to_owned(),
+        uid,
+        generation,
+        spec,
+        slos: slos.into_iter().collect(),
+    };
+    Config { pipelines: [("orders".to_owned(), pipeline)].into() }
+}
+
+impl Server {
+    /// Serves one pipeline, `orders`.
+    pub async fn start(pipeline: &str) -> Self {
+        Self::start_with(config(pipeline, None)).await
+    }
+
+    /// Serves a configuration.
+    pub async fn start_with(config: Config) -> Self {
+        let bind = || TcpListener::bind("127.0.0.1:0");
+        let (public, admin, publish) = tokio::try_join!(bind(), bind(), bind()).unwrap();
+        let [a, b, c] = [&public, &admin, &publish].map(|l| l.local_addr().unwrap());
+        let app = App::start(Listeners { public, admin, publish, publish_socket: None }).unwrap();
+        app.apply(config);
+        Self { app, public: a, admin: b, publish: c }
+    }
+
+    /// Posts one JSON event as the application does.
+    pub async fn post(&self, json: &str) -> Answer {
+        let request = Request::post("/orders/events").header("content-type", "application/json");
+        request.body(json).send(self.publish).await
+    }
+
+    /// Posts events `{"n":…}` for a range of numbers, in batches.
+    pub async fn post_numbers(&self, numbers: std::ops::Range<u64>) {
+        let lines: Vec<_> = numbers.map(|n| format!("{{\"n\":{n}}}")).collect();
+        for lines in lines.chunks(500) {
+            let request =
+                Request::post("/orders/events").header("content-type", "application/x-ndjson");
+            let answer = request.body(&lines.join("\n")).send(self.publish).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+    }
+
+    /// Subscribes over SSE.
+    pub async fn sse(&self, query: &str) -> Sse {
+        Sse::open(self.public, &format!("/orders/sse{query}"), &[]).await
+    }
+
+    /// Subscribes over WebSocket.
+    pub async fn web_socket(&self, query: &str) -> WebSocket {
+        WebSocket::open(self.public, &format!("/orders/ws{query}")).await
+    }
+
+    /// Asks the admin port.
+    pub async fn admin(&self, path: &str) -> Answer {
+        Request::get(path).send(self.admin).await
+    }
+
+    /// A value out of `/metrics`; `None` where there is no such line.
+    pub async fn metric(&self, line: &str) -> Option<u64> {
+        let metrics = self.admin("/metrics").await.text();
+        let value = metrics.lines().find_map(|found| found.strip_prefix(line))?;
+        value.trim().parse().ok()
+    }
+
+    /// Waits until a metric has a value.
+    pub async fn metric_becomes(&self, line: &str, expected: u64) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let value = self.metric(line).await;
+            if value == Some(expected) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{line} is {value:?}, not {expected}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

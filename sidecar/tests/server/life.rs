@@ -1,0 +1,104 @@
+//! Changed configurations, drain and stop.
+
+use crate::{
+    client::Frame,
+    fixture::{OPEN, Server, config},
+};
+
+#[tokio::test]
+async fn a_changed_configuration_keeps_the_connections_and_the_log() {
+    let server = Server::start(OPEN).await;
+    let mut sse = server.sse("").await;
+    server.post("1").await;
+    assert_eq!(sse.next_data().await, "1");
+    let changed = OPEN.replace("sse: {}", "sse: {heartbeat: 1s}");
+    server.app.apply(config(&changed, None));
+    server.post("2").await;
+    assert_eq!(sse.next_data().await, "2");
+    sse.until_line(":").await;
+    let mut replay = server.sse("?from=earliest").await;
+    assert_eq!(replay.next_data().await, "1");
+}
+
+#[tokio::test]
+async fn a_removed_pipeline_sends_its_subscribers_away() {
+    let server = Server::start(OPEN).await;
+    let (mut sse, mut socket) = (server.sse("").await, server.web_socket("").await);
+    server.app.apply(weir_sidecar::config::Config::default());
+    assert_eq!(sse.next().await.unwrap().name, "draining");
+    assert_eq!(sse.next().await, None);
+    assert_eq!(socket.next_json().await["control"], "draining");
+    assert_eq!(socket.next().await, Some(Frame::Close(Some(1012))));
+    assert_eq!(server.sse("").await.head.split(' ').nth(1), Some("404"));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_withdrawn_sends_only_its_own_subscribers_away() {
+    let server = Server::start(OPEN).await;
+    let (mut sse, mut socket) = (server.sse("").await, server.web_socket("").await);
+    server.app.apply(config(&OPEN.replace("websocket: {}, ", ""), None));
+    assert_eq!(socket.next_json().await["control"], "draining");
+    server.post("1").await;
+    assert_eq!(sse.next_data().await, "1");
+}
+
+#[tokio::test]
+async fn a_drain_sends_everybody_away_and_still_takes_events() {
+    let server = Server::start(&format!("{OPEN}\ndelivery: {{drain: {{window: 2s}}}}")).await;
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        streams.push(server.sse("").await);
+    }
+    assert_eq!(server.admin("/readyz").await.status, 200);
+    let drained = server.admin("/drain");
+    let published = async {
+        while server.admin("/readyz").await.status == 200 {
+            tokio::task::yield_now().await;
+        }
+        server.post("\"last words\"").await.status
+    };
+    let (drained, published) = tokio::join!(drained, published);
+    assert_eq!((drained.status, published), (200, 200));
+    for sse in &mut streams {
+        let mut event = sse.next().await.unwrap();
+        if event.name == "message" {
+            event = sse.next().await.unwrap();
+        }
+        assert_eq!(event.name, "draining");
+        assert!(sse.retry.is_some());
+        assert_eq!(sse.next().await, None);
+    }
+    // Whoever comes now is asked to come back.
+    let mut late = server.sse("").await;
+    assert!(late.next().await.unwrap().data.contains("draining"));
+}
+
+#[tokio::test]
+async fn a_stop_says_good_bye_with_the_cursor_to_resume_from() {
+    let server = Server::start(OPEN).await;
+    let (mut sse, mut socket) = (server.sse("").await, server.web_socket("").await);
+    let cursor = server.post("1").await.json()["cursor"].clone();
+    sse.next_data().await;
+    socket.next_json().await;
+    server.app.stop().await;
+    let farewell = sse.next().await.unwrap();
+    assert_eq!((farewell.name.as_str(), &cursor), ("draining", &farewell.id.into()));
+    assert_eq!(sse.next().await, None);
+    assert_eq!(socket.next_json().await["cursor"], cursor);
+    assert_eq!(socket.next().await, Some(Frame::Close(Some(1012))));
+}
+
+#[tokio::test]
+async fn a_generator_feeds_its_pipeline() {
+    let server = Server::start(
+        "
+        placement: {gateway: {}}
+        sources: [{name: tick, generator: {rate: 100}}]
+        ",
+    )
+    .await;
+    let mut sse = server.sse("?from=earliest").await;
+    for n in 0..50 {
+        assert_eq!(sse.next_data().await, format!("{{\"number\":{n}}}"));
+    }
+}

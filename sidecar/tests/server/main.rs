@@ -1,0 +1,18 @@
+//! Tests of the whole data plane: a real server on loopback, spoken to over real sockets.
+//!
+//! - `publish`: what an application posts, and what it is answered.
+//! - `sse`, `websocket`: what a subscriber gets, byte by byte where that matters.
+//! - `resume`: cursors, gaps, order.
+//! - `bounds`: slow subscribers, limits, and peers that say nothing.
+//! - `life`: changed configurations, drain, stop.
+//! - `counts`: the books balance, in samples and metrics.
+
+mod bounds;
+mod client;
+mod counts;
+mod fixture;
+mod life;
+mod publish;
+mod resume;
+mod sse;
+mod websocket;

@@ -1,0 +1,142 @@
+//! What an application posts, and what it is answered.
+
+use crate::{
+    client::{Answer, Request},
+    fixture::{OPEN, Server},
+};
+
+async fn post(server: &Server, media_type: &str, body: &str) -> Answer {
+    let request = Request::post("/orders/events").header("content-type", media_type);
+    request.body(body).send(server.publish).await
+}
+
+#[tokio::test]
+async fn a_publish_is_answered_with_what_the_log_has_taken() {
+    let server = Server::start(OPEN).await;
+    let answer = server.post("{\"n\":1}").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let json = answer.json();
+    assert_eq!((&json["accepted"], &json["duplicates"]), (&1.into(), &0.into()));
+    assert!(json["cursor"].as_str().unwrap().ends_with("-1"), "{json}");
+}
+
+#[tokio::test]
+async fn every_content_mode_arrives_as_it_was_posted() {
+    let server = Server::start(OPEN).await;
+    let mut sse = server.sse("").await;
+    let event = |id, data| {
+        format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t","data":{data}}}"#)
+    };
+    let batch = format!("[{},{}]", event("b", "[2, 3]"), event("c", "\"x\""));
+    for (media_type, body) in [
+        ("application/json", r#"{"a" :  1}"#),
+        ("application/cloudevents+json", &event("a", r#"{"k":1.0}"#)),
+        ("application/cloudevents-batch+json", &batch),
+        ("application/x-ndjson", "{\"n\":1}\n\n{\"n\":2}\n"),
+    ] {
+        let answer = post(&server, media_type, body).await;
+        assert_eq!(answer.status, 200, "{media_type}: {answer:?}");
+    }
+    for expected in [r#"{"a" :  1}"#, r#"{"k":1.0}"#, "[2, 3]", "\"x\"", "{\"n\":1}", "{\"n\":2}"] {
+        assert_eq!(sse.next_data().await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_cloudevent_in_binary_mode_keeps_its_attributes() {
+    let server = Server::start(OPEN).await;
+    let mut sse = server.sse("?format=cloudevents").await;
+    let request = Request::post("/orders/events")
+        .header("content-type", "application/json")
+        .header("ce-specversion", "1.0")
+        .header("ce-id", "e-1")
+        .header("ce-source", "/shop")
+        .header("ce-type", "order.placed")
+        .header("ce-traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    assert_eq!(request.body("{\"n\":1}").send(server.publish).await.status, 200);
+    let event: serde_json::Value = serde_json::from_str(&sse.next_data().await).unwrap();
+    assert_eq!((&event["id"], &event["type"]), (&"e-1".into(), &"order.placed".into()));
+    assert_eq!((&event["source"], &event["data"]["n"]), (&"/shop".into(), &1.into()));
+    assert!(event["traceparent"].is_string());
+}
+
+#[tokio::test]
+async fn an_id_makes_a_publish_idempotent() {
+    let server = Server::start(OPEN).await;
+    let mut sse = server.sse("").await;
+    let publish = || {
+        Request::post("/orders/events")
+            .header("content-type", "application/json")
+            .header("idempotency-key", "k-1")
+            .body("{\"n\":1}")
+            .send(server.publish)
+    };
+    let (first, second) = (publish().await.json(), publish().await.json());
+    assert_eq!((&second["accepted"], &second["duplicates"]), (&0.into(), &1.into()));
+    assert_eq!(first["cursor"], second["cursor"]);
+    server.post("{\"n\":2}").await;
+    assert_eq!([sse.next_data().await, sse.next_data().await], ["{\"n\":1}", "{\"n\":2}"]);
+}
+
+#[tokio::test]
+async fn a_bad_event_is_refused_with_a_problem_and_leaves_no_trace() {
+    let server = Server::start(OPEN).await;
+    let large = format!("\"{}\"", "x".repeat(1 << 20));
+    for (media_type, body, status) in [
+        ("application/json", "{\"n\":", 400),
+        ("application/json", "", 400),
+        ("application/json", large.as_str(), 413),
+        ("application/cloudevents+json", r#"{"specversion":"1.0","id":"a","type":"t"}"#, 422),
+        ("application/x-ndjson", "{\"n\":1}\nnonsense\n", 400),
+        ("application/cloudevents+xml", "<event/>", 415),
+    ] {
+        let answer = post(&server, media_type, body).await;
+        let json = answer.json();
+        assert_eq!(answer.status, status, "{media_type}: {json}");
+        assert!(answer.head.contains("application/problem+json"), "{}", answer.head);
+        assert_eq!(json["status"], status);
+        assert!(!json["detail"].as_str().unwrap().is_empty());
+    }
+    assert_eq!(server.metric("weir_log_events{pipeline=\"orders\"} ").await, Some(0));
+    let rejected = "weir_source_requests_rejected_total{pipeline=\"orders\",source=\"app\"} ";
+    assert_eq!(server.metric(rejected).await, Some(6));
+}
+
+#[tokio::test]
+async fn the_public_port_takes_events_only_where_the_manifest_opens_it() {
+    let open = Server::start(OPEN).await;
+    let request = || {
+        let request = Request::post("/orders/events").header("content-type", "application/json");
+        request.body("{}")
+    };
+    assert_eq!(request().send(open.public).await.status, 200);
+
+    let closed = Server::start(
+        "
+        placement: {sidecar: {selector: {matchLabels: {app: shop}}}}
+        sources: [{name: app, http: {}}]
+        ",
+    )
+    .await;
+    let answer = request().send(closed.public).await;
+    assert_eq!(answer.status, 403);
+    assert!(answer.text().contains("spec.endpoints.publish"), "{}", answer.text());
+    assert_eq!(request().send(closed.publish).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_not_served_is_answered_with_what_is() {
+    let server = Server::start(OPEN).await;
+    for (request, status, hint) in [
+        (Request::get("/nothing/sse"), 404, "served are: orders"),
+        (Request::get("/orders/events"), 405, "POST"),
+        (Request::post("/orders/sse"), 405, "GET"),
+        (Request::get("/orders/sse?from=yesterday"), 400, "earliest"),
+        (Request::get("/orders/ws"), 426, "upgrade"),
+        (Request::get("/favicon.ico"), 404, "/{pipeline}/sse"),
+    ] {
+        let answer = request.send(server.public).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(answer.text().contains(hint), "{}", answer.text());
+    }
+}

@@ -1,0 +1,143 @@
+//! What a subscriber over SSE gets.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::{
+    client::{Request, Sse},
+    fixture::{OPEN, PATIENCE, Server},
+};
+
+#[tokio::test]
+async fn the_head_keeps_caches_and_proxies_out_and_the_opening_sets_the_position() {
+    let server = Server::start(OPEN).await;
+    let mut sse = server.sse("").await;
+    let head = sse.head.to_ascii_lowercase();
+    for line in [
+        "http/1.1 200 ok",
+        "content-type: text/event-stream; charset=utf-8",
+        "cache-control: no-cache, no-transform",
+        "x-accel-buffering: no",
+    ] {
+        assert!(head.contains(line), "{line} in {head}");
+    }
+    assert!(!head.contains("content-length"));
+    sse.until_line("").await;
+    assert!(sse.last_event_id.ends_with("-0"), "before the first event: {}", sse.last_event_id);
+    assert!((1_000..3_000).contains(&sse.retry.unwrap()));
+}
+
+#[tokio::test]
+async fn events_carry_their_cursor_and_dispatch_as_message() {
+    let server = Server::start(OPEN).await;
+    let mut sse = server.sse("").await;
+    let cursor = server.post("{\"n\":1}").await.json()["cursor"].clone();
+    let event = sse.next().await.unwrap();
+    assert_eq!((event.name.as_str(), event.data.as_str()), ("message", "{\"n\":1}"));
+    assert_eq!(cursor, event.id);
+}
+
+#[tokio::test]
+async fn named_events_carry_their_type() {
+    let server = Server::start(OPEN).await;
+    let mut sse = server.sse("?events=named").await;
+    let body = r#"{"specversion":"1.0","id":"1","source":"/s","type":"order.placed","data":1}"#;
+    let request = Request::post("/orders/events")
+        .header("content-type", "application/cloudevents+json")
+        .body(body);
+    request.send(server.publish).await;
+    assert_eq!(sse.next().await.unwrap().name, "order.placed");
+}
+
+#[tokio::test]
+async fn an_idle_stream_is_kept_open_by_comments() {
+    let server = Server::start(
+        "
+        placement: {gateway: {}}
+        sources: [{name: app, http: {}}]
+        endpoints: {sse: {heartbeat: 1s}, publish: {anonymous: true}}
+        ",
+    )
+    .await;
+    let mut sse = server.sse("").await;
+    sse.until_line(":").await;
+    sse.until_line("").await;
+    sse.until_line(":").await;
+    server.post("1").await;
+    assert_eq!(sse.next_data().await, "1");
+}
+
+#[tokio::test]
+async fn a_proxy_that_speaks_http_1_0_gets_a_stream_without_chunks() {
+    let server = Server::start(OPEN).await;
+    let mut socket = tokio::net::TcpStream::connect(server.public).await.unwrap();
+    socket.write_all(b"GET /orders/sse HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\n\n") {
+        let read = tokio::time::timeout(PATIENCE, socket.read_buf(&mut bytes)).await.unwrap();
+        assert!(read.unwrap() > 0);
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(!text.to_ascii_lowercase().contains("transfer-encoding"), "{text}");
+    assert!(text.contains("\r\n\r\nretry: "), "{text}");
+}
+
+#[tokio::test]
+async fn a_payload_of_several_lines_arrives_whole() {
+    let server = Server::start(OPEN).await;
+    let mut sse = server.sse("").await;
+    server.post("{\n  \"n\": 1\n}").await;
+    assert_eq!(sse.next_data().await, "{\n  \"n\": 1\n}");
+}
+
+#[tokio::test]
+async fn a_connection_may_ask_for_something_else_first() {
+    let server = Server::start(OPEN).await;
+    let mut socket = tokio::net::TcpStream::connect(server.public).await.unwrap();
+    // The second request comes in one segment with the first, as a client that pipelines sends it.
+    socket
+        .write_all(b"GET /x HTTP/1.1\r\nhost: t\r\n\r\nGET /orders/sse HTTP/1.1\r\nhost: t\r\n\r\n")
+        .await
+        .unwrap();
+    let mut bytes = Vec::new();
+    while !String::from_utf8_lossy(&bytes).contains("retry: ") {
+        let read = tokio::time::timeout(PATIENCE, socket.read_buf(&mut bytes)).await.unwrap();
+        assert!(read.unwrap() > 0, "{}", String::from_utf8_lossy(&bytes));
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(text.starts_with("HTTP/1.1 404") && text.contains("HTTP/1.1 200 OK"), "{text}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_declared_is_not_served() {
+    let server = Server::start(
+        "
+        placement: {gateway: {}}
+        sources: [{name: tick, generator: {rate: 1}}]
+        endpoints: {websocket: {}}
+        ",
+    )
+    .await;
+    let answer = Request::get("/orders/sse").send(server.public).await;
+    assert_eq!(answer.status, 404);
+}
+
+#[tokio::test]
+async fn a_full_pipeline_asks_an_event_source_to_come_back() {
+    let server = Server::start(
+        "
+        placement: {gateway: {}}
+        sources: [{name: app, http: {}}]
+        endpoints: {sse: {}, websocket: {}, publish: {anonymous: true}}
+        delivery: {maxConnections: 1}
+        ",
+    )
+    .await;
+    let _first = server.sse("").await;
+    let mut second = Sse::open(server.public, "/orders/sse", &[("connection", "close")]).await;
+    assert!(second.head.starts_with("HTTP/1.1 200"), "another status ends an EventSource for good");
+    let event = second.next().await.unwrap();
+    assert!(event.data.contains("too_many_connections"), "{event:?}");
+    assert!(second.retry.is_some());
+    let third = server.web_socket("").await;
+    assert!(third.head.starts_with("HTTP/1.1 503"), "{}", third.head);
+}
