@@ -11,6 +11,7 @@
 //! - [`context`]: what every phase is handed.
 
 pub mod apply;
+pub mod certificates;
 pub mod conditions;
 pub mod context;
 pub mod controller;
