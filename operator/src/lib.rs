@@ -10,6 +10,7 @@
 //! - [`apply`], [`conditions`], [`failure`]: what every controller writes with, and how it fails.
 //! - [`context`]: what every phase is handed.
 
+pub mod admin;
 pub mod apply;
 pub mod certificates;
 pub mod conditions;
@@ -23,7 +24,9 @@ pub mod metrics;
 pub mod pipeline;
 pub mod samples;
 pub mod selector;
+pub mod serve;
 pub mod sidecar;
 pub mod slo;
 #[cfg(test)]
 mod testing;
+pub mod webhook;

@@ -1,5 +1,7 @@
 //! Maps changes of other objects to the pipelines that they concern.
 
+mod statuses;
+
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -12,6 +14,7 @@ use kube::{Api, ResourceExt};
 use weir_crds::names::{MANAGED_BY, label};
 use weir_crds::v1alpha1::{StreamPipeline, StreamSLO};
 
+use self::statuses::Statuses;
 use crate::context::Context;
 use crate::labels;
 
@@ -26,11 +29,14 @@ pub(super) fn add(
     let made = watcher::Config::default().labels(&format!("{}={MANAGED_BY}", label::MANAGED_BY));
     let store = controller.store();
     let pods: Api<PartialObjectMeta<Pod>> = context.watched();
+    let statuses = Statuses::default();
     controller
         .owns(context.watched::<ConfigMap>(), made.clone())
         .owns(context.watched::<Deployment>(), made.clone())
         .owns(context.watched::<Service>(), made)
-        .watches(context.watched::<StreamSLO>(), watcher::Config::default(), |slo| of_slo(&slo))
+        .watches(context.watched::<StreamSLO>(), watcher::Config::default(), move |slo| {
+            of_slo(&slo).filter(|_| !statuses.is_mere_status(&slo))
+        })
         .watches(pods, watcher::Config::default(), move |pod| of_pod(&pod, &store))
 }
 
