@@ -54,6 +54,9 @@ pub trait Reconciler: Send + Sync + 'static {
         &self,
         object: Arc<Self::Object>,
     ) -> impl Future<Output = Result<Done, Self::Error>> + Send;
+
+    /// Forgets what is kept of objects that the watch no longer holds: one of them is gone.
+    fn gone(&self) {}
 }
 
 /// How a reconcile ended that did not fail.
@@ -88,8 +91,8 @@ pub async fn drive<R: Reconciler>(
         .graceful_shutdown_on(shutdown.cancelled_owned());
     let controller = reconciler.watch(controller);
     let driver = Arc::new(Driver { reconciler, context, backoff: Backoff::default() });
-    let results = controller.run(step, retry, driver);
-    results.for_each(|result| async { note_queue::<R>(result.err()) }).await;
+    let results = controller.run(step, retry, Arc::clone(&driver));
+    results.for_each(|result| async { note_queue(&driver, result.err()) }).await;
 }
 
 struct Driver<R> {
@@ -153,11 +156,15 @@ impl Next {
 }
 
 /// Logs what went wrong outside a reconcile; the failures inside have been logged with their span.
-fn note_queue<R: Reconciler>(error: Option<DriverError<R::Error, watcher::Error>>) {
+fn note_queue<R: Reconciler>(
+    driver: &Driver<R>,
+    error: Option<DriverError<R::Error, watcher::Error>>,
+) {
     match error {
         None | Some(DriverError::ReconcilerFailed(..)) => {}
         Some(DriverError::ObjectNotFound(object)) => {
-            tracing::debug!(kind = R::KIND, %object, "gone before it was reconciled");
+            tracing::debug!(kind = R::KIND, %object, "gone");
+            driver.reconciler.gone();
         }
         Some(DriverError::QueueError(error)) => {
             tracing::warn!(kind = R::KIND, error = chain(&error), "watch interrupted");

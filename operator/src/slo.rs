@@ -101,7 +101,6 @@ impl Reconciler for Slos {
     }
 
     async fn reconcile(&self, slo: Arc<StreamSLO>) -> Result<Done, Error> {
-        self.forget_gone();
         let tracked = self.evaluators.of(&slo.uid().unwrap_or_default());
         let mut tracked = tracked.lock().await;
         if let Some(wait) = early(&tracked, &slo) {
@@ -115,6 +114,14 @@ impl Reconciler for Slos {
         };
         self.metrics.count(outcome);
         result
+    }
+
+    fn gone(&self) {
+        let Some(store) = self.store.get() else { return };
+        let living: HashSet<_> = store.state().iter().filter_map(|slo| slo.uid()).collect();
+        for uid in self.evaluators.forget_others(&living) {
+            self.metrics.forget(&uid);
+        }
     }
 }
 
@@ -170,17 +177,6 @@ impl Slos {
                 self.metrics.show(&uid, &namespace, &slo.name_any(), judged);
             }
             Outcome::InvalidSpec(_) | Outcome::PipelineNotFound => self.metrics.forget(&uid),
-        }
-    }
-
-    /// Forgets the SLOs that the watch no longer holds.
-    fn forget_gone(&self) {
-        let Some(store) = self.store.get() else { return };
-        if self.evaluators.len() > store.len() {
-            let living: HashSet<_> = store.state().iter().filter_map(|slo| slo.uid()).collect();
-            for uid in self.evaluators.forget_others(&living) {
-                self.metrics.forget(&uid);
-            }
         }
     }
 }
