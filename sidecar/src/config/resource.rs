@@ -40,7 +40,17 @@ pub(super) fn read(
     let mut documents = places(text).into_iter();
     for document in serde_yaml::Deserializer::from_str(text) {
         let places = documents.next().unwrap_or_default();
-        reader.document(document, &places);
+        match serde_yaml::Value::deserialize(document) {
+            Ok(value) => reader.document(value, &places),
+            Err(error) => {
+                reader.unreadable(&error, &places);
+                // After any other error what follows can't be told apart, and the iterator would give
+                // the same error forever.
+                if places.repeated.is_empty() {
+                    break;
+                }
+            }
+        }
     }
     reader.found
 }
@@ -59,21 +69,24 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn document(&mut self, document: serde_yaml::Deserializer<'_>, places: &Places) {
-        if !places.repeated.is_empty() {
-            for (path, place) in &places.repeated {
-                self.fail(Some(*place), path, "is given twice: remove one of them".into());
-            }
-            return;
-        }
+    fn document(&mut self, document: serde_yaml::Value, places: &Places) {
         match value(document) {
             Ok(value) => self.resource("", &value, places),
-            Err(error) => {
-                let place = error.location().map(|l| Place { line: l.line(), column: l.column() });
-                let message = error.to_string();
-                let message = message.split(" at line ").next().unwrap_or_default();
-                self.fail(place.or_else(|| places.of("")), "", message.to_owned());
-            }
+            Err(error) => self.unreadable(&error, places),
+        }
+    }
+
+    /// Reports a document that has no value. A key that stands twice is the one cause that has a better
+    /// place than the parser gives.
+    fn unreadable(&mut self, error: &serde_yaml::Error, places: &Places) {
+        for (path, place) in &places.repeated {
+            self.fail(Some(*place), path, "is given twice: remove one of them".into());
+        }
+        if places.repeated.is_empty() {
+            let place = error.location().map(|l| Place { line: l.line(), column: l.column() });
+            let message = error.to_string();
+            let message = message.split(" at line ").next().unwrap_or_default();
+            self.fail(place.or_else(|| places.of("")), "", message.to_owned());
         }
     }
 
@@ -190,10 +203,9 @@ fn broken(value: &Value) -> Option<Resource> {
 
 /// The value of a document, as the API server would see it: merge keys are applied, and a field that is
 /// null is absent.
-fn value(document: serde_yaml::Deserializer<'_>) -> Result<Value, serde_yaml::Error> {
-    let mut value = serde_yaml::Value::deserialize(document)?;
-    value.apply_merge()?;
-    let mut value: Value = serde_yaml::from_value(value)?;
+fn value(mut document: serde_yaml::Value) -> Result<Value, serde_yaml::Error> {
+    document.apply_merge()?;
+    let mut value: Value = serde_yaml::from_value(document)?;
     drop_nulls(&mut value);
     Ok(value)
 }

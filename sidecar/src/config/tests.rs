@@ -180,7 +180,7 @@ fn the_scalars_of_an_slo_say_what_they_are() {
     assert_eq!(
         errors(&text)[..2],
         [
-            "a.yaml:9:5: spec.objectives[0].target: \"nearly all\" is not a percentage such as 99 or 99.95",
+            "a.yaml:9:5: spec.objectives[0].target: \"nearly all\" is not a percentage from 0 to 100 such as \"99.5\"",
             "a.yaml:6:16: spec.timeWindow.duration: \"28x\" is not a time window such as 30m, 12h, 28d or 4w",
         ]
     );
@@ -210,6 +210,12 @@ fn a_number_that_no_field_holds_is_refused_with_its_place() {
 fn a_key_that_stands_twice_is_refused() {
     let text = format!("{ORDERS}  sources: []\n");
     assert_eq!(errors(&text), ["a.yaml:18:3: spec.sources: is given twice: remove one of them"]);
+    let text = ORDERS.replace("team: a", "team: a, team: b");
+    assert_eq!(
+        errors(&text),
+        ["a.yaml:6:21: metadata.labels.team: is given twice: remove one of them"]
+    );
+    assert_eq!(errors(&format!("{text}---\nkind: x\n---\n{text}")).len(), 3);
 }
 
 #[test]
@@ -283,7 +289,7 @@ fn an_slo_needs_its_pipeline_in_its_namespace_and_a_name_of_its_own() {
     assert_eq!(
         errors(&format!("{ORDERS}---\n{SLO}---\n{SLO}")),
         [
-            "a.yaml:31:12: metadata.name: a StreamSLO named orders-fast is declared above: rename one of \
+            "a.yaml:32:12: metadata.name: a StreamSLO named orders-fast is declared above: rename one of \
           them"
         ]
     );
