@@ -1,0 +1,22 @@
+//! Checks of the benchmark itself: a benchmark that can't see a loss proves nothing.
+
+#![allow(dead_code, reason = "of the benchmark's modules only what does no I/O is checked here")]
+
+mod chunked;
+mod frames;
+mod http;
+mod payload;
+mod readings;
+mod sequence;
+mod stream;
+mod summary;
+mod transport;
+
+#[cfg(test)]
+#[path = "checks"]
+mod checks {
+    mod reading;
+    mod sequences;
+    mod streams;
+    mod summing;
+}

@@ -1,0 +1,87 @@
+//! Figures are summed up rightly, and a missed bar is told.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::{
+    sequence::Faults,
+    summary::{Bars, Measurement, Row, Spread},
+    transport::Transport,
+};
+
+const NO_FAULTS: Faults = Faults { lost: 0, duplicated: 0, out_of_order: 0 };
+
+/// A thousand subscribers, with this much CPU time and memory each for one event.
+fn measurement(micros: u64, kib: i128, faults: Faults) -> Measurement {
+    let mut latency = Histogram::new(3).unwrap();
+    latency.record_n(1_000_000, 990).unwrap();
+    latency.record_n(8_000_000, 10).unwrap();
+    let cpu = Duration::from_millis(micros);
+    Measurement::new(1_000, cpu, 1_000, kib * 1_024_000, latency, faults)
+}
+
+fn row(figures: &[(u64, i128)], floor: &[u64], faults: Faults) -> Row {
+    let rounds: Vec<_> = figures.iter().map(|&(cpu, kib)| measurement(cpu, kib, faults)).collect();
+    let floor: Vec<_> = floor.iter().map(|&cpu| measurement(cpu, 0, NO_FAULTS)).collect();
+    Row::of(&rounds, &floor).unwrap()
+}
+
+fn verdicts(weir: &Row, floor: &Row) -> Vec<bool> {
+    let judged = Bars { ratio: 2.0, kib: 24.0 }.judge(Transport::Sse, floor, weir);
+    judged.iter().map(|verdict| verdict.passed).collect()
+}
+
+#[test]
+fn a_median_is_the_one_in_the_middle_or_between_the_two() {
+    let of = |values: &[f64]| Spread::of(values.iter().copied()).unwrap();
+    assert_eq!(of(&[3.0, 1.0, 9.0]), Spread { least: 1.0, median: 3.0, most: 9.0 });
+    assert_eq!(of(&[4.0, 1.0, 9.0, 2.0]).median, 3.0);
+    assert_eq!(of(&[5.0]).median, 5.0);
+    assert!(Spread::of(std::iter::empty()).is_err());
+}
+
+#[test]
+fn each_round_is_compared_with_the_floor_of_that_round() {
+    // The machine is three times as slow in the second round. It doesn't show.
+    let row = row(&[(9, 6), (30, 7), (11, 8)], &[6, 20, 10], NO_FAULTS);
+    assert_eq!(row.ratio, Spread { least: 1.1, median: 1.5, most: 1.5 });
+    assert_eq!((row.micros, row.kib, row.deliveries), (11.0, 7.0, 3_000));
+}
+
+#[test]
+fn percentiles_are_of_all_rounds_in_milliseconds() {
+    let row = row(&[(9, 6), (9, 6)], &[6, 6], NO_FAULTS);
+    assert!((row.p50 - 1.0).abs() < 0.01, "{}", row.p50);
+    assert!((row.p99 - 1.0).abs() < 0.01, "{}", row.p99);
+}
+
+#[test]
+fn what_is_on_the_bar_passes_and_what_is_above_fails() {
+    let floor = row(&[(5, 0)], &[5], NO_FAULTS);
+    assert_eq!(verdicts(&row(&[(10, 24)], &[5], NO_FAULTS), &floor), [true; 4]);
+    let (slow, fat) = (row(&[(11, 24)], &[5], NO_FAULTS), row(&[(10, 25)], &[5], NO_FAULTS));
+    assert_eq!(verdicts(&slow, &floor), [false, true, true, true]);
+    assert_eq!(verdicts(&fat, &floor), [true, false, true, true]);
+}
+
+#[test]
+fn any_fault_of_either_server_fails() {
+    for faults in [
+        Faults { lost: 1, ..NO_FAULTS },
+        Faults { duplicated: 1, ..NO_FAULTS },
+        Faults { out_of_order: 1, ..NO_FAULTS },
+    ] {
+        let (good, bad) = (row(&[(5, 1)], &[5], NO_FAULTS), row(&[(5, 1)], &[5], faults));
+        assert_eq!(verdicts(&bad, &good), [true, true, false, true], "{faults:?}");
+        assert_eq!(verdicts(&good, &bad), [true, true, true, false], "{faults:?}");
+    }
+}
+
+#[test]
+fn a_run_without_deliveries_passes_nothing_that_is_divided_by_them() {
+    let nothing =
+        || Measurement::new(1_000, Duration::ZERO, 0, 0, Histogram::new(3).unwrap(), NO_FAULTS);
+    let row = Row::of(&[nothing()], &[nothing()]).unwrap();
+    assert_eq!(verdicts(&row, &row), [false, true, false, false]);
+}

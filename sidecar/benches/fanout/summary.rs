@@ -1,0 +1,158 @@
+//! Sums measurements up, and holds them to the bars. No I/O.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use hdrhistogram::Histogram;
+
+use crate::{sequence::Faults, transport::Transport};
+
+/// One server, measured once.
+#[derive(Debug, Clone)]
+pub(crate) struct Measurement {
+    /// The server's CPU time for one delivery, in microseconds.
+    pub(crate) micros: f64,
+    /// The server's memory for one idle subscriber, in KiB.
+    pub(crate) kib: f64,
+    /// From when an event was due to when a subscriber had it, in nanoseconds.
+    pub(crate) latency: Histogram<u64>,
+    /// What was wrong with what the subscribers received.
+    pub(crate) faults: Faults,
+    /// Events that subscribers received while the CPU time was measured.
+    pub(crate) deliveries: u64,
+}
+
+/// One server over one transport, in all rounds.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    /// The median.
+    pub(crate) micros: f64,
+    /// The CPU time as a multiple of the floor's in the same round.
+    pub(crate) ratio: Spread,
+    /// The median.
+    pub(crate) kib: f64,
+    /// The median of the latency, in milliseconds.
+    pub(crate) p50: f64,
+    /// The 99th percentile of the latency, in milliseconds.
+    pub(crate) p99: f64,
+    /// In all rounds together.
+    pub(crate) faults: Faults,
+    /// In all rounds together.
+    pub(crate) deliveries: u64,
+}
+
+/// A few values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) least: f64,
+    pub(crate) median: f64,
+    pub(crate) most: f64,
+}
+
+/// What the sidecar is held to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bars {
+    /// The CPU time of a delivery, as a multiple of the floor's.
+    pub(crate) ratio: f64,
+    /// The memory of an idle subscriber, in KiB.
+    pub(crate) kib: f64,
+}
+
+/// Whether a bar was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) passed: bool,
+    /// What was measured, and what was asked for.
+    pub(crate) says: String,
+}
+
+impl Measurement {
+    /// Divides what was read by what it was for: `growth` is the bytes of memory for all subscribers.
+    #[expect(clippy::cast_precision_loss, reason = "shown with a few digits")]
+    pub(crate) fn new(
+        subscribers: u32,
+        cpu: Duration,
+        deliveries: u64,
+        growth: i128,
+        latency: Histogram<u64>,
+        faults: Faults,
+    ) -> Self {
+        let micros = cpu.as_secs_f64() * 1e6 / deliveries as f64;
+        let kib = growth as f64 / 1024.0 / f64::from(subscribers);
+        Self { micros, kib, latency, faults, deliveries }
+    }
+}
+
+impl Row {
+    /// Sums up a server's rounds, given the floor's.
+    pub(crate) fn of(rounds: &[Measurement], floor: &[Measurement]) -> Result<Self> {
+        let ratios = rounds.iter().zip(floor).map(|(round, floor)| round.micros / floor.micros);
+        let mut latency = Histogram::<u64>::new(3)?;
+        for round in rounds {
+            latency.add(&round.latency)?;
+        }
+        Ok(Self {
+            micros: Spread::of(rounds.iter().map(|round| round.micros))?.median,
+            ratio: Spread::of(ratios)?,
+            kib: Spread::of(rounds.iter().map(|round| round.kib))?.median,
+            p50: millis(latency.value_at_quantile(0.5)),
+            p99: millis(latency.value_at_quantile(0.99)),
+            faults: rounds.iter().map(|round| round.faults).sum(),
+            deliveries: rounds.iter().map(|round| round.deliveries).sum(),
+        })
+    }
+}
+
+impl Spread {
+    /// Of an even number of values the median is the mean of the two in the middle.
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Result<Self> {
+        let mut values: Vec<_> = values.collect();
+        values.sort_by(f64::total_cmp);
+        ensure!(!values.is_empty(), "nothing was measured");
+        let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
+        let last = values.len() - 1;
+        let median = f64::midpoint(at(last / 2), at(last.div_ceil(2)));
+        Ok(Self { least: at(0), median, most: at(last) })
+    }
+}
+
+impl Bars {
+    /// Holds the sidecar, and the floor that it is compared with, to the bars.
+    pub(crate) fn judge(self, transport: Transport, floor: &Row, weir: &Row) -> Vec<Verdict> {
+        let Self { ratio, kib } = self;
+        let name = transport.name();
+        vec![
+            Verdict {
+                passed: weir.ratio.median <= ratio,
+                says: format!(
+                    "{name}: {:.2} times the floor's CPU time per delivery; at most {ratio}",
+                    weir.ratio.median
+                ),
+            },
+            Verdict {
+                passed: weir.kib <= kib,
+                says: format!("{name}: {:.1} KiB per idle subscriber; at most {kib}", weir.kib),
+            },
+            complete(&format!("{name}: the sidecar's"), weir),
+            // A floor that loses events has less to do, and is none.
+            complete(&format!("{name}: the floor's"), floor),
+        ]
+    }
+}
+
+fn complete(whose: &str, row: &Row) -> Verdict {
+    let Faults { lost, duplicated, out_of_order } = row.faults;
+    Verdict {
+        passed: row.faults.is_none() && row.deliveries > 0,
+        says: format!(
+            "{whose} {} deliveries: {lost} lost, {duplicated} duplicated, {out_of_order} out of \
+             order; none allowed",
+            row.deliveries
+        ),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with a few digits")]
+fn millis(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e6
+}
