@@ -6,6 +6,7 @@
 //! - Every reconcile has a span, and ends in exactly one observation of the duration metric.
 //! - A failed reconcile is repeated after a delay of its own object, which doubles with each failure in
 //!   a row, is capped, and is jittered; a success forgets it.
+//! - A reconcile takes at most two minutes; then it is given up as failed, with the outcome `timeout`.
 //! - When `shutdown` is cancelled no further reconcile begins, those that run come to their end, and
 //!   only then [`drive`] returns.
 
@@ -21,7 +22,7 @@ use kube::runtime::controller::{Action, Config, Controller, Error as DriverError
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -95,6 +96,30 @@ pub async fn drive<R: Reconciler>(
     results.for_each(|result| async { note_queue(&driver, result.err()) }).await;
 }
 
+/// Longer than any reconcile takes that still gets on; a request to an API server that vanished would
+/// else wait for ever.
+const LONGEST: Duration = Duration::from_mins(2);
+
+/// Why a step of the driver failed.
+#[derive(Debug, thiserror::Error)]
+enum StepError<E> {
+    /// The reconcile failed.
+    #[error(transparent)]
+    Failed(E),
+    /// The reconcile did not end in time.
+    #[error("the reconcile did not end within {LONGEST:?}")]
+    Late,
+}
+
+impl<E: Failure> StepError<E> {
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Failed(error) => error.category().as_str(),
+            Self::Late => "timeout",
+        }
+    }
+}
+
 struct Driver<R> {
     reconciler: R,
     context: Arc<Context>,
@@ -104,7 +129,7 @@ struct Driver<R> {
 async fn step<R: Reconciler>(
     object: Arc<R::Object>,
     driver: Arc<Driver<R>>,
-) -> Result<Action, R::Error> {
+) -> Result<Action, StepError<R::Error>> {
     let span = tracing::info_span!(
         "reconcile",
         kind = R::KIND,
@@ -117,13 +142,16 @@ async fn step<R: Reconciler>(
 async fn run_step<R: Reconciler>(
     object: Arc<R::Object>,
     driver: Arc<Driver<R>>,
-) -> Result<Action, R::Error> {
+) -> Result<Action, StepError<R::Error>> {
     let uid = object.uid().unwrap_or_default();
     let started = Instant::now();
-    let result = driver.reconciler.reconcile(object).await;
+    let result = match timeout(LONGEST, driver.reconciler.reconcile(object)).await {
+        Ok(result) => result.map_err(StepError::Failed),
+        Err(_) => Err(StepError::Late),
+    };
     let outcome = match &result {
         Ok(done) => done.outcome,
-        Err(error) => error.category().as_str(),
+        Err(error) => error.outcome(),
     };
     driver.context.metrics.observe(R::KIND, outcome, started.elapsed());
     let done =
@@ -137,7 +165,7 @@ async fn run_step<R: Reconciler>(
 #[expect(clippy::needless_pass_by_value, reason = "kube hands over the references")]
 fn retry<R: Reconciler>(
     object: Arc<R::Object>,
-    _error: &R::Error,
+    _error: &StepError<R::Error>,
     driver: Arc<Driver<R>>,
 ) -> Action {
     let uid = object.uid().unwrap_or_default();
@@ -158,7 +186,7 @@ impl Next {
 /// Logs what went wrong outside a reconcile; the failures inside have been logged with their span.
 fn note_queue<R: Reconciler>(
     driver: &Driver<R>,
-    error: Option<DriverError<R::Error, watcher::Error>>,
+    error: Option<DriverError<StepError<R::Error>, watcher::Error>>,
 ) {
     match error {
         None | Some(DriverError::ReconcilerFailed(..)) => {}

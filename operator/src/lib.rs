@@ -11,7 +11,9 @@
 //! - [`context`]: what every phase is handed.
 
 pub mod admin;
+pub mod app;
 pub mod apply;
+pub mod args;
 pub mod certificates;
 pub mod conditions;
 pub mod context;
@@ -22,11 +24,15 @@ pub mod labels;
 pub mod leader;
 pub mod metrics;
 pub mod pipeline;
+pub mod preflight;
 pub mod samples;
 pub mod selector;
 pub mod serve;
 pub mod sidecar;
+pub mod signals;
 pub mod slo;
+pub mod tasks;
+pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod webhook;

@@ -1,0 +1,121 @@
+//! Wires the operator together: what every replica runs, and what only the leader does.
+//!
+//! ```text
+//! every replica   probes and metrics · webhook · its certificate · pipelines, read for the webhook
+//! the leader      StreamPipeline controller · StreamSLO controller · keeper of the certificate
+//! ```
+//!
+//! # Laws
+//!
+//! - Ports are opened before anything runs; what keeps the operator from working ends it at once.
+//! - When `stop` is cancelled the replica is no longer ready, the controllers finish what they are at,
+//!   the lease is released, and the servers close last.
+//! - A leader that loses its lease ends at once (fail-stop), and so does a replica one of whose tasks
+//!   ends.
+
+mod leading;
+mod serving;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use rustls::crypto::CryptoProvider;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use self::leading::Leading;
+use self::serving::Serving;
+use crate::args::Args;
+use crate::certificates::CertificateMetrics;
+use crate::context::Context;
+use crate::leader::Lost;
+use crate::metrics::ReconcileMetrics;
+use crate::preflight::{self, PreflightError};
+use crate::samples::Sampler;
+use crate::serve::BindError;
+use crate::tasks::{Ended, Tasks};
+
+/// How long a replica may take to answer with its samples: it is a few hops away, and answers from
+/// memory.
+const SAMPLE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the webhook answers on after the replica ceased to be ready: until every API server has
+/// heard of it.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// There is no way to an API server.
+    #[error("no cluster: {0}")]
+    Config(#[from] kube::config::InferConfigError),
+    /// The client could not be made.
+    #[error("can't make a client of the API server")]
+    Client(#[source] kube::Error),
+    /// Something is missing in the cluster.
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
+    /// A port is not to be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// TLS could not be set up.
+    #[error("can't set TLS up")]
+    Tls(#[from] rustls::Error),
+    /// Another replica may lead.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// A part ended that should not.
+    #[error("{name} ended{how}", name = .0.name, how = if .0.panicked { " by a panic" } else { "" })]
+    Ended(Ended),
+}
+
+/// Runs until `stop` is cancelled.
+///
+/// # Errors
+///
+/// Fails where the operator can't work, or can't go on.
+pub async fn run(
+    args: Args,
+    provider: Arc<CryptoProvider>,
+    stop: CancellationToken,
+) -> Result<(), AppError> {
+    let config = kube::Config::infer().await?;
+    let client = Client::try_from(config).map_err(AppError::Client)?;
+    let mut registry = registry();
+    let context = Arc::new(context(&args, client, &mut registry));
+    tokio::select! {
+        checked = preflight::check(&context) => checked?,
+        () = stop.cancelled() => return Ok(()),
+    }
+    let certificate = CertificateMetrics::register(&mut registry);
+    let leading = Leading::prepare(&args, &context, &provider, &certificate, &mut registry);
+    let serving = Serving::prepare(&args, &context, provider, certificate, &mut registry).await?;
+    let closing = CancellationToken::new();
+    let mut servers = Tasks::default();
+    serving.start(&mut servers, registry, &stop, &closing);
+    tracing::info!(identity = context.options.identity, "started");
+    tokio::select! {
+        result = leading.run(&stop) => result?,
+        ended = servers.ended() => return Err(AppError::Ended(ended)),
+    }
+    sleep(FAREWELL).await;
+    closing.cancel();
+    servers.join().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn registry() -> Registry {
+    let mut registry = Registry::with_prefix("weir_operator");
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    registry.register("build", "The version that runs", Info::new(version));
+    registry
+}
+
+fn context(args: &Args, client: Client, registry: &mut Registry) -> Context {
+    let metrics = ReconcileMetrics::register(registry);
+    let sampler = Arc::new(Sampler::register(SAMPLE_TIMEOUT, registry));
+    Context::new(client, metrics, sampler, args.options())
+}

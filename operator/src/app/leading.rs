@@ -1,0 +1,113 @@
+//! What only the leader does.
+
+use std::sync::Arc;
+
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use rustls::crypto::CryptoProvider;
+use tokio_util::sync::CancellationToken;
+
+use super::AppError;
+use crate::args::Args;
+use crate::certificates::{CertificateMetrics, Keeper};
+use crate::context::Context;
+use crate::controller::drive;
+use crate::leader::{Elector, KubeLeases, Timing};
+use crate::pipeline::Pipelines;
+use crate::slo::Slos;
+use crate::tasks::{Ended, Tasks};
+
+/// What only the leader does, ready to begin.
+pub(super) struct Leading {
+    context: Arc<Context>,
+    elector: Option<Elector<KubeLeases>>,
+    keeper: Option<Keeper>,
+    slos: Slos,
+    leads: Gauge,
+}
+
+impl Leading {
+    pub(super) fn prepare(
+        args: &Args,
+        context: &Arc<Context>,
+        provider: &Arc<CryptoProvider>,
+        certificate: &CertificateMetrics,
+        registry: &mut Registry,
+    ) -> Self {
+        let leads = Gauge::default();
+        registry.register("leader", "1 on the replica that reconciles, else 0", leads.clone());
+        let client = || context.client.clone();
+        let elector = args.leader_elect.then(|| {
+            let leases = KubeLeases::new(client(), &args.namespace, &args.lease);
+            Elector::new(leases, context.options.identity.clone(), Timing::default())
+        });
+        let keeper = args.webhook_config.as_ref().map(|configuration| Keeper {
+            client: client(),
+            namespace: args.namespace.clone(),
+            service: args.webhook_service.clone(),
+            secret: args.webhook_secret.clone(),
+            configuration: configuration.clone(),
+            provider: Arc::clone(provider),
+            metrics: certificate.clone(),
+        });
+        let slos = Slos::register(Arc::clone(context), registry);
+        Self { context: Arc::clone(context), elector, keeper, slos, leads }
+    }
+
+    /// Waits for the leadership, and leads until `stop` is cancelled.
+    pub(super) async fn run(self, stop: &CancellationToken) -> Result<(), AppError> {
+        let Self { context, elector, keeper, slos, leads } = self;
+        let begin = || {
+            leads.set(1);
+            tracing::info!("leading");
+            start(&context, keeper, slos, stop)
+        };
+        let Some(mut elector) = elector else { return work(begin(), stop).await };
+        if !elector.acquire(stop).await {
+            return Ok(());
+        }
+        let tasks = begin();
+        let never = CancellationToken::new();
+        tokio::select! {
+            // The lease is renewed until the last reconcile has come to its end.
+            result = work(tasks, stop) => result?,
+            lost = elector.hold(&never) => lost?,
+        }
+        elector.release().await;
+        leads.set(0);
+        Ok(())
+    }
+}
+
+fn start(
+    context: &Arc<Context>,
+    keeper: Option<Keeper>,
+    slos: Slos,
+    stop: &CancellationToken,
+) -> Tasks {
+    let mut tasks = Tasks::default();
+    let pipelines = Pipelines::new(Arc::clone(context));
+    tasks.spawn("pipelines", drive(pipelines, Arc::clone(context), stop.clone()));
+    tasks.spawn("slos", drive(slos, Arc::clone(context), stop.clone()));
+    if let Some(keeper) = keeper {
+        tasks.spawn("certificate", keeper.run(stop.clone()));
+    }
+    tasks
+}
+
+/// Waits until all tasks have ended because they were told to.
+async fn work(mut tasks: Tasks, stop: &CancellationToken) -> Result<(), AppError> {
+    let ended: Ended = tokio::select! {
+        ended = tasks.ended() => ended,
+        () = stop.cancelled() => {
+            tasks.join().await;
+            return Ok(());
+        }
+    };
+    // Both can be ready at once.
+    if stop.is_cancelled() && !ended.panicked {
+        tasks.join().await;
+        return Ok(());
+    }
+    Err(AppError::Ended(ended))
+}

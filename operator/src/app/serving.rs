@@ -1,0 +1,166 @@
+//! What every replica runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use prometheus_client::registry::Registry;
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use weir_crds::v1alpha1::StreamPipeline;
+
+use super::AppError;
+use crate::admin::{self, Readiness};
+use crate::args::Args;
+use crate::certificates::{Certificate, CertificateMetrics, load};
+use crate::context::Context;
+use crate::failure::chain;
+use crate::serve::{bind, serve};
+use crate::sidecar::Image;
+use crate::tasks::Tasks;
+use crate::webhook::{self, Webhook, WebhookMetrics};
+
+/// What every replica runs, ready to begin: its ports are open.
+pub(super) struct Serving {
+    admin: TcpListener,
+    injecting: Option<Injecting>,
+}
+
+/// The webhook and what it needs.
+struct Injecting {
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    webhook: Arc<Webhook>,
+    writer: Writer<StreamPipeline>,
+    certificate: Arc<Certificate>,
+    provider: Arc<CryptoProvider>,
+    metrics: CertificateMetrics,
+    secret: String,
+    context: Arc<Context>,
+}
+
+impl Serving {
+    pub(super) async fn prepare(
+        args: &Args,
+        context: &Arc<Context>,
+        provider: Arc<CryptoProvider>,
+        metrics: CertificateMetrics,
+        registry: &mut Registry,
+    ) -> Result<Self, AppError> {
+        let admin = bind(args.admin_address, "probes and metrics", "--admin-address").await?;
+        if args.webhook_config.is_none() {
+            return Ok(Self { admin, injecting: None });
+        }
+        let listener = bind(args.webhook_address, "the webhook", "--webhook-address").await?;
+        let certificate = Arc::new(Certificate::default());
+        let (store, writer) = reflector::store();
+        let injecting = Injecting {
+            listener,
+            tls: acceptor(&provider, &certificate)?,
+            webhook: Arc::new(Webhook {
+                pipelines: store,
+                image: Image::of(&context.options),
+                namespace: args.namespace.clone(),
+                metrics: WebhookMetrics::register(registry),
+            }),
+            writer,
+            certificate,
+            provider,
+            metrics,
+            secret: args.webhook_secret.clone(),
+            context: Arc::clone(context),
+        };
+        Ok(Self { admin, injecting: Some(injecting) })
+    }
+
+    /// Starts it all. It ends when `closing` is cancelled, and is not ready from `stop` on.
+    pub(super) fn start(
+        self,
+        tasks: &mut Tasks,
+        registry: Registry,
+        stop: &CancellationToken,
+        closing: &CancellationToken,
+    ) {
+        let Self { admin, injecting } = self;
+        let readiness = Readiness::default();
+        let stopping = stop.clone();
+        readiness.require("not stopping", move || !stopping.is_cancelled());
+        if let Some(injecting) = injecting {
+            injecting.start(tasks, &readiness, closing);
+        }
+        let service = admin::service(readiness, Arc::new(registry));
+        tasks.spawn("admin", serve(admin, None, service, closing.clone()));
+    }
+}
+
+impl Injecting {
+    fn start(self, tasks: &mut Tasks, readiness: &Readiness, closing: &CancellationToken) {
+        let Self {
+            listener,
+            tls,
+            webhook,
+            writer,
+            certificate,
+            provider,
+            metrics,
+            secret,
+            context,
+        } = self;
+        let loaded = Arc::clone(&certificate);
+        readiness.require("certificate loaded", move || loaded.is_loaded());
+        let read = Arc::new(AtomicBool::new(false));
+        let is_read = Arc::clone(&read);
+        readiness.require("pipelines read", move || is_read.load(Ordering::Acquire));
+        let secrets = context.namespaced::<Secret>(&context.options.namespace);
+        let loading = load(secrets, secret, certificate, provider, metrics, closing.clone());
+        tasks.spawn("certificate", loading);
+        let store = webhook.pipelines.clone();
+        let (pipelines, stop) = (context.watched(), closing.clone());
+        tasks.spawn("pipelines", follow(pipelines, writer, store, read, stop));
+        let service = webhook::service(webhook);
+        tasks.spawn("webhook", serve(listener, Some(tls), service, closing.clone()));
+    }
+}
+
+/// Keeps the pipelines for the webhook up to date.
+async fn follow(
+    pipelines: kube::Api<StreamPipeline>,
+    writer: Writer<StreamPipeline>,
+    store: Store<StreamPipeline>,
+    read: Arc<AtomicBool>,
+    stop: CancellationToken,
+) {
+    let changes = watcher(pipelines, watcher::Config::default()).default_backoff().reflect(writer);
+    let follow = changes.take_until(stop.cancelled_owned()).for_each(|change| async {
+        if let Err(error) = change {
+            tracing::warn!(error = chain(&error), "watch of the pipelines interrupted");
+        }
+    });
+    let note = async {
+        if store.wait_until_ready().await.is_ok() {
+            read.store(true, Ordering::Release);
+        }
+    };
+    futures::join!(follow, note);
+}
+
+fn acceptor(
+    provider: &Arc<CryptoProvider>,
+    certificate: &Arc<Certificate>,
+) -> Result<TlsAcceptor, rustls::Error> {
+    let resolver: Arc<Certificate> = Arc::clone(certificate);
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    // What the accept loop speaks; an API server would choose HTTP/2 where it is offered.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

@@ -1,0 +1,141 @@
+//! The command line and the environment.
+
+use std::net::SocketAddr;
+
+use clap::{ArgAction, Parser, ValueEnum};
+use weir_crds::names::port;
+
+use crate::context::Options;
+
+/// Makes StreamPipelines run, injects the sidecar, and judges StreamSLOs.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "weir-operator", version, about, max_term_width = 100)]
+pub struct Args {
+    /// The one thing that it does; may be left out.
+    #[arg(value_enum, default_value = "run", hide = true)]
+    pub verb: Verb,
+    /// The operator's own namespace: its Lease and its Secret are there.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "weir-system", value_name = "NAME")]
+    pub namespace: String,
+    /// Who this replica is; no other may have the same. Made up where absent.
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub identity: Option<String>,
+    /// Reconcile the resources of this namespace alone.
+    #[arg(long, value_name = "NAME")]
+    pub watch_namespace: Option<String>,
+    /// The image of the data plane.
+    #[arg(long, env = "WEIR_SIDECAR_IMAGE", value_name = "IMAGE")]
+    pub sidecar_image: String,
+    /// When the image of the data plane is pulled; the cluster's default where absent.
+    #[arg(
+        long,
+        alias = "sidecar-image-pull-policy",
+        env = "WEIR_SIDECAR_PULL_POLICY",
+        value_parser = ["Always", "IfNotPresent", "Never"],
+        value_name = "POLICY"
+    )]
+    pub sidecar_pull_policy: Option<String>,
+    /// Elect a leader among the replicas; without, there must be one replica only.
+    #[arg(long, action = ArgAction::Set, default_value_t = true, value_name = "BOOL")]
+    pub leader_elect: bool,
+    /// The name of the Lease that the leader holds.
+    #[arg(long, default_value = "weir-operator", value_name = "NAME")]
+    pub lease: String,
+    /// The MutatingWebhookConfiguration that names this webhook. Without it there is no webhook.
+    #[arg(long, alias = "webhook-config-name", value_name = "NAME")]
+    pub webhook_config: Option<String>,
+    /// The Service under which the API server reaches the webhook.
+    #[arg(long, default_value = "weir-operator", value_name = "NAME")]
+    pub webhook_service: String,
+    /// The Secret that holds the webhook's certificate.
+    #[arg(long, default_value = "weir-webhook-tls", value_name = "NAME")]
+    pub webhook_secret: String,
+    /// Where the webhook listens.
+    #[arg(long, default_value = "0.0.0.0:9443", value_name = "ADDRESS")]
+    pub webhook_address: SocketAddr,
+    /// Where probes and metrics are served.
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    pub admin_address: SocketAddr,
+    /// How many resources of a kind are reconciled at the same time.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256), value_name = "NUMBER")]
+    pub concurrency: u16,
+    /// How logs are written.
+    #[arg(long, value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    /// What is logged: a level, or directives such as info,weir_operator=debug.
+    #[arg(long, env = "WEIR_LOG", default_value = "info", value_name = "DIRECTIVES")]
+    pub log: String,
+}
+
+/// What the program does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Verb {
+    /// Run until told to stop.
+    Run,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+impl Args {
+    /// Who this replica is: the given identity, or one that no other process has.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        self.identity.clone().unwrap_or_else(|| {
+            format!("weir-operator-{}-{:08x}", std::process::id(), fastrand::u32(..))
+        })
+    }
+
+    /// The part that the controllers need.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            namespace: self.namespace.clone(),
+            identity: self.identity(),
+            watch_namespace: self.watch_namespace.clone(),
+            sidecar_image: self.sidecar_image.clone(),
+            sidecar_image_pull_policy: self.sidecar_pull_policy.clone(),
+            admin_port: port::ADMIN,
+            concurrency: self.concurrency,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from([&["weir-operator", "--sidecar-image=i"], args].concat())
+    }
+
+    #[test]
+    fn the_verb_may_be_left_out() {
+        assert_eq!(parse(&[]).unwrap().verb, Verb::Run);
+        assert_eq!(parse(&["run", "--lease=l"]).unwrap().lease, "l");
+        assert!(parse(&["walk"]).is_err());
+    }
+
+    #[test]
+    fn an_identity_that_is_made_up_is_nobody_elses() {
+        let mut args = parse(&[]).unwrap();
+        args.identity = None;
+        assert_ne!(args.identity(), args.identity());
+        args.identity = Some("me".to_owned());
+        assert_eq!(args.options().identity, "me");
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_with_the_choices() {
+        let error = parse(&["--sidecar-pull-policy=Sometimes"]).unwrap_err().to_string();
+        assert!(error.contains("IfNotPresent"), "{error}");
+        assert!(parse(&["--concurrency=0"]).is_err());
+        assert!(parse(&["--leader-elect=false"]).is_ok_and(|args| !args.leader_elect));
+    }
+}

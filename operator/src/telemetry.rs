@@ -1,0 +1,34 @@
+//! Sets logging up.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+use crate::args::LogFormat;
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "--log {directives:?} is not understood: give a level, or directives such as info,weir_operator=debug"
+)]
+pub struct TelemetryError {
+    directives: String,
+    source: ParseError,
+}
+
+/// Writes logs to standard error from now on. A second call changes nothing.
+///
+/// # Errors
+///
+/// Fails where the directives are malformed.
+pub fn start(format: LogFormat, directives: &str) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::builder().parse(directives);
+    let filter =
+        filter.map_err(|source| TelemetryError { directives: directives.to_owned(), source })?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Another subscriber, as a test has, stays.
+    let _ = match format {
+        LogFormat::Text => logs.try_init(),
+        LogFormat::Json => logs.json().flatten_event(true).try_init(),
+    };
+    Ok(())
+}
