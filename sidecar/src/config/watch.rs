@@ -8,7 +8,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::{
+    task::JoinHandle,
+    time::{Interval, MissedTickBehavior, interval},
+};
 
 use super::{Config, ConfigErrors, assemble::assemble, files::Files};
 
@@ -33,6 +36,8 @@ pub enum Change {
 pub struct Watcher {
     paths: Vec<PathBuf>,
     ticks: Interval,
+    /// A reading that has begun. It outlives a cancelled wait.
+    reading: Option<JoinHandle<Files>>,
     judge: Judge,
 }
 
@@ -42,22 +47,33 @@ impl Watcher {
     pub fn new(paths: Vec<PathBuf>, loaded: Config) -> Self {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { paths, ticks, judge: Judge::new(loaded) }
+        Self { paths, ticks, reading: None, judge: Judge::new(loaded) }
     }
 
     /// Waits for the next change. It may be cancelled and called again without losing one.
     pub async fn changed(&mut self) -> Change {
         loop {
-            self.ticks.tick().await;
-            let paths = self.paths.clone();
-            // The files may lie on a slow disk. The task can't panic, and a cancelled one is a stop.
-            let Ok(files) = tokio::task::spawn_blocking(move || Files::read(&paths)).await else {
-                continue;
-            };
-            if let Some(change) = self.judge.see(&files) {
+            let files = self.read().await;
+            if let Some(change) = files.and_then(|files| self.judge.see(&files)) {
                 return change;
             }
         }
+    }
+
+    /// The next reading; `None` where the runtime stops.
+    async fn read(&mut self) -> Option<Files> {
+        if self.reading.is_none() {
+            self.ticks.tick().await;
+        }
+        let paths = &self.paths;
+        let reading = self.reading.get_or_insert_with(|| {
+            let paths = paths.clone();
+            // The files may lie on a slow disk.
+            tokio::task::spawn_blocking(move || Files::read(&paths))
+        });
+        let files = reading.await.ok();
+        self.reading = None;
+        files
     }
 }
 
@@ -201,8 +217,13 @@ mod tests {
     async fn a_file_that_is_written_is_loaded() {
         let root = tempfile::tempdir().unwrap();
         let mut watcher = Watcher::new(vec![root.path().to_owned()], Config::default());
-        replace(&root.path().join("a.yaml"), &pipeline("a"));
         let deadline = Duration::from_secs(30);
+        let brief = Duration::from_millis(5);
+        assert!(
+            tokio::time::timeout(brief, watcher.changed()).await.is_err(),
+            "nothing has changed"
+        );
+        replace(&root.path().join("a.yaml"), &pipeline("a"));
         let change = tokio::time::timeout(deadline, watcher.changed()).await.unwrap();
         assert_eq!(names(Some(change)), ["a"]);
         replace(&root.path().join("a.yaml"), "oops");
