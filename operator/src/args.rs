@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::{ArgAction, Parser, ValueEnum};
+use http::Uri;
 use weir_crds::names::port;
 
 use crate::context::Options;
@@ -10,10 +11,27 @@ use crate::context::Options;
 /// Makes StreamPipelines run, injects the sidecar, and judges StreamSLOs.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "weir-operator", version, about, max_term_width = 100)]
+pub enum Command {
+    /// Run until told to stop.
+    Run(Box<Args>),
+    /// Ask a running operator whether it is well; the image has no other program that could.
+    CheckHealth(CheckHealth),
+}
+
+/// How another process is asked whether it is well.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CheckHealth {
+    /// What is asked, such as http://weir.weir-system.svc:8080/readyz.
+    #[arg(long, value_name = "URL")]
+    pub url: Uri,
+    /// For how many seconds to ask again, until the answer is good.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub within: u32,
+}
+
+/// How the operator runs.
+#[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The one thing that it does; may be left out.
-    #[arg(value_enum, default_value = "run", hide = true)]
-    pub verb: Verb,
     /// The operator's own namespace: its Lease and its Secret are there.
     #[arg(long, env = "POD_NAMESPACE", default_value = "weir-system", value_name = "NAME")]
     pub namespace: String,
@@ -67,13 +85,6 @@ pub struct Args {
     pub log: String,
 }
 
-/// What the program does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Verb {
-    /// Run until told to stop.
-    Run,
-}
-
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -112,14 +123,19 @@ mod tests {
     use super::*;
 
     fn parse(args: &[&str]) -> Result<Args, clap::Error> {
-        Args::try_parse_from([&["weir-operator", "--sidecar-image=i"], args].concat())
+        let given = [&["weir-operator", "run", "--sidecar-image=i"], args].concat();
+        match Command::try_parse_from(given)? {
+            Command::Run(args) => Ok(*args),
+            Command::CheckHealth(check) => panic!("{check:?}"),
+        }
     }
 
     #[test]
-    fn the_verb_may_be_left_out() {
-        assert_eq!(parse(&[]).unwrap().verb, Verb::Run);
-        assert_eq!(parse(&["run", "--lease=l"]).unwrap().lease, "l");
-        assert!(parse(&["walk"]).is_err());
+    fn a_check_of_the_health_needs_none_of_what_a_run_needs() {
+        let check = ["weir-operator", "check-health", "--url=http://weir:8080/readyz"];
+        let command = Command::try_parse_from(check).unwrap();
+        assert!(matches!(command, Command::CheckHealth(check) if check.within == 60));
+        assert!(Command::try_parse_from(["weir-operator", "walk"]).is_err());
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod app;
 pub mod apply;
 pub mod args;
 pub mod certificates;
+pub mod check_health;
 pub mod conditions;
 pub mod context;
 pub mod controller;

@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
-use weir_operator::args::Args;
+use weir_operator::args::{Args, Command};
 use weir_operator::failure::chain;
-use weir_operator::{app, signals, telemetry};
+use weir_operator::{app, check_health, signals, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Args::parse()).await {
+    let result = match Command::parse() {
+        Command::Run(args) => run(*args).await,
+        Command::CheckHealth(check) => check_health::check(&check).await.map_err(Into::into),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("weir-operator: {}", chain(error.as_ref()));
