@@ -92,7 +92,14 @@ pub fn container(image: &Image, place: Place, volume_mounts: Vec<VolumeMount>) -
 }
 
 fn args(place: Place) -> Vec<String> {
-    let mut args = vec!["run".to_owned(), CONFIG_DIR.to_owned()];
+    // On every address of the pod: alone, the program listens on the loopback interface only.
+    let everywhere = |flag, port| format!("--{flag}=[::]:{port}");
+    let mut args = vec![
+        "run".to_owned(),
+        CONFIG_DIR.to_owned(),
+        everywhere("public", port::PUBLIC),
+        everywhere("admin", port::ADMIN),
+    ];
     match place {
         Place::Gateway => {}
         Place::BesideApplication => args.push(format!("--publish-socket={PUBLISH_SOCKET}")),

@@ -203,13 +203,13 @@ const FAMILIES: &[Family] = &[
         read: |pipeline, write| write(&[], pipeline.hub().accounts().gaps.get()),
     },
     Family {
-        name: "weir_objective_good",
-        help: "Good events of an objective.",
+        name: "weir_objective_good_events",
+        help: "Good events of an objective. Its events are deliveries.",
         kind: Kind::Counter,
         read: |pipeline, write| read_meters(pipeline, write, |counts| counts.good),
     },
     Family {
-        name: "weir_objective_total",
+        name: "weir_objective_events",
         help: "All events of an objective.",
         kind: Kind::Counter,
         read: |pipeline, write| read_meters(pipeline, write, |counts| counts.total),

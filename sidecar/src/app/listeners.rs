@@ -1,6 +1,11 @@
 //! Binds the listeners, and says in one line what is in the way.
 
-use std::{fs, io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs, io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 
@@ -79,20 +84,34 @@ impl Listeners {
 }
 
 fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
-    let listen = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // A restart must not wait for the connections of the last run to time out.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
+    let listening = match listen(address) {
+        // `[::]` means every address, also of a machine that has no IPv6.
+        Err(_) if address.ip() == Ipv6Addr::UNSPECIFIED && !has_ipv6() => {
+            listen((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        listening => listening,
     };
-    listen().map_err(|source| {
+    listening.map_err(|source| {
         if source.kind() == io::ErrorKind::AddrInUse {
             BindError::InUse { address, flag }
         } else {
             BindError::Tcp { address, flag, source }
         }
     })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart must not wait for the connections of the last run to time out.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Whether the machine has IPv6, and not only a kernel that could.
+fn has_ipv6() -> bool {
+    let address = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    TcpSocket::new_v6().and_then(|socket| socket.bind(address)).is_ok()
 }
 
 async fn bind_unix(path: &Path) -> io::Result<UnixListener> {

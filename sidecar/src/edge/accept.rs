@@ -25,8 +25,13 @@ use warp::filters::BoxedFilter;
 use super::takeover::{Handover, Takeover};
 use crate::engine::{Adoption, Engine};
 
-/// How long a connection may take for its first byte, and for the head of each request.
+/// How long a connection may take for its first byte, and then for the head of its first request.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a connection that has made a request may take for the head of the next. Longer than the
+/// minute for which load balancers and clients keep an idle connection: whoever closes first must not
+/// be the server, or a request that is on its way is lost.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long requests that have begun may take when the process ends.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
@@ -128,10 +133,15 @@ impl Acceptor {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (takeover, mut handover) = Takeover::channel();
-        let service = service_fn(move |request| answer(routes.clone(), takeover.clone(), request));
+        let asked = CancellationToken::new();
+        let impatience = out_of_patience(asked.clone());
+        let service = service_fn(move |request| {
+            asked.cancel();
+            answer(routes.clone(), takeover.clone(), request)
+        });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
+            .header_read_timeout(KEEP_ALIVE)
             .max_buf_size(BUFFER)
             .serve_connection(TokioIo::new(io), service);
         let handover = tokio::select! {
@@ -139,6 +149,7 @@ impl Acceptor {
             handover = &mut handover => handover.ok()?,
             // What goes wrong here is the peer's doing: it left, or spoke no HTTP and was told so.
             _ = &mut connection => return None,
+            () = impatience => return None,
             () = self.stopping.cancelled() => {
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
                 let _ = time::timeout(LAST_REQUESTS, connection).await;
@@ -167,6 +178,14 @@ impl Acceptor {
             }),
             Err(error) => tracing::warn!(%error, "can't hand a connection to the engine"),
         }
+    }
+}
+
+/// Ends when a connection has had [`PATIENCE`] and has not asked for anything.
+async fn out_of_patience(asked: CancellationToken) {
+    tokio::select! {
+        () = asked.cancelled() => std::future::pending().await,
+        () = time::sleep(PATIENCE) => {}
     }
 }
 

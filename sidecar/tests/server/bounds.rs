@@ -3,9 +3,10 @@
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
 
-use crate::fixture::{OPEN, Server};
+use crate::fixture::{OPEN, PATIENCE, Server};
 
 /// A pipeline whose subscribers may fall behind by a hundred events.
 const STRICT: &str = "
@@ -67,4 +68,26 @@ async fn a_request_whose_head_is_too_large_is_refused() {
     let _ = socket.read_to_end(&mut answer).await;
     assert!(answer.starts_with(b"HTTP/1.1 431") || answer.is_empty());
     assert_eq!(server.admin("/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_for_nothing_is_closed_and_one_that_has_asked_is_kept() {
+    let server = Server::start(OPEN).await;
+    let connect = || TcpStream::connect(server.public);
+    let (mut silent, mut slow, mut kept) =
+        tokio::try_join!(connect(), connect(), connect()).unwrap();
+    slow.write_all(b"GET /orders/s").await.unwrap();
+    let request = b"GET /nothing HTTP/1.1\r\nhost: t\r\n\r\n";
+    kept.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    kept.read_buf(&mut answer).await.unwrap();
+    let mut rest = Vec::new();
+    let closed = async {
+        let _ = silent.read_to_end(&mut rest).await;
+        let _ = slow.read_to_end(&mut rest).await;
+    };
+    timeout(PATIENCE, closed).await.expect("both are closed after ten seconds");
+    kept.write_all(request).await.unwrap();
+    answer.clear();
+    assert!(kept.read_buf(&mut answer).await.unwrap() > 0);
 }

@@ -56,7 +56,8 @@ async fn the_counts_are_what_the_subscribers_saw() {
         ((200, 200), (200, 200), (200, 200))
     );
     assert_eq!(counts("never").1, 200);
-    let metric = "weir_objective_good_total{pipeline=\"orders\",slo=\"feed\",objective=\"fast\"} ";
+    let metric =
+        "weir_objective_good_events_total{pipeline=\"orders\",slo=\"feed\",objective=\"fast\"} ";
     assert_eq!(server.metric(metric).await, Some(200));
 }
 

@@ -106,7 +106,14 @@ mod tests {
         let mount =
             json!([{ "name": "config", "mountPath": "/etc/weir/pipelines", "readOnly": true }]);
         assert_eq!(container["volumeMounts"], mount);
-        let args = json!(["run", "/etc/weir/pipelines", "--log-format=json", "--status=never"]);
+        let args = json!([
+            "run",
+            "/etc/weir/pipelines",
+            "--public=[::]:7070",
+            "--admin=[::]:7071",
+            "--log-format=json",
+            "--status=never",
+        ]);
         assert_eq!(container["args"], args);
     }
 
