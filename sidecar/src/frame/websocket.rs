@@ -57,6 +57,17 @@ pub fn encode_close_reply(code: Option<u16>, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends the message that opens a stream: the position at which it starts. It does for WebSocket what
+/// [`sse_open`](super::sse_open) does for SSE: a subscriber that is cut off before its first event
+/// resumes here, where it would else miss events and not know it.
+pub fn encode_open(cursor: &str, out: &mut Vec<u8>) {
+    push_framed(out, |out| {
+        out.extend_from_slice(b"{\"control\":\"open\"");
+        push_member(out, "cursor", cursor);
+        out.push(b'}');
+    });
+}
+
 /// Appends an event as one text message.
 pub(super) fn push_event(cursor: &str, event: &Event, out: &mut Vec<u8>) {
     push_framed(out, |out| {

@@ -187,6 +187,13 @@ fn control_frames_fit_their_limit() {
     assert_eq!(sent(&|out| encode_close_reply(None, out)), b"\x88\x00");
 }
 
+#[test]
+fn a_stream_opens_with_the_position_at_which_it_starts() {
+    let mut out = Vec::new();
+    encode_open("c-1", &mut out);
+    assert_eq!(out, b"\x81\x21{\"control\":\"open\",\"cursor\":\"c-1\"}");
+}
+
 /// Frames that make sense mostly, so that random streams get beyond their first frame.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![
