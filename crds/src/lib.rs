@@ -19,4 +19,6 @@ pub mod validate;
 #[cfg(feature = "kube")]
 mod definitions;
 #[cfg(feature = "kube")]
+mod rules;
+#[cfg(feature = "kube")]
 pub use definitions::{RenderError, definitions, render};

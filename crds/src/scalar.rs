@@ -25,9 +25,16 @@ impl ScalarError {
     }
 }
 
-/// Implements serde, `FromStr`, `Display` and the schema of a scalar that holds `text` and a value.
+/// Implements serde, `Display` and the schema of a scalar that holds `text` and a value. The schema has the
+/// form twice: as a pattern for programs, and as a rule with a sentence for people.
 macro_rules! scalar {
-    ($name:ident, $pattern:literal, $max:literal) => {
+    ($name:ident, $pattern:literal, $max:literal, $expected:literal) => {
+        impl $name {
+            /// The form of the text, as a regular expression.
+            pub const PATTERN: &str = $pattern;
+            const EXPECTED: &str = $expected;
+        }
+
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.text)
@@ -58,7 +65,15 @@ macro_rules! scalar {
             }
 
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": "string", "pattern": $pattern, "maxLength": $max })
+                schemars::json_schema!({
+                    "type": "string",
+                    "pattern": $pattern,
+                    "maxLength": $max,
+                    "x-kubernetes-validations": [{
+                        "rule": concat!("self.matches(r'", $pattern, "')"),
+                        "message": concat!("must be ", $expected),
+                    }],
+                })
             }
         }
     };

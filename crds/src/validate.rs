@@ -4,6 +4,7 @@
 //! valid. A file that no server has seen is held to the same rules here, with the same words; and the
 //! operator checks again, because an object may be older than a rule. All violations are collected.
 
+mod label;
 mod pipeline;
 mod slo;
 
@@ -13,6 +14,7 @@ pub use pipeline::pipeline;
 pub use slo::slo;
 
 use crate::scalar::Duration;
+use label::{is_dns_label, is_label_key, is_label_value};
 
 /// A rule that a manifest breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,26 +57,45 @@ impl Violations {
         self.require(holds, field, format!("must be from {least} to {most}, not {value}"));
     }
 
+    /// Requires at most `most` items.
+    fn count(&mut self, field: impl Into<String>, count: usize, most: usize) {
+        self.require(count <= most, field, format!("must have at most {most} items, not {count}"));
+    }
+
+    /// Requires a label's key.
+    fn label_key(&mut self, field: &str, key: &str) {
+        self.require(
+            is_label_key(key),
+            field,
+            format!(
+                "a key must be a label's key, such as app or app.kubernetes.io/name, unlike {key:?}"
+            ),
+        );
+    }
+
+    /// Requires a label's value.
+    fn label_value(&mut self, field: &str, value: &str) {
+        self.require(
+            is_label_value(value),
+            field,
+            format!(
+                "a value must be a label's value: at most 63 letters, digits, '-', '_' and '.', beginning \
+                 and ending with a letter or digit, unlike {value:?}"
+            ),
+        );
+    }
+
     /// Requires a name of lower-case letters, digits and inner hyphens, unique among those before it.
     fn name(&mut self, field: &str, name: &str, earlier: impl Iterator<Item = impl AsRef<str>>) {
         self.require(
-            is_label(name),
+            is_dns_label(name),
             field,
             format!(
-                "{name:?} must have 1 to 63 lower-case letters, digits and hyphens, and begin and end \
-                 with a letter or digit"
+                "must have 1 to 63 lower-case letters, digits and hyphens, and begin and end with a letter \
+                 or digit, unlike {name:?}"
             ),
         );
         let unique = !earlier.into_iter().any(|other| other.as_ref() == name);
         self.require(unique, field, format!("{name:?} is used twice: each name must be unique"));
     }
-}
-
-/// Whether `name` is a DNS label (RFC 1123, section 2.1).
-fn is_label(name: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&name.len())
-        && name.bytes().all(inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }

@@ -21,7 +21,7 @@ pub struct Duration {
 }
 
 // At most three parts of at most seven digits: no sum can overflow, in CEL's nanoseconds neither.
-scalar!(Duration, "^([0-9]{1,7}(ms|s|m|h)){1,3}$", 32);
+scalar!(Duration, "^([0-9]{1,7}(ms|s|m|h)){1,3}$", 32, "a duration such as 250ms, 15s or 1h30m");
 
 impl Duration {
     /// The length in milliseconds.
@@ -36,10 +36,16 @@ impl Duration {
         std::time::Duration::from_millis(self.millis)
     }
 
-    /// A duration of whole seconds, for defaults.
+    /// A duration of whole seconds, for defaults, written in the largest unit that it is a multiple of.
     #[must_use]
     pub fn seconds(seconds: u32) -> Self {
-        Self { text: format!("{seconds}s"), millis: u64::from(seconds) * SECOND }
+        let (value, unit) = match seconds {
+            0 => (0, "s"),
+            _ if seconds.is_multiple_of(3_600) => (seconds / 3_600, "h"),
+            _ if seconds.is_multiple_of(60) => (seconds / 60, "m"),
+            _ => (seconds, "s"),
+        };
+        Self { text: format!("{value}{unit}"), millis: u64::from(seconds) * SECOND }
     }
 }
 
@@ -47,7 +53,7 @@ impl FromStr for Duration {
     type Err = ScalarError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || ScalarError::new(text, "a duration such as 250ms, 15s or 1h30m");
+        let error = || ScalarError::new(text, Self::EXPECTED);
         let mut rest = text;
         let mut millis = 0;
         for _ in 0..3 {
@@ -71,7 +77,7 @@ pub struct TimeWindow {
     millis: u64,
 }
 
-scalar!(TimeWindow, "^[1-9][0-9]{0,3}(m|h|d|w)$", 5);
+scalar!(TimeWindow, "^[1-9][0-9]{0,3}(m|h|d|w)$", 5, "a time window such as 30m, 12h, 28d or 4w");
 
 impl TimeWindow {
     /// The length in milliseconds.
@@ -85,7 +91,7 @@ impl FromStr for TimeWindow {
     type Err = ScalarError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || ScalarError::new(text, "a time window such as 30m, 12h, 28d or 4w");
+        let error = || ScalarError::new(text, Self::EXPECTED);
         let (value, unit) = leading_number(text, 4).ok_or_else(error)?;
         let unit = match unit {
             "m" => MINUTE,
@@ -141,6 +147,15 @@ mod tests {
         assert_eq!("28d".parse::<TimeWindow>().unwrap().millis(), 28 * DAY);
         for text in ["0d", "28", "1h30m", "10000d", "5s", "01d"] {
             assert!(text.parse::<TimeWindow>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_default_is_written_as_a_user_would() {
+        for (seconds, text) in [(0, "0s"), (15, "15s"), (60, "1m"), (90, "90s"), (3_600, "1h")] {
+            let duration = Duration::seconds(seconds);
+            assert_eq!(duration.to_string(), text);
+            assert_eq!(text.parse(), Ok(duration));
         }
     }
 

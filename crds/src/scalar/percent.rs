@@ -14,7 +14,12 @@ pub struct Percent {
     ppm: u32,
 }
 
-scalar!(Percent, r"^(100(\.0{1,4})?|[0-9]{1,2}(\.[0-9]{1,4})?)$", 8);
+scalar!(
+    Percent,
+    r"^(100(\.0{1,4})?|[0-9]{1,2}(\.[0-9]{1,4})?)$",
+    8,
+    "a percentage from 0 to 100 such as \"99.5\""
+);
 
 impl Percent {
     /// The share in parts per million: `99.5` is 995,000.
@@ -37,7 +42,7 @@ impl FromStr for Percent {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         parse_ppm(text)
             .map(|ppm| Self { text: text.to_owned(), ppm })
-            .ok_or_else(|| ScalarError::new(text, "a percentage from 0 to 100 such as \"99.5\""))
+            .ok_or_else(|| ScalarError::new(text, Self::EXPECTED))
     }
 }
 

@@ -14,7 +14,12 @@ pub struct Quantity {
     bytes: u64,
 }
 
-scalar!(Quantity, "^[1-9][0-9]{0,8}(Ki|Mi|Gi)?$", 11);
+scalar!(
+    Quantity,
+    "^[1-9][0-9]{0,8}(Ki|Mi|Gi)?$",
+    11,
+    "a number of bytes such as 4096, 64Ki, 256Mi or 1Gi"
+);
 
 impl Quantity {
     /// The number of bytes.
@@ -34,7 +39,7 @@ impl FromStr for Quantity {
     type Err = ScalarError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || ScalarError::new(text, "a number of bytes such as 4096, 64Ki, 256Mi or 1Gi");
+        let error = || ScalarError::new(text, Self::EXPECTED);
         let (digits, shift) = [("Ki", 10), ("Mi", 20), ("Gi", 30)]
             .into_iter()
             .find_map(|(suffix, shift)| text.strip_suffix(suffix).map(|digits| (digits, shift)))

@@ -75,7 +75,7 @@ pub struct Drain {
     #[serde(default = "default_window")]
     #[cfg_attr(
         feature = "kube",
-        x_kube(validation = Rule::new("duration(self) <= duration('10m')").message("drain.window must be at most 10m"))
+        x_kube(validation = crate::rules::within("0s", "10m"))
     )]
     pub window: Duration,
 }

@@ -15,7 +15,7 @@ use crate::scalar::Duration;
 #[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
 #[cfg_attr(
     feature = "kube",
-    x_kube(validation = Rule::new("has(self.sse) || has(self.websocket)").message("endpoints: set at least one of sse and websocket, or nobody could read the stream"))
+    x_kube(validation = Rule::new("has(self.sse) || has(self.websocket)").message("set at least one of sse and websocket, or nobody could read the stream"))
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoints {
@@ -46,7 +46,7 @@ pub struct Sse {
     #[serde(default = "default_heartbeat")]
     #[cfg_attr(
         feature = "kube",
-        x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('5m')").message("heartbeat must be from 1s to 5m"))
+        x_kube(validation = crate::rules::within("1s", "5m"))
     )]
     pub heartbeat: Duration,
 }
@@ -73,7 +73,7 @@ pub struct WebSocket {
     #[serde(default = "default_ping")]
     #[cfg_attr(
         feature = "kube",
-        x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('5m')").message("ping must be from 1s to 5m"))
+        x_kube(validation = crate::rules::within("1s", "5m"))
     )]
     pub ping: Duration,
 }
@@ -99,7 +99,7 @@ pub struct Publish {
     /// opening a stream to everybody should be written down.
     #[cfg_attr(
         feature = "kube",
-        x_kube(validation = Rule::new("self").message("publish.anonymous must be true: remove endpoints.publish to close the endpoint"))
+        x_kube(validation = Rule::new("self").message("must be true: remove endpoints.publish to close the endpoint"))
     )]
     pub anonymous: bool,
 }

@@ -25,7 +25,7 @@ pub struct Log {
 #[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
 #[cfg_attr(
     feature = "kube",
-    x_kube(validation = Rule::new("has(self.memory)").message("log.storage: set memory, the one storage there is"))
+    x_kube(validation = Rule::new("has(self.memory)").message("set memory, the one storage there is"))
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
@@ -54,7 +54,7 @@ pub struct Retention {
     #[serde(default = "default_max_age")]
     #[cfg_attr(
         feature = "kube",
-        x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("maxAge must be at least 1s"))
+        x_kube(validation = crate::rules::of_duration("duration(self) >= duration('1s')").message("must be at least 1s"))
     )]
     pub max_age: Duration,
     /// The most events that the log holds.

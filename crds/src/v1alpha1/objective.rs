@@ -15,14 +15,15 @@ use crate::scalar::{Duration, Percent};
     feature = "kube",
     x_kube(
         validation = Rule::new("[has(self.latency), has(self.errorRate), has(self.delivery)].filter(x, x).size() == 1").message("an objective needs exactly one kind: set one of latency, errorRate and delivery"),
-        validation = Rule::new("has(self.delivery) != has(self.target)").message("target must be set, except for a delivery objective, which is strict and has none"),
-        validation = Rule::new("!has(self.timeSlice) || (has(self.latency) && has(self.latency.quantile))").message("timeSlice needs latency.quantile: only a latency objective with a quantile is judged by time slices"),
+        validation = Rule::new("has(self.delivery) != has(self.target)").field_path(".target").message("must be set, except for a delivery objective, which is strict and has none"),
+        validation = Rule::new("!has(self.timeSlice) || (has(self.latency) && has(self.latency.quantile))").field_path(".timeSlice").message("needs latency.quantile: only a latency objective with a quantile is judged by time slices"),
     )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Objective {
     /// The name, unique in the SLO.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 63))]
+    #[cfg_attr(feature = "kube", x_kube(validation = crate::rules::label()))]
     pub name: String,
     /// The percentage that must be good, as a string such as "99.5".
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +77,7 @@ pub struct TimeSlice {
     #[serde(default = "default_slice")]
     #[cfg_attr(
         feature = "kube",
-        x_kube(validation = Rule::new("duration(self) >= duration('5s') && duration(self) <= duration('1h') && duration(self).getMilliseconds() % 5000 == 0").message("timeSlice.window must be a multiple of 5s, from 5s to 1h"))
+        x_kube(validation = crate::rules::of_duration("duration(self) >= duration('5s') && duration(self) <= duration('1h') && duration(self).getMilliseconds() % 5000 == 0").message("must be a multiple of 5s, from 5s to 1h"))
     )]
     pub window: Duration,
     /// A slice with fewer events is left out of the count: it would be judged by chance.
@@ -109,16 +110,16 @@ pub struct LatencyObjective {
     /// An event that took at most this long is good.
     #[cfg_attr(
         feature = "kube",
-        x_kube(validation = Rule::new("duration(self) >= duration('1ms') && duration(self) <= duration('1h')").message("latency.threshold must be from 1ms to 1h"))
+        x_kube(validation = crate::rules::within("1ms", "1h"))
     )]
     pub threshold: Duration,
     /// The share of a slice's events, such as "0.95", that must be good for the slice to be good.
     /// Where absent, every event counts by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 6), regex(pattern = r"^0\.[0-9]{1,4}$"))]
+    #[schemars(length(max = 6))]
     #[cfg_attr(
         feature = "kube",
-        x_kube(validation = Rule::new("double(self) > 0.0").message("latency.quantile must be more than 0 and less than 1, such as \"0.95\""))
+        x_kube(validation = Rule::new(r"self.matches(r'^0\.[0-9]{1,4}$') && double(self) > 0.0").message("must be more than 0 and less than 1, such as \"0.95\""))
     )]
     pub quantile: Option<String>,
 }
@@ -152,7 +153,7 @@ pub struct DeliveryObjective {
     #[serde(default = "default_settle")]
     #[cfg_attr(
         feature = "kube",
-        x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')").message("delivery.settle must be from 1s to 1h"))
+        x_kube(validation = crate::rules::within("1s", "1h"))
     )]
     pub settle: Duration,
 }

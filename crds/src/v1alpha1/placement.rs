@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
 #[cfg_attr(
     feature = "kube",
-    x_kube(validation = Rule::new("[has(self.sidecar), has(self.gateway)].filter(x, x).size() == 1").message("placement: set exactly one of sidecar and gateway"))
+    x_kube(validation = Rule::new("[has(self.sidecar), has(self.gateway)].filter(x, x).size() == 1").message("set exactly one of sidecar and gateway"))
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
@@ -61,13 +61,20 @@ pub struct Sidecar {
 #[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
 #[cfg_attr(
     feature = "kube",
-    x_kube(validation = Rule::new("(has(self.matchLabels) && self.matchLabels.size() > 0) || (has(self.matchExpressions) && self.matchExpressions.size() > 0)").message("selector must not be empty, because it would select every pod of the namespace: set matchLabels or matchExpressions"))
+    x_kube(validation = Rule::new("(has(self.matchLabels) && self.matchLabels.size() > 0) || (has(self.matchExpressions) && self.matchExpressions.size() > 0)").message("must not be empty, because it would select every pod of the namespace: set matchLabels or matchExpressions"))
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector {
     /// Labels that must have exactly these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16))]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = { "type": "string", "maxLength": 63 }))]
+    #[cfg_attr(
+        feature = "kube",
+        x_kube(
+            validation = crate::rules::label_keys("self"),
+            validation = crate::rules::label_values("self.map(k, self[k])"),
+        )
+    )]
     pub match_labels: BTreeMap<String, String>,
     /// Requirements on a label's presence or value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -81,18 +88,20 @@ pub struct LabelSelector {
 #[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
 #[cfg_attr(
     feature = "kube",
-    x_kube(validation = Rule::new("(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)").message("values must be given for the operators In and NotIn, and for these only"))
+    x_kube(validation = Rule::new("(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)").field_path(".values").message("must be given for the operators In and NotIn, and for these only"))
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelectorRequirement {
     /// The label's key.
     #[schemars(length(min = 1, max = 317))]
+    #[cfg_attr(feature = "kube", x_kube(validation = crate::rules::label_keys("[self]")))]
     pub key: String,
     /// How the label is compared with the values.
     pub operator: Operator,
     /// The values, for `In` and `NotIn`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 63)))]
+    #[cfg_attr(feature = "kube", x_kube(validation = crate::rules::label_values("self")))]
     pub values: Vec<String>,
 }
 

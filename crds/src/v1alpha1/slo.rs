@@ -42,6 +42,7 @@ pub const KIND: &str = "StreamSLO";
         validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name must have at most 63 characters"),
     )
 )]
+#[cfg_attr(feature = "kube", x_kube(validation = crate::rules::slices_within_window()))]
 #[serde(rename_all = "camelCase")]
 pub struct StreamSLOSpec {
     /// The pipeline, in the same namespace.
@@ -75,14 +76,14 @@ pub struct TimeWindowSpec {
     /// The length, such as 28d; at most 32d.
     #[cfg_attr(
         feature = "kube",
-        x_kube(validation = Rule::new("(self.endsWith('w') ? int(self.substring(0, self.size() - 1)) * 7 * 1440 : self.endsWith('d') ? int(self.substring(0, self.size() - 1)) * 1440 : self.endsWith('h') ? int(self.substring(0, self.size() - 1)) * 60 : int(self.substring(0, self.size() - 1))) <= 46080").message("timeWindow.duration must be at most 32d, for which counts are kept"))
+        x_kube(validation = crate::rules::of_time_window(32 * 24 * 60).message("must be at most 32d, for which counts are kept"))
     )]
     pub duration: TimeWindow,
     /// Whether the window always ends now. Must be true: calendar windows are not supported.
     #[serde(default = "default_is_rolling")]
     #[cfg_attr(
         feature = "kube",
-        x_kube(validation = Rule::new("self").message("timeWindow.isRolling must be true, because calendar windows are not supported"))
+        x_kube(validation = Rule::new("self").message("must be true, because calendar windows are not supported"))
     )]
     pub is_rolling: bool,
 }
@@ -101,7 +102,7 @@ pub struct Evaluation {
     #[serde(default = "default_interval")]
     #[cfg_attr(
         feature = "kube",
-        x_kube(validation = Rule::new("duration(self) >= duration('5s') && duration(self) <= duration('5m')").message("evaluation.interval must be from 5s to 5m"))
+        x_kube(validation = crate::rules::within("5s", "5m"))
     )]
     pub interval: Duration,
     /// The share of the window that must have been measured before Met is True or False.

@@ -18,7 +18,8 @@ use crate::scalar::{Duration, Quantity};
 #[serde(rename_all = "camelCase")]
 pub struct Source {
     /// The name, unique in the pipeline. It labels the source's metrics.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 63))]
+    #[cfg_attr(feature = "kube", x_kube(validation = crate::rules::label()))]
     pub name: String,
     /// The application posts its events to the loopback port, the Unix socket or, where
     /// endpoints.publish opens it, the public port.
@@ -84,7 +85,7 @@ pub struct Generator {
     #[serde(default = "default_per")]
     #[cfg_attr(
         feature = "kube",
-        x_kube(validation = Rule::new("duration(self) >= duration('100ms') && duration(self) <= duration('1h')").message("per must be from 100ms to 1h"))
+        x_kube(validation = crate::rules::within("100ms", "1h"))
     )]
     pub per: Duration,
 }

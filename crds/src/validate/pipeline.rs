@@ -1,9 +1,9 @@
 //! Checks a StreamPipeline.
 
-use super::{Violation, Violations, is_label};
+use super::{Violation, Violations, label::is_dns_label};
 use crate::v1alpha1::{
-    Delivery, Endpoints, Gateway, LabelSelector, Log, Operator, Placement, PlacementKind, Source,
-    SourceKind, StreamPipelineSpec,
+    Delivery, Endpoints, Gateway, LabelSelector, LabelSelectorRequirement, Log, Operator,
+    Placement, PlacementKind, Source, SourceKind, StreamPipelineSpec,
 };
 
 /// Every rule that the pipeline `name` with this `spec` breaks; none where it is valid.
@@ -12,7 +12,7 @@ pub fn pipeline(name: &str, spec: &StreamPipelineSpec) -> Vec<Violation> {
     let StreamPipelineSpec { placement, sources, log, endpoints, delivery } = spec;
     let mut found = Violations::default();
     found.require(
-        is_label(name) && name.len() <= 52 && name.starts_with(|c: char| c.is_ascii_lowercase()),
+        is_dns_label(name) && name.len() <= 52 && name.starts_with(|c: char| c.is_ascii_lowercase()),
         "metadata.name",
         "must be a DNS label of at most 52 characters that starts with a letter, because it names a \
          Service and stands in every URL",
@@ -46,16 +46,35 @@ fn check_selector(found: &mut Violations, selector: &LabelSelector) {
         "must not be empty, because it would select every pod of the namespace: set matchLabels or \
          matchExpressions",
     );
-    for (index, requirement) in selector.match_expressions.iter().enumerate() {
-        let wants_values = match requirement.operator {
-            Operator::In | Operator::NotIn => true,
-            Operator::Exists | Operator::DoesNotExist => false,
-        };
-        found.require(
-            wants_values != requirement.values.is_empty(),
-            format!("{field}.matchExpressions[{index}].values"),
-            "must be given for the operators In and NotIn, and for these only",
-        );
+    let LabelSelector { match_labels, match_expressions } = selector;
+    let labels = format!("{field}.matchLabels");
+    found.count(&labels, match_labels.len(), 16);
+    for (key, value) in match_labels {
+        found.label_key(&labels, key);
+        found.label_value(&labels, value);
+    }
+    found.count(format!("{field}.matchExpressions"), match_expressions.len(), 16);
+    for (index, requirement) in match_expressions.iter().enumerate() {
+        check_requirement(found, &format!("{field}.matchExpressions[{index}]"), requirement);
+    }
+}
+
+fn check_requirement(found: &mut Violations, field: &str, requirement: &LabelSelectorRequirement) {
+    let LabelSelectorRequirement { key, operator, values } = requirement;
+    found.label_key(&format!("{field}.key"), key);
+    let wants_values = match operator {
+        Operator::In | Operator::NotIn => true,
+        Operator::Exists | Operator::DoesNotExist => false,
+    };
+    let field = format!("{field}.values");
+    found.require(
+        wants_values != values.is_empty(),
+        &field,
+        "must be given for the operators In and NotIn, and for these only",
+    );
+    found.count(&field, values.len(), 32);
+    for value in values {
+        found.label_value(&field, value);
     }
 }
 
@@ -100,11 +119,8 @@ fn check_log(found: &mut Violations, log: &Log, sources: &[Source]) {
     found.require(
         retention.max_bytes.bytes() >= largest,
         format!("{field}.maxBytes"),
-        format!(
-            "{} is less than the largest event that a source takes ({largest} bytes): raise it, or lower \
-             the source's http.maxEventBytes",
-            retention.max_bytes
-        ),
+        "must not be less than the largest event that a source takes: raise it, or lower the source's \
+         http.maxEventBytes",
     );
 }
 

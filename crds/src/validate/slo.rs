@@ -1,6 +1,6 @@
 //! Checks a StreamSLO.
 
-use super::{Violation, Violations};
+use super::{Violation, Violations, label::is_dns_subdomain};
 use crate::v1alpha1::{Objective, ObjectiveKind, StreamSLOSpec, TimeSlice};
 
 const DAY: u64 = 24 * 60 * 60 * 1_000;
@@ -14,9 +14,14 @@ pub fn slo(name: &str, spec: &StreamSLOSpec) -> Vec<Violation> {
     let mut found = Violations::default();
     found.require(name.len() <= 63, "metadata.name", "must have at most 63 characters");
     found.require(
-        !pipeline_ref.name.is_empty(),
+        is_dns_subdomain(name),
+        "metadata.name",
+        "must have lower-case letters, digits, '-' and '.', and begin and end with a letter or digit",
+    );
+    found.require(
+        (1..=52).contains(&pipeline_ref.name.len()),
         "spec.pipelineRef.name",
-        "must name a StreamPipeline of this namespace",
+        "must name a StreamPipeline of this namespace, whose name has 1 to 52 characters",
     );
     found.require(
         time_window.duration.millis() <= 32 * DAY,
@@ -37,7 +42,13 @@ pub fn slo(name: &str, spec: &StreamSLOSpec) -> Vec<Violation> {
         found.name(&format!("{field}.name"), &objective.name, earlier);
         check_objective(&mut found, &field, objective);
         if let Some(slice) = &objective.time_slice {
-            check_slice(&mut found, &format!("{field}.timeSlice"), slice);
+            let field = format!("{field}.timeSlice");
+            check_slice(&mut found, &field, slice);
+            found.require(
+                slice.window.millis() <= time_window.duration.millis(),
+                format!("{field}.window"),
+                "must be not longer than the time window: shorten it, or lengthen timeWindow.duration",
+            );
         }
     }
     found.0

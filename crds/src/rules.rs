@@ -1,0 +1,71 @@
+//! Builds the CEL rules that several fields share, each with the sentence that a user reads.
+//!
+//! The API server puts the field's path before the sentence, so a sentence does not name its field; and it
+//! evaluates every rule of a field, so a rule about a value passes a text that is no value at all: the rule
+//! about its form refuses that.
+
+use kube::core::Rule;
+
+use crate::scalar::{Duration, TimeWindow};
+
+/// A name of lower-case letters, digits and inner hyphens. Its length is bounded by the schema.
+pub(crate) fn label() -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message(
+        "must have 1 to 63 lower-case letters, digits and hyphens, and begin and end with a letter or digit",
+    )
+}
+
+/// A duration from `least` to `most`, both as a user would write them.
+pub(crate) fn within(least: &str, most: &str) -> Rule {
+    let range =
+        format!("duration(self) >= duration('{least}') && duration(self) <= duration('{most}')");
+    of_duration(&range).message(&*format!("must be from {least} to {most}"))
+}
+
+/// What must hold of a duration; the message is still to be given.
+pub(crate) fn of_duration(condition: &str) -> Rule {
+    Rule::new(format!("!self.matches(r'{}') || ({condition})", Duration::PATTERN))
+}
+
+/// A time window of at most so many minutes; the message is still to be given.
+pub(crate) fn of_time_window(most_minutes: u32) -> Rule {
+    let (pattern, minutes) = (TimeWindow::PATTERN, minutes("self"));
+    Rule::new(format!("!self.matches(r'{pattern}') || {minutes} <= {most_minutes}"))
+}
+
+/// No objective's time slice is longer than the time window.
+pub(crate) fn slices_within_window() -> Rule {
+    let (slice, window) = ("o.timeSlice.window", "self.timeWindow.duration");
+    let well_formed = format!(
+        "{slice}.matches(r'{}') && {window}.matches(r'{}')",
+        Duration::PATTERN,
+        TimeWindow::PATTERN
+    );
+    let fits = format!("duration({slice}).getMilliseconds() <= {} * 60000", minutes(window));
+    Rule::new(format!("self.objectives.all(o, !has(o.timeSlice) || !({well_formed}) || {fits})"))
+        .field_path(".objectives")
+        .message("a timeSlice.window must be not longer than the time window: shorten it, or lengthen timeWindow.duration")
+}
+
+/// Every key of a map, which `keys` lists, is a label's key.
+pub(crate) fn label_keys(keys: &str) -> Rule {
+    Rule::new(format!("{keys}.all(k, !format.qualifiedName().validate(k).hasValue())"))
+        .message("a key must be a label's key, such as app or app.kubernetes.io/name")
+}
+
+/// Every value, which `values` lists, is a label's value.
+pub(crate) fn label_values(values: &str) -> Rule {
+    Rule::new(format!("{values}.all(v, !format.labelValue().validate(v).hasValue())")).message(
+        "a value must be a label's value: at most 63 letters, digits, '-', '_' and '.', beginning and ending \
+         with a letter or digit",
+    )
+}
+
+/// An expression for the minutes of the well-formed time window `window`.
+pub(crate) fn minutes(window: &str) -> String {
+    let unit = |suffix: &str| format!("{window}.endsWith('{suffix}')");
+    let (weeks, days, hours) = (unit("w"), unit("d"), unit("h"));
+    format!(
+        "int({window}.substring(0, {window}.size() - 1)) * ({weeks} ? 10080 : {days} ? 1440 : {hours} ? 60 : 1)"
+    )
+}

@@ -1,0 +1,66 @@
+//! The syntax of names and labels, as Kubernetes has it.
+
+/// Whether `name` is a DNS label (RFC 1123, section 2.1).
+pub(super) fn is_dns_label(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+/// Whether `name` is a DNS subdomain: labels with dots between them, of at most 253 characters.
+pub(super) fn is_dns_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_dns_label)
+}
+
+/// Whether `key` can be a label's key: a name, before which may stand a DNS subdomain and a slash.
+pub(super) fn is_label_key(key: &str) -> bool {
+    let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(p, name)| (Some(p), name));
+    prefix.is_none_or(is_dns_subdomain) && !name.is_empty() && is_label_value(name)
+}
+
+/// Whether `value` can be a label's value. It may be empty.
+pub(super) fn is_label_value(value: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let end = |b: Option<u8>| b.is_none_or(|b| b.is_ascii_alphanumeric());
+    value.len() <= 63
+        && value.bytes().all(inner)
+        && end(value.bytes().next())
+        && end(value.bytes().next_back())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_a_name_perhaps_behind_a_domain() {
+        for key in ["app", "app.kubernetes.io/name", "a/B_c.d", "1"] {
+            assert!(is_label_key(key), "{key}");
+        }
+        let long = "a".repeat(64);
+        for key in ["", "a/", "/a", "a/b/c", "A.b/c", "-a", "a b", &long] {
+            assert!(!is_label_key(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_value_may_be_empty_and_is_no_longer_than_63() {
+        let (longest, longer) = ("a".repeat(63), "a".repeat(64));
+        for value in ["", "v1.2_x", "A", &longest] {
+            assert!(is_label_value(value), "{value}");
+        }
+        for value in ["-a", "a.", "a b", "a/b", &longer] {
+            assert!(!is_label_value(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_subdomain_is_lower_case_labels_with_dots_between() {
+        assert!(is_dns_subdomain("a-1.b"));
+        for name in ["", "a..b", "A", ".a", "a_b"] {
+            assert!(!is_dns_subdomain(name), "{name}");
+        }
+    }
+}
