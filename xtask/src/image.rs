@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-pub(crate) use bundled::{PAUSE, pause, toolbox};
+pub(crate) use bundled::{PAUSE, TOOLBOX, pause, toolbox};
 use layer::{Layer, Node};
 
 /// The user that images run as unless they say otherwise, as in the distroless images: it satisfies the
