@@ -10,6 +10,7 @@ mod readings;
 mod sequence;
 mod stream;
 mod summary;
+mod tally;
 mod transport;
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod server;
 mod stream;
 mod subscribers;
 mod summary;
+mod tally;
 mod transport;
 
 use std::process::ExitCode;

@@ -13,8 +13,9 @@ use crate::{
     publisher::{Clock, Schedule, publish},
     readings::{CpuTime, resident_memory},
     server::{Kind, Server},
-    subscribers::{Subscribers, Tally},
+    subscribers::Subscribers,
     summary::Measurement,
+    tally::Tally,
     transport::Transport,
 };
 
@@ -67,9 +68,10 @@ fn measure_on(server: &Server, plan: &Plan, transport: Transport) -> Result<Meas
     let cpu = CpuTime::of(server.pid())?.since(&before);
     all.receive(LINGER, |_| false)?;
 
-    let Tally { from: _, deliveries, latency } = all.tally().clone();
+    let faults = all.faults(last);
+    let (deliveries, latency) = all.into_tally().into_parts();
     let growth = i128::from(full) - i128::from(empty);
-    Ok(Measurement::new(plan.subscribers, cpu, deliveries, growth, latency, all.faults(last)))
+    Ok(Measurement::new(plan.subscribers, cpu, deliveries, growth, latency, faults))
 }
 
 /// A few subscribers come, read a few events, and go, so that what the first of them costs a process

@@ -7,15 +7,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 use crate::{
     frames::{Message, pong},
-    payload::Stamp,
     publisher::Clock,
     sequence::{Faults, Sequence},
     stream::{self, Stream},
+    tally::Tally,
     transport::Transport,
 };
 
@@ -47,17 +46,6 @@ struct Member {
     sequence: Sequence,
     open: bool,
     over: bool,
-}
-
-/// What all subscribers have received.
-#[derive(Debug, Clone)]
-pub(crate) struct Tally {
-    /// Events before this one are received, and not counted here.
-    pub(crate) from: u64,
-    /// Events, without those that came again.
-    pub(crate) deliveries: u64,
-    /// From when an event was due to when it was read, in nanoseconds.
-    pub(crate) latency: Histogram<u64>,
 }
 
 impl Subscribers {
@@ -118,8 +106,8 @@ impl Subscribers {
     }
 
     /// What they have received.
-    pub(crate) const fn tally(&self) -> &Tally {
-        &self.tally
+    pub(crate) fn into_tally(self) -> Tally {
+        self.tally
     }
 
     fn open(&mut self, address: SocketAddr, transport: Transport) -> Result<()> {
@@ -178,21 +166,5 @@ impl Member {
             *over = true;
         }
         Ok(())
-    }
-}
-
-impl Tally {
-    /// Counts the events from this one on.
-    pub(crate) fn from(number: u64) -> Result<Self> {
-        // Three digits, over all that fits.
-        Ok(Self { from: number, deliveries: 0, latency: Histogram::new(3)? })
-    }
-
-    fn count(&mut self, stamp: Stamp, now: u64) {
-        let Stamp { number, due } = stamp;
-        if number >= self.from {
-            self.deliveries += 1;
-            self.latency.saturating_record(now.saturating_sub(due));
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 
-use crate::{sequence::Faults, transport::Transport};
+use crate::{sequence::Faults, tally::latencies, transport::Transport};
 
 /// One server, measured once.
 #[derive(Debug, Clone)]
@@ -87,7 +87,7 @@ impl Row {
     /// Sums up a server's rounds, given the floor's.
     pub(crate) fn of(rounds: &[Measurement], floor: &[Measurement]) -> Result<Self> {
         let ratios = rounds.iter().zip(floor).map(|(round, floor)| round.micros / floor.micros);
-        let mut latency = Histogram::<u64>::new(3)?;
+        let mut latency = latencies()?;
         for round in rounds {
             latency.add(&round.latency)?;
         }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
 use crate::{
+    payload::Stamp,
     sequence::Faults,
     summary::{Bars, Measurement, Row, Spread},
+    tally::{Tally, latencies},
     transport::Transport,
 };
 
@@ -14,7 +14,7 @@ const NO_FAULTS: Faults = Faults { lost: 0, duplicated: 0, out_of_order: 0 };
 
 /// A thousand subscribers, with this much CPU time and memory each for one event.
 fn measurement(micros: u64, kib: i128, faults: Faults) -> Measurement {
-    let mut latency = Histogram::new(3).unwrap();
+    let mut latency = latencies().unwrap();
     latency.record_n(1_000_000, 990).unwrap();
     latency.record_n(8_000_000, 10).unwrap();
     let cpu = Duration::from_millis(micros);
@@ -57,6 +57,17 @@ fn percentiles_are_of_all_rounds_in_milliseconds() {
 }
 
 #[test]
+fn only_what_is_not_warming_up_is_counted_and_timed_from_when_it_was_due() {
+    let mut tally = Tally::from(2).unwrap();
+    for number in 0..5 {
+        tally.count(Stamp { number, due: 1_000_000 }, 6_000_000);
+    }
+    let (deliveries, latency) = tally.into_parts();
+    assert_eq!((deliveries, latency.len()), (3, 3));
+    assert!(latency.equivalent(latency.value_at_quantile(0.5), 5_000_000));
+}
+
+#[test]
 fn what_is_on_the_bar_passes_and_what_is_above_fails() {
     let floor = row(&[(5, 0)], &[5], NO_FAULTS);
     assert_eq!(verdicts(&row(&[(10, 24)], &[5], NO_FAULTS), &floor), [true; 4]);
@@ -80,8 +91,7 @@ fn any_fault_of_either_server_fails() {
 
 #[test]
 fn a_run_without_deliveries_passes_nothing_that_is_divided_by_them() {
-    let nothing =
-        || Measurement::new(1_000, Duration::ZERO, 0, 0, Histogram::new(3).unwrap(), NO_FAULTS);
+    let nothing = || Measurement::new(1_000, Duration::ZERO, 0, 0, latencies().unwrap(), NO_FAULTS);
     let row = Row::of(&[nothing()], &[nothing()]).unwrap();
     assert_eq!(verdicts(&row, &row), [false, true, false, false]);
 }
