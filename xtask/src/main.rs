@@ -1,8 +1,10 @@
 //! `cargo xtask …`: everything that a developer or CI runs.
 
+mod bench;
 mod cluster;
 mod command;
 mod image;
+mod images;
 mod setup;
 mod workspace;
 
@@ -24,16 +26,23 @@ enum Task {
     Setup,
     /// Make a container image archive from files of this machine
     Image(image::Arguments),
+    /// Build Weir's container images
+    Images(images::Arguments),
     /// A real one-node Kubernetes for tests
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Measure, and hold the figures to bars
+    #[command(subcommand)]
+    Bench(bench::Benchmark),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Setup => setup::command(),
         Task::Image(arguments) => image::command(&arguments),
+        Task::Images(arguments) => images::command(&arguments),
         Task::Cluster(command) => cluster::command(command),
+        Task::Bench(benchmark) => bench::command(&benchmark),
     };
     // One line that says what to do, and no backtrace: these are not defects of this program.
     done.map_or_else(|error| failure(&error), |()| ExitCode::SUCCESS)
