@@ -8,7 +8,7 @@
 //! - The condition Ready tells whether the objectives are evaluated, never whether they are met.
 //! - No data is neither good nor bad.
 //! - A sidecar that does not answer delays no other, and is named in the condition DataAvailable.
-//! - The status is written when something changed that a person reads, and counts alone once a minute.
+//! - The status is written when something changed that a person reads, and counts alone twice a minute.
 
 mod burn;
 mod changes;

@@ -50,13 +50,13 @@ impl SloMetrics {
         registry.register_with_unit(
             "slo_sli",
             "Share of good of an objective over its time window; absent while nothing was counted",
-            Unit::Ratios,
+            ratio(),
             sli.clone(),
         );
         registry.register_with_unit(
             "slo_error_budget_remaining",
             "Share of an objective's error budget that is left; negative once overspent",
-            Unit::Ratios,
+            ratio(),
             budget.clone(),
         );
         Self { evaluations, sli, budget, shown: Mutex::default() }
@@ -96,6 +96,11 @@ impl SloMetrics {
             self.budget.remove(&labels);
         }
     }
+}
+
+/// The base unit as Prometheus names it; the library's own word is the plural.
+fn ratio() -> Unit {
+    Unit::Other("ratio".to_owned())
 }
 
 #[expect(
@@ -155,8 +160,8 @@ mod tests {
         metrics.show("uid", "shop", "feed", &[judged()]);
         let labels = "{namespace=\"shop\",slo=\"feed\",objective=\"errors\"}";
         let shown = text(&registry);
-        assert!(shown.contains(&format!("weir_operator_slo_sli_ratios{labels} 0.98\n")), "{shown}");
-        let budget = format!("weir_operator_slo_error_budget_remaining_ratios{labels} -1.0\n");
+        assert!(shown.contains(&format!("weir_operator_slo_sli_ratio{labels} 0.98\n")), "{shown}");
+        let budget = format!("weir_operator_slo_error_budget_remaining_ratio{labels} -1.0\n");
         assert!(shown.contains(&budget), "{shown}");
         metrics.forget("uid");
         assert!(!text(&registry).contains("objective="));
