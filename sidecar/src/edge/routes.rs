@@ -103,6 +103,7 @@ fn publish_route(service: &Service, door: Door) -> Route {
             let Service { registry, draining: _, stopping } = service.clone();
             async move {
                 match registry.get(&name) {
+                    Some(_) if is_cross_site(door, &headers) => cross_site(),
                     Some(pipeline) if may_publish(&pipeline, door) => {
                         publish(&pipeline, &headers, body, &stopping).await
                     }
@@ -125,6 +126,18 @@ fn may_publish(pipeline: &Pipeline, door: Door) -> bool {
         Door::Application => true,
         Door::Public => pipeline.hub().settings().publish,
     }
+}
+
+/// Whether a web page sent this to the application's door. Browsers send some POSTs to the loopback
+/// interface for any page, without asking first; an application is no page, and sends no origin.
+fn is_cross_site(door: Door, headers: &HeaderMap) -> bool {
+    door == Door::Application && headers.contains_key(header::ORIGIN)
+}
+
+fn cross_site() -> Response<Vec<u8>> {
+    let detail = "a web page can't publish here: publish from the application, or from the page to the \
+                  public port, where spec.endpoints.publish opens it";
+    problem("cross_site", StatusCode::FORBIDDEN, detail)
 }
 
 fn closed(name: &str) -> Response<Vec<u8>> {

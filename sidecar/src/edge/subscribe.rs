@@ -154,6 +154,7 @@ pub(super) async fn web_socket(
     let start = hub.start(&position);
     let mut opening = Vec::new();
     let cursor = hub.cursor(start.next - 1).to_string();
+    websocket::encode_open(&cursor, &mut opening);
     let missed = tell_gap(hub, Format::WsJson, start, &cursor, &mut opening);
     let handover = Handover {
         head: web_socket_head(&accept),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::{self, Write as _},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -39,7 +40,8 @@ impl Show {
             admin: reachable(arguments.admin),
             publish: reachable(arguments.publish),
         };
-        print!("{}", banner(&origin.join(", "), config, &addresses));
+        // Whoever closed the pipe doesn't want to know.
+        let _ = io::stdout().write_all(banner(&origin.join(", "), config, &addresses).as_bytes());
         Self {
             printer: Printer::new(),
             evaluators: Evaluators::default(),

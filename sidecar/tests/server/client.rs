@@ -11,44 +11,44 @@ use tokio::{
 use crate::fixture::PATIENCE;
 
 /// One HTTP request.
-pub struct Request {
+pub(crate) struct Request {
     head: String,
     body: String,
 }
 
 /// The answer to one.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
-    pub fn get(path: &str) -> Self {
+    pub(crate) fn get(path: &str) -> Self {
         Self::new("GET", path)
     }
 
-    pub fn post(path: &str) -> Self {
+    pub(crate) fn post(path: &str) -> Self {
         Self::new("POST", path)
     }
 
-    pub fn new(method: &str, path: &str) -> Self {
+    pub(crate) fn new(method: &str, path: &str) -> Self {
         let head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
         Self { head, body: String::new() }
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.head.push_str(&format!("{name}: {value}\r\n"));
         self
     }
 
-    pub fn body(mut self, body: &str) -> Self {
+    pub(crate) fn body(mut self, body: &str) -> Self {
         body.clone_into(&mut self.body);
         self
     }
 
-    pub async fn send(self, to: SocketAddr) -> Answer {
+    pub(crate) async fn send(self, to: SocketAddr) -> Answer {
         let Self { head, body } = self;
         let mut socket = TcpStream::connect(to).await.unwrap();
         let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
@@ -63,46 +63,46 @@ impl Request {
 }
 
 impl Answer {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
-pub fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+pub(crate) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
 /// An event as an `EventSource` would dispatch it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dispatched {
-    pub name: String,
-    pub id: String,
-    pub data: String,
+pub(crate) struct Dispatched {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) data: String,
 }
 
 /// A subscriber over SSE.
-pub struct Sse {
+pub(crate) struct Sse {
     socket: TcpStream,
     /// The head of the response.
-    pub head: String,
+    pub(crate) head: String,
     raw: Vec<u8>,
     /// The body so far, out of its chunks, up to what is parsed.
     text: Vec<u8>,
     /// Every line of the body that was read.
-    pub lines: Vec<String>,
-    pub last_event_id: String,
-    pub retry: Option<u64>,
+    pub(crate) lines: Vec<String>,
+    pub(crate) last_event_id: String,
+    pub(crate) retry: Option<u64>,
     name: String,
     data: Vec<String>,
     ended: bool,
 }
 
 impl Sse {
-    pub async fn open(to: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
+    pub(crate) async fn open(to: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
         let mut socket = TcpStream::connect(to).await.unwrap();
         let headers: String = headers.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
         let request = format!(
@@ -134,7 +134,7 @@ impl Sse {
     }
 
     /// The next event; `None` at the end of the stream.
-    pub async fn next(&mut self) -> Option<Dispatched> {
+    pub(crate) async fn next(&mut self) -> Option<Dispatched> {
         loop {
             if let Some(line) = self.take_line() {
                 if let Some(event) = self.interpret(&line) {
@@ -147,14 +147,14 @@ impl Sse {
     }
 
     /// The next event's data, which must be an unnamed event.
-    pub async fn next_data(&mut self) -> String {
+    pub(crate) async fn next_data(&mut self) -> String {
         let event = self.next().await.expect("an event before the end of the stream");
         assert_eq!(event.name, "message", "{event:?}");
         event.data
     }
 
     /// Reads lines until one is exactly this.
-    pub async fn until_line(&mut self, expected: &str) {
+    pub(crate) async fn until_line(&mut self, expected: &str) {
         while self.lines.last().is_none_or(|line| line != expected) {
             match self.take_line() {
                 Some(line) => drop(self.interpret(&line)),
@@ -229,7 +229,7 @@ impl Sse {
 
 /// A frame that the server sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Frame {
+pub(crate) enum Frame {
     Text(String),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
@@ -237,15 +237,17 @@ pub enum Frame {
 }
 
 /// A subscriber over WebSocket.
-pub struct WebSocket {
-    pub socket: TcpStream,
+pub(crate) struct WebSocket {
+    pub(crate) socket: TcpStream,
     /// The head of the response.
-    pub head: String,
+    pub(crate) head: String,
     raw: Vec<u8>,
+    /// The cursor of the opening message.
+    pub(crate) opened_at: String,
 }
 
 impl WebSocket {
-    pub async fn open(to: SocketAddr, path: &str) -> Self {
+    pub(crate) async fn open(to: SocketAddr, path: &str) -> Self {
         let mut socket = TcpStream::connect(to).await.unwrap();
         let request = format!(
             "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
@@ -262,11 +264,17 @@ impl WebSocket {
         };
         let head = String::from_utf8(raw[..end].to_vec()).unwrap();
         raw.drain(..end + 4);
-        Self { socket, head, raw }
+        let mut opened = Self { socket, head, raw, opened_at: String::new() };
+        if opened.head.starts_with("HTTP/1.1 101") {
+            let opening = opened.next_json().await;
+            assert_eq!(opening["control"], "open");
+            opening["cursor"].as_str().unwrap().clone_into(&mut opened.opened_at);
+        }
+        opened
     }
 
     /// The next frame; `None` at the end of the connection.
-    pub async fn next(&mut self) -> Option<Frame> {
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
         loop {
             if let Some(frame) = self.take_frame() {
                 return Some(frame);
@@ -279,7 +287,7 @@ impl WebSocket {
     }
 
     /// The next frame, which must be a text of JSON.
-    pub async fn next_json(&mut self) -> serde_json::Value {
+    pub(crate) async fn next_json(&mut self) -> serde_json::Value {
         match self.next().await {
             Some(Frame::Text(text)) => serde_json::from_str(&text).unwrap(),
             other => panic!("expected a text, got {other:?}"),
@@ -287,7 +295,7 @@ impl WebSocket {
     }
 
     /// Sends one masked frame.
-    pub async fn send(&mut self, opcode: u8, payload: &[u8]) {
+    pub(crate) async fn send(&mut self, opcode: u8, payload: &[u8]) {
         assert!(payload.len() < 126);
         let mask = [1, 2, 3, 4];
         let mut frame = vec![0x80 | opcode, 0x80 | u8::try_from(payload.len()).unwrap()];

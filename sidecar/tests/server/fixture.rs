@@ -12,25 +12,25 @@ use weir_sidecar::{
 use crate::client::{Answer, Request, Sse, WebSocket};
 
 /// Long enough for a busy machine; what is waited for comes in milliseconds.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A pipeline that an application posts into, and whose public port is open to publishers.
-pub const OPEN: &str = "
+pub(crate) const OPEN: &str = "
 placement: {gateway: {replicas: 1}}
 sources: [{name: app, http: {}}]
 endpoints: {sse: {}, websocket: {}, publish: {anonymous: true}}
 ";
 
 /// A running server.
-pub struct Server {
-    pub app: App,
-    pub public: SocketAddr,
-    pub admin: SocketAddr,
-    pub publish: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) app: App,
+    pub(crate) public: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) publish: SocketAddr,
 }
 
 /// The configuration of one pipeline, `orders`, with these specs in YAML.
-pub fn config(pipeline: &str, slo: Option<&str>) -> Config {
+pub(crate) fn config(pipeline: &str, slo: Option<&str>) -> Config {
     let spec = serde_yaml::from_str(pipeline).unwrap();
     let violations = weir_crds::validate::pipeline("orders", &spec);
     assert!(violations.is_empty(), "{violations:?}");
@@ -54,12 +54,12 @@ pub fn config(pipeline: &str, slo: Option<&str>) -> Config {
 
 impl Server {
     /// Serves one pipeline, `orders`.
-    pub async fn start(pipeline: &str) -> Self {
+    pub(crate) async fn start(pipeline: &str) -> Self {
         Self::start_with(config(pipeline, None)).await
     }
 
     /// Serves a configuration.
-    pub async fn start_with(config: Config) -> Self {
+    pub(crate) async fn start_with(config: Config) -> Self {
         let bind = || TcpListener::bind("127.0.0.1:0");
         let (public, admin, publish) = tokio::try_join!(bind(), bind(), bind()).unwrap();
         let [a, b, c] = [&public, &admin, &publish].map(|l| l.local_addr().unwrap());
@@ -69,13 +69,13 @@ impl Server {
     }
 
     /// Posts one JSON event as the application does.
-    pub async fn post(&self, json: &str) -> Answer {
+    pub(crate) async fn post(&self, json: &str) -> Answer {
         let request = Request::post("/orders/events").header("content-type", "application/json");
         request.body(json).send(self.publish).await
     }
 
     /// Posts events `{"n":…}` for a range of numbers, in batches.
-    pub async fn post_numbers(&self, numbers: std::ops::Range<u64>) {
+    pub(crate) async fn post_numbers(&self, numbers: std::ops::Range<u64>) {
         let lines: Vec<_> = numbers.map(|n| format!("{{\"n\":{n}}}")).collect();
         for lines in lines.chunks(500) {
             let request =
@@ -86,29 +86,29 @@ impl Server {
     }
 
     /// Subscribes over SSE.
-    pub async fn sse(&self, query: &str) -> Sse {
+    pub(crate) async fn sse(&self, query: &str) -> Sse {
         Sse::open(self.public, &format!("/orders/sse{query}"), &[]).await
     }
 
     /// Subscribes over WebSocket.
-    pub async fn web_socket(&self, query: &str) -> WebSocket {
+    pub(crate) async fn web_socket(&self, query: &str) -> WebSocket {
         WebSocket::open(self.public, &format!("/orders/ws{query}")).await
     }
 
     /// Asks the admin port.
-    pub async fn admin(&self, path: &str) -> Answer {
+    pub(crate) async fn admin(&self, path: &str) -> Answer {
         Request::get(path).send(self.admin).await
     }
 
     /// A value out of `/metrics`; `None` where there is no such line.
-    pub async fn metric(&self, line: &str) -> Option<u64> {
+    pub(crate) async fn metric(&self, line: &str) -> Option<u64> {
         let metrics = self.admin("/metrics").await.text();
         let value = metrics.lines().find_map(|found| found.strip_prefix(line))?;
         value.trim().parse().ok()
     }
 
     /// Waits until a metric has a value.
-    pub async fn metric_becomes(&self, line: &str, expected: u64) {
+    pub(crate) async fn metric_becomes(&self, line: &str, expected: u64) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let value = self.metric(line).await;

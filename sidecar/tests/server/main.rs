@@ -7,6 +7,14 @@
 //! - `life`: changed configurations, drain, stop.
 //! - `counts`: the books balance, in samples and metrics.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 mod bounds;
 mod client;
 mod counts;

@@ -140,3 +140,18 @@ async fn what_is_not_served_is_answered_with_what_is() {
         assert!(answer.text().contains(hint), "{}", answer.text());
     }
 }
+
+#[tokio::test]
+async fn a_web_page_can_not_publish_as_if_it_were_the_application() {
+    let server = Server::start(OPEN).await;
+    let request = || {
+        let request = Request::post("/orders/events").header("content-type", "text/plain");
+        request.header("origin", "https://evil.example").body("x")
+    };
+    assert_eq!(request().send(server.publish).await.status, 403);
+    assert_eq!(
+        request().send(server.public).await.status,
+        200,
+        "the manifest opens it to everybody"
+    );
+}

@@ -46,6 +46,13 @@ async fn a_subscriber_that_saw_no_event_resumes_where_it_connected() {
     server.post_numbers(3..4).await;
     let mut again = server.sse(&format!("?cursor={cursor}")).await;
     assert_eq!(again.next_data().await, "{\"n\":3}");
+
+    let socket = server.web_socket("").await;
+    let cursor = socket.opened_at.clone();
+    drop(socket);
+    server.post_numbers(4..5).await;
+    let mut again = server.web_socket(&format!("?cursor={cursor}")).await;
+    assert_eq!(again.next_json().await["data"]["n"], 4);
 }
 
 #[tokio::test]
