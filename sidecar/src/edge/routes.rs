@@ -9,10 +9,10 @@ use warp::{Filter, Rejection, filters::BoxedFilter};
 use super::{
     problem::{not_found, problem},
     publish::publish,
-    subscribe::{self, Query},
+    subscribe::{self, Query, Subscription},
     takeover::Takeover,
 };
-use crate::{pipeline::Pipeline, registry::Registry};
+use crate::{count::Transport, pipeline::Pipeline, registry::Registry};
 
 /// Where a request came in, and so what it may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +40,8 @@ pub fn routes(service: &Service, door: Door) -> BoxedFilter<(Response<Vec<u8>>,)
     let publishing = publish_route(service, door);
     match door {
         Door::Application => publishing.or(fallback(door)).unify().boxed(),
-        Door::Public => sse_route(service)
-            .or(web_socket_route(service))
+        Door::Public => subscribe_route(service, Transport::Sse)
+            .or(subscribe_route(service, Transport::WebSocket))
             .unify()
             .or(publishing)
             .unify()
@@ -53,38 +53,24 @@ pub fn routes(service: &Service, door: Door) -> BoxedFilter<(Response<Vec<u8>>,)
 
 type Route = BoxedFilter<(Response<Vec<u8>>,)>;
 
-fn sse_route(service: &Service) -> Route {
+fn subscribe_route(service: &Service, transport: Transport) -> Route {
     let service = service.clone();
-    warp::path!(String / "sse")
+    let endpoint = match transport {
+        Transport::Sse => "sse",
+        Transport::WebSocket => "ws",
+    };
+    warp::path::param::<String>()
+        .and(warp::path(endpoint))
+        .and(warp::path::end())
         .and(warp::get())
         .and(subscription())
-        .then(move |name: String, query, headers, takeover| {
+        .then(move |name: String, subscription| {
             let Service { registry, draining, stopping: _ } = service.clone();
             async move {
                 match registry.get(&name) {
                     Some(pipeline) => {
                         let draining = draining.is_cancelled();
-                        subscribe::sse(&pipeline, query, headers, takeover, draining).await
-                    }
-                    None => unknown(&registry, &name),
-                }
-            }
-        })
-        .boxed()
-}
-
-fn web_socket_route(service: &Service) -> Route {
-    let service = service.clone();
-    warp::path!(String / "ws")
-        .and(warp::get())
-        .and(subscription())
-        .then(move |name: String, query, headers, takeover| {
-            let Service { registry, draining, stopping: _ } = service.clone();
-            async move {
-                match registry.get(&name) {
-                    Some(pipeline) => {
-                        let draining = draining.is_cancelled();
-                        subscribe::web_socket(&pipeline, query, headers, takeover, draining).await
+                        subscribe::serve(transport, &pipeline, subscription, draining).await
                     }
                     None => unknown(&registry, &name),
                 }
@@ -116,9 +102,11 @@ fn publish_route(service: &Service, door: Door) -> Route {
 }
 
 /// The query, the headers and the connection of a subscriber.
-fn subscription() -> impl Filter<Extract = (Query, HeaderMap, Takeover), Error = Rejection> + Clone
-{
-    warp::query::<Query>().and(warp::header::headers_cloned()).and(warp::ext::get::<Takeover>())
+fn subscription() -> impl Filter<Extract = (Subscription,), Error = Rejection> + Clone {
+    warp::query::<Query>()
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::get::<Takeover>())
+        .map(|query, headers, takeover| Subscription { query, headers, takeover })
 }
 
 fn may_publish(pipeline: &Pipeline, door: Door) -> bool {

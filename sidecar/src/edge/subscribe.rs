@@ -1,5 +1,10 @@
 //! Answers a subscriber: checks what it asks for, finds its place, and writes the opening.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "a refusal is made once for a connection, and sent at once"
+)]
+
 use std::{
     fmt::Write as _,
     sync::Arc,
@@ -14,9 +19,9 @@ use super::{
     takeover::{Handover, Takeover},
 };
 use crate::{
-    count::Transport,
+    count::{Seat, Transport},
     frame::{self, Control, Format, GapReason, websocket},
-    hub::{Framing, Full, Gap, Hub, Position, Start},
+    hub::{Framing, Gap, Hub, Position, Start},
     pipeline::Pipeline,
 };
 
@@ -80,93 +85,103 @@ fn at(time: &str) -> Option<Position> {
     Some(now.checked_sub(age).map_or(Position::Earliest, Position::At))
 }
 
-/// Serves Server-Sent Events. Returns only if it can't.
-pub(super) async fn sse(
-    pipeline: &Pipeline,
-    query: Query,
-    headers: HeaderMap,
-    takeover: Takeover,
-    draining: bool,
-) -> Response<Vec<u8>> {
-    let hub = pipeline.hub();
-    if hub.settings().heartbeat.is_none() {
-        return not_served(pipeline, "sse");
-    }
-    let asked =
-        query.position(&headers).and_then(|at| query.sse_format().map(|format| (at, format)));
-    let (position, format) = match asked {
-        Ok(asked) => asked,
-        Err(detail) => return problem("query", StatusCode::BAD_REQUEST, detail),
-    };
-    if draining {
-        return come_back(hub, "draining", "this replica is stopping");
-    }
-    let seat = match hub.take_seat(Transport::Sse) {
-        Ok(seat) => seat,
-        Err(full) => return come_back(hub, "too_many_connections", &full.to_string()),
-    };
-    let start = hub.start(&position);
-    let mut opening = Vec::new();
-    let cursor = hub.cursor(start.next - 1).to_string();
-    frame::sse_open(&cursor, fastrand::u64(RETRY_MS), &mut opening);
-    let missed = tell_gap(hub, format, start, &cursor, &mut opening);
-    let framing = framing(takeover.version());
-    let handover = Handover {
-        head: sse_head(framing),
-        opening,
-        hub: Arc::clone(hub),
-        seat,
-        format,
-        framing,
-        next: start.next,
-        missed,
-    };
-    match takeover.take(handover).await {}
+/// A subscriber's request.
+pub(super) struct Subscription {
+    pub(super) query: Query,
+    pub(super) headers: HeaderMap,
+    pub(super) takeover: Takeover,
 }
 
-/// Serves a WebSocket. Returns only if it can't.
-pub(super) async fn web_socket(
+/// Serves a subscriber. Returns only if it can't.
+pub(super) async fn serve(
+    transport: Transport,
     pipeline: &Pipeline,
-    query: Query,
-    headers: HeaderMap,
-    takeover: Takeover,
+    subscription: Subscription,
     draining: bool,
 ) -> Response<Vec<u8>> {
+    let Subscription { query, headers, takeover } = subscription;
+    let answered = match transport {
+        Transport::Sse => sse(pipeline, &query, &headers, takeover.version(), draining),
+        Transport::WebSocket => web_socket(pipeline, &query, &headers, draining),
+    };
+    match answered {
+        Ok(handover) => match takeover.take(handover).await {},
+        Err(response) => response,
+    }
+}
+
+/// Why there is no stream, as the answer that says so.
+type Refusal = Response<Vec<u8>>;
+
+fn sse(
+    pipeline: &Pipeline,
+    query: &Query,
+    headers: &HeaderMap,
+    version: Version,
+    draining: bool,
+) -> Result<Handover, Refusal> {
+    let hub = pipeline.hub();
+    if hub.settings().heartbeat.is_none() {
+        return Err(not_served(pipeline, "sse"));
+    }
+    let position = query.position(headers).map_err(bad_query)?;
+    let format = query.sse_format().map_err(bad_query)?;
+    if draining {
+        return Err(come_back(hub, "draining", "this replica is stopping"));
+    }
+    let seat = hub
+        .take_seat(Transport::Sse)
+        .map_err(|full| come_back(hub, "too_many_connections", &full.to_string()))?;
+    let framing = framing(version);
+    let open = |cursor: &str, opening: &mut Vec<u8>| {
+        frame::sse_open(cursor, fastrand::u64(RETRY_MS), opening);
+    };
+    Ok(hand_over(hub, seat, &position, format, framing, sse_head(framing), open))
+}
+
+fn web_socket(
+    pipeline: &Pipeline,
+    query: &Query,
+    headers: &HeaderMap,
+    draining: bool,
+) -> Result<Handover, Refusal> {
     let hub = pipeline.hub();
     if hub.settings().ping.is_none() {
-        return not_served(pipeline, "ws");
+        return Err(not_served(pipeline, "ws"));
     }
-    let accept = match websocket::handshake(&headers) {
-        Ok(accept) => accept,
-        Err(error) => return refuse_handshake(error),
-    };
-    let position = match query.position(&headers) {
-        Ok(position) => position,
-        Err(detail) => return problem("query", StatusCode::BAD_REQUEST, detail),
-    };
+    let accept = websocket::handshake(headers).map_err(refuse_handshake)?;
+    let position = query.position(headers).map_err(bad_query)?;
     if draining {
-        return unavailable("this replica is stopping");
+        return Err(unavailable("this replica is stopping"));
     }
-    let seat = match hub.take_seat(Transport::WebSocket) {
-        Ok(seat) => seat,
-        Err(full @ Full { .. }) => return unavailable(&full.to_string()),
-    };
-    let start = hub.start(&position);
-    let mut opening = Vec::new();
+    let seat =
+        hub.take_seat(Transport::WebSocket).map_err(|full| unavailable(&full.to_string()))?;
+    let head = web_socket_head(&accept);
+    let (format, framing) = (Format::WsJson, Framing::Bare);
+    Ok(hand_over(hub, seat, &position, format, framing, head, websocket::encode_open))
+}
+
+/// Finds the subscriber's place, and writes the opening: the position first, then what is missing.
+fn hand_over(
+    hub: &Arc<Hub>,
+    seat: Seat,
+    position: &Position,
+    format: Format,
+    framing: Framing,
+    head: Vec<u8>,
+    open: impl FnOnce(&str, &mut Vec<u8>),
+) -> Handover {
+    let start = hub.start(position);
     let cursor = hub.cursor(start.next - 1).to_string();
-    websocket::encode_open(&cursor, &mut opening);
-    let missed = tell_gap(hub, Format::WsJson, start, &cursor, &mut opening);
-    let handover = Handover {
-        head: web_socket_head(&accept),
-        opening,
-        hub: Arc::clone(hub),
-        seat,
-        format: Format::WsJson,
-        framing: Framing::Bare,
-        next: start.next,
-        missed,
-    };
-    match takeover.take(handover).await {}
+    let mut opening = Vec::new();
+    open(&cursor, &mut opening);
+    let missed = tell_gap(hub, format, start, &cursor, &mut opening);
+    let hub = Arc::clone(hub);
+    Handover { head, opening, hub, seat, format, framing, next: start.next, missed }
+}
+
+fn bad_query(detail: &'static str) -> Refusal {
+    problem("query", StatusCode::BAD_REQUEST, detail)
 }
 
 /// Appends what a start has to say about missing events, and returns how many deliveries were lost.
