@@ -1,0 +1,132 @@
+//! Weir as a user installs it, with Helm and the images of this workspace.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::time::timeout;
+use weir_tests::cluster::Mode;
+use weir_tests::{Cluster, Namespace, eventually};
+
+use crate::objects::RESTRICTED;
+
+const NAMESPACE: &str = "weir-system";
+const RELEASE: &str = "weir";
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weir");
+
+/// What `cargo xtask images` makes. They are on the node or nowhere.
+const SETTINGS: [&str; 4] = [
+    "image.tag=dev",
+    "image.pullPolicy=Never",
+    "sidecar.image.tag=dev",
+    "sidecar.image.pullPolicy=Never",
+];
+
+/// A pod is up within seconds; a machine that compiles at the same time takes longer.
+const UP: Duration = Duration::from_secs(60);
+
+/// Within the cluster's network this takes less than a millisecond.
+const REACH: Duration = Duration::from_secs(3);
+
+/// An installed Weir.
+pub(crate) struct Weir {
+    pub(crate) cluster: Cluster,
+    system: Namespace,
+}
+
+/// Installs Weir, runs `stories` and removes it. When they fail, the state of its namespace is shown.
+pub(crate) async fn with_weir(stories: impl AsyncFnOnce(&Weir) -> Result<()>) -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    check(&cluster).await?;
+    let name = NAMESPACE.to_owned();
+    let system = Namespace { kubectl: cluster.kubectl(&name)?, name, cluster: cluster.clone() };
+    let weir = Weir { cluster, system };
+    let outcome = async {
+        weir.install().await?;
+        stories(&weir).await
+    };
+    let outcome = outcome.await;
+    if outcome.is_err() {
+        eprintln!("{}", weir.system.diagnosis().await);
+    }
+    weir.helm(&["uninstall", RELEASE, "--wait"]).await?;
+    outcome
+}
+
+/// Says what is missing before anything is waited for.
+async fn check(cluster: &Cluster) -> Result<()> {
+    match cluster.mode {
+        Mode::Node => {}
+        Mode::ControlPlane => bail!(
+            "these stories need pods, and this cluster has no node: run `cargo xtask cluster up \
+             --require-node` as root on Linux"
+        ),
+        Mode::Existing => bail!(
+            "these stories install Weir with images of this workspace, which is not to be done to \
+             somebody else's cluster: unset WEIR_USE_EXISTING_CLUSTER"
+        ),
+    }
+    let api = cluster.kubectl("default")?.get("service", "kubernetes").await?;
+    let address = api.pointer("/spec/clusterIP").and_then(serde_json::Value::as_str);
+    let address = address.context("the Service kubernetes has no address")?;
+    let reached = timeout(REACH, TcpStream::connect((address, 443))).await;
+    ensure!(
+        matches!(reached, Ok(Ok(_))),
+        "Services are not reached from here: run this by `cargo xtask cluster exec -- …`"
+    );
+    Ok(())
+}
+
+impl Weir {
+    async fn install(&self) -> Result<()> {
+        let namespace = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": { "name": NAMESPACE, "labels": { RESTRICTED.0: RESTRICTED.1 } },
+        });
+        let kubectl = &self.system.kubectl;
+        kubectl.apply(&namespace.to_string(), &[]).await?.into_success(&["apply"])?;
+        let timeout = format!("--timeout={}s", UP.as_secs());
+        let mut arguments = vec!["install", RELEASE, CHART, "--wait", &timeout];
+        SETTINGS.iter().for_each(|setting| arguments.extend(["--set", setting]));
+        println!("{}", self.helm(&arguments).await?);
+        kubectl.wait("deployment/weir", "condition=Available", UP).await?;
+        println!("{}", self.helm(&["test", RELEASE, &timeout]).await?);
+        Ok(())
+    }
+
+    /// Takes the operator away, and with it the webhook; returns when no request reaches it any more.
+    pub(crate) async fn take_away(&self) -> Result<()> {
+        let kubectl = &self.system.kubectl;
+        kubectl.succeed(&["scale", "deployment/weir", "--replicas=0"]).await?;
+        eventually("the operator is gone", UP, async || {
+            let pods = kubectl.succeed(&["get", "pods", "--output=name"]).await?;
+            ensure!(pods.is_empty(), "{pods}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Brings the operator back.
+    pub(crate) async fn bring_back(&self) -> Result<()> {
+        let kubectl = &self.system.kubectl;
+        kubectl.succeed(&["scale", "deployment/weir", "--replicas=1"]).await?;
+        kubectl.wait("deployment/weir", "condition=Available", UP).await.map(drop)
+    }
+
+    async fn helm(&self, arguments: &[&str]) -> Result<String> {
+        let mut helm = Command::new(self.cluster.helm()?);
+        helm.arg("--namespace").arg(NAMESPACE).args(arguments);
+        helm.env("KUBECONFIG", self.cluster.kubeconfig()?);
+        helm.stdin(Stdio::null()).kill_on_drop(true);
+        let ended = timeout(UP * 2, helm.output()).await;
+        let line = arguments.join(" ");
+        let ended = ended.with_context(|| format!("`helm {line}` does not end"))??;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        ensure!(ended.status.success(), "`helm {line}` failed: {}", text(&ended.stderr));
+        Ok(text(&ended.stdout))
+    }
+}
