@@ -27,7 +27,7 @@ mod transport;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
 
 use arguments::{Arguments, Mode, Plan};
@@ -56,6 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn bench(plan: &Plan) -> Result<ExitCode> {
+    ensure!(plan.server.is_file(), "there is no program {}: see --server", plan.server.display());
     machine::allow_open_files(plan.subscribers)?;
     let cores = Cores::choose()?;
     cores.keep_to_the_client()?;
@@ -83,5 +84,5 @@ fn measure_both(
         eprintln!("{}", report::progress(plan, kind, transport, round, &measurement));
         Ok(measurement)
     };
-    Ok([measure(Kind::Floor)?, measure(Kind::Weir)?])
+    Ok([measure(Kind::Floor)?, measure(Kind::Sidecar)?])
 }

@@ -29,13 +29,13 @@ impl Report {
 
     /// Adds a transport's rounds: the floor's measurement and the sidecar's.
     pub(crate) fn add(&mut self, transport: Transport, rounds: &[[Measurement; 2]]) -> Result<()> {
-        let (floor, weir): (Vec<_>, Vec<_>) =
-            rounds.iter().cloned().map(|[floor, weir]| (floor, weir)).unzip();
-        let (weir, floor) = (Row::of(&weir, &floor)?, Row::of(&floor, &floor)?);
+        let (floor, sidecar): (Vec<_>, Vec<_>) =
+            rounds.iter().cloned().map(|[floor, sidecar]| (floor, sidecar)).unzip();
+        let (sidecar, floor) = (Row::of(&sidecar, &floor)?, Row::of(&floor, &floor)?);
         let bars = Bars { ratio: self.plan.max_ratio, kib: self.plan.max_kib };
-        self.verdicts.extend(bars.judge(transport, &floor, &weir));
+        self.verdicts.extend(bars.judge(transport, &floor, &sidecar));
         self.rows.push((Kind::Floor, transport, floor));
-        self.rows.push((Kind::Weir, transport, weir));
+        self.rows.push((Kind::Sidecar, transport, sidecar));
         Ok(())
     }
 
@@ -56,7 +56,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{:<6} {:<9} {:>13} {:>18} {:>15} {:>8} {:>8} {:>6} {:>10} {:>12}",
+            "{:<7} {:<9} {:>13} {:>18} {:>15} {:>8} {:>8} {:>6} {:>10} {:>12}",
             "server",
             "transport",
             "CPU \u{b5}s",
@@ -68,7 +68,7 @@ impl fmt::Display for Report {
             "duplicated",
             "out of order"
         )?;
-        writeln!(f, "{:<16} {:>13} {:>18} {:>15}", "", "per delivery", "", "idle subscriber")?;
+        writeln!(f, "{:<17} {:>13} {:>18} {:>15}", "", "per delivery", "", "idle subscriber")?;
         for (kind, transport, row) in &self.rows {
             line(f, *kind, *transport, row)?;
         }
@@ -90,13 +90,13 @@ fn line(f: &mut fmt::Formatter<'_>, kind: Kind, transport: Transport, row: &Row)
     let Row { micros, ratio, kib, p50, p99, faults, deliveries: _ } = row;
     let ratio = match kind {
         Kind::Floor => "1".to_owned(),
-        Kind::Weir => {
+        Kind::Sidecar => {
             format!("{:.2} ({:.2}\u{2013}{:.2})", ratio.median, ratio.least, ratio.most)
         }
     };
     writeln!(
         f,
-        "{:<6} {:<9} {micros:>13.2} {ratio:>18} {kib:>15.1} {p50:>8.2} {p99:>8.2} {:>6} {:>10} \
+        "{:<7} {:<9} {micros:>13.2} {ratio:>18} {kib:>15.1} {p50:>8.2} {p99:>8.2} {:>6} {:>10} \
          {:>12}",
         kind.name(),
         transport.name(),

@@ -51,7 +51,7 @@ pub(crate) enum Kind {
     /// The one that only writes.
     Floor,
     /// The sidecar.
-    Weir,
+    Sidecar,
 }
 
 /// A running server. It ends when this is dropped, and when this process ends.
@@ -76,7 +76,7 @@ impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Floor => "floor",
-            Self::Weir => "weir",
+            Self::Sidecar => "sidecar",
         }
     }
 }
@@ -87,11 +87,11 @@ impl Server {
         let folder = tempfile::tempdir()?;
         let addresses = match kind {
             Kind::Floor => Addresses::one()?,
-            Kind::Weir => Addresses::three()?,
+            Kind::Sidecar => Addresses::three()?,
         };
         let command = match kind {
             Kind::Floor => floor(addresses)?,
-            Kind::Weir => weir(plan, addresses, &folder)?,
+            Kind::Sidecar => sidecar(plan, addresses, &folder)?,
         };
         let output = fs::File::create(folder.path().join("output"))?;
         let mut launch = Command::new(env::current_exe()?);
@@ -194,12 +194,12 @@ fn floor(addresses: Addresses) -> Result<Vec<OsString>> {
     Ok(vec![env::current_exe()?.into(), "floor".into(), "--listen".into(), listen.into()])
 }
 
-fn weir(plan: &Plan, addresses: Addresses, folder: &TempDir) -> Result<Vec<OsString>> {
+fn sidecar(plan: &Plan, addresses: Addresses, folder: &TempDir) -> Result<Vec<OsString>> {
     let manifest = folder.path().join("pipeline.yaml");
     let connections = format!("  delivery:\n    maxConnections: {}\n", plan.subscribers + 100);
     fs::write(&manifest, format!("{MANIFEST}{connections}"))?;
     let Addresses { public, publish, admin } = addresses;
-    let mut command = vec![plan.server.clone().into(), "run".into(), manifest.into()];
+    let mut command = vec![plan.server.canonicalize()?.into(), "run".into(), manifest.into()];
     for (flag, address) in [("--public", public), ("--publish", publish), ("--admin", admin)] {
         command.extend([flag.into(), address.to_string().into()]);
     }

@@ -118,22 +118,22 @@ impl Spread {
 
 impl Bars {
     /// Holds the sidecar, and the floor that it is compared with, to the bars.
-    pub(crate) fn judge(self, transport: Transport, floor: &Row, weir: &Row) -> Vec<Verdict> {
+    pub(crate) fn judge(self, transport: Transport, floor: &Row, sidecar: &Row) -> Vec<Verdict> {
         let Self { ratio, kib } = self;
         let name = transport.name();
         vec![
             Verdict {
-                passed: weir.ratio.median <= ratio,
+                passed: sidecar.ratio.median <= ratio,
                 says: format!(
                     "{name}: {:.2} times the floor's CPU time per delivery; at most {ratio}",
-                    weir.ratio.median
+                    sidecar.ratio.median
                 ),
             },
             Verdict {
-                passed: weir.kib <= kib,
-                says: format!("{name}: {:.1} KiB per idle subscriber; at most {kib}", weir.kib),
+                passed: sidecar.kib <= kib,
+                says: format!("{name}: {:.1} KiB per idle subscriber; at most {kib}", sidecar.kib),
             },
-            complete(&format!("{name}: the sidecar's"), weir),
+            complete(&format!("{name}: the sidecar's"), sidecar),
             // A floor that loses events has less to do, and is none.
             complete(&format!("{name}: the floor's"), floor),
         ]

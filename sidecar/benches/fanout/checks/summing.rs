@@ -27,8 +27,8 @@ fn row(figures: &[(u64, i128)], floor: &[u64], faults: Faults) -> Row {
     Row::of(&rounds, &floor).unwrap()
 }
 
-fn verdicts(weir: &Row, floor: &Row) -> Vec<bool> {
-    let judged = Bars { ratio: 2.0, kib: 24.0 }.judge(Transport::Sse, floor, weir);
+fn verdicts(sidecar: &Row, floor: &Row) -> Vec<bool> {
+    let judged = Bars { ratio: 2.0, kib: 24.0 }.judge(Transport::Sse, floor, sidecar);
     judged.iter().map(|verdict| verdict.passed).collect()
 }
 
