@@ -6,7 +6,7 @@
 
 use kube::core::Rule;
 
-use crate::scalar::{Duration, TimeWindow};
+use crate::scalar::{Duration, Quantity, TimeWindow};
 
 /// A name of lower-case letters, digits and inner hyphens. Its length is bounded by the schema.
 pub(crate) fn label() -> Rule {
@@ -45,6 +45,20 @@ pub(crate) fn slices_within_window() -> Rule {
     Rule::new(format!("self.objectives.all(o, !has(o.timeSlice) || !({well_formed}) || {fits})"))
         .field_path(".objectives")
         .message("a timeSlice.window must be not longer than the time window: shorten it, or lengthen timeWindow.duration")
+}
+
+/// The log can hold the largest event that any source takes.
+pub(crate) fn events_fit_into_the_log() -> Rule {
+    let (event, log) = ("s.http.maxEventBytes", "self.log.retention.maxBytes");
+    let pattern = Quantity::PATTERN;
+    let well_formed = format!("{event}.matches(r'{pattern}') && {log}.matches(r'{pattern}')");
+    let fits = format!("quantity({log}).compareTo(quantity({event})) >= 0");
+    Rule::new(format!("self.sources.all(s, !has(s.http) || !({well_formed}) || {fits})"))
+        .field_path(".log.retention.maxBytes")
+        .message(
+            "must not be less than the largest event that a source takes: raise it, or lower the source's \
+             http.maxEventBytes",
+        )
 }
 
 /// Every key of a map, which `keys` lists, is a label's key.

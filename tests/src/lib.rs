@@ -8,6 +8,7 @@
 //!
 //! - [`cluster`]: which cluster, and where its clients are.
 //! - [`namespace`]: a namespace for one test, and what is shown when the test fails.
+//! - [`definitions`]: the custom resources, as they are shipped.
 //! - [`await_`]: waiting for something to become so.
 //! - [`kubectl`]: kubectl, by its arguments.
 //! - [`client`]: HTTP, Server-Sent Events and WebSocket.
@@ -15,6 +16,7 @@
 pub mod await_;
 pub mod client;
 pub mod cluster;
+pub mod definitions;
 mod diagnosis;
 pub mod kubectl;
 pub mod namespace;

@@ -20,8 +20,14 @@ pub struct Duration {
     millis: u64,
 }
 
-// At most three parts of at most seven digits: no sum can overflow, in CEL's nanoseconds neither.
-scalar!(Duration, "^([0-9]{1,7}(ms|s|m|h)){1,3}$", 32, "a duration such as 250ms, 15s or 1h30m");
+// At most three parts, of hours up to five digits and of the rest up to seven: no sum overflows CEL's
+// nanoseconds, of which 63 bits hold 292 years.
+scalar!(
+    Duration,
+    "^([0-9]{1,7}(ms|s|m)|[0-9]{1,5}h){1,3}$",
+    32,
+    "a duration such as 250ms, 15s or 1h30m"
+);
 
 impl Duration {
     /// The length in milliseconds.
@@ -59,6 +65,9 @@ impl FromStr for Duration {
         for _ in 0..3 {
             let (value, tail) = leading_number(rest, 7).ok_or_else(error)?;
             let (unit, tail) = short_unit(tail).ok_or_else(error)?;
+            if unit == HOUR && rest.len() - tail.len() > "99999h".len() {
+                return Err(error());
+            }
             millis += value * unit;
             rest = tail;
             if rest.is_empty() {
@@ -127,16 +136,23 @@ mod tests {
 
     #[test]
     fn a_duration_is_the_sum_of_its_parts() {
-        for (text, millis) in
-            [("50ms", 50), ("15s", 15_000), ("1h30m", 5_400_000), ("1m2s3ms", 62_003), ("0s", 0)]
-        {
+        for (text, millis) in [
+            ("50ms", 50),
+            ("15s", 15_000),
+            ("1h30m", 5_400_000),
+            ("1m2s3ms", 62_003),
+            ("0s", 0),
+            ("99999h", 99_999 * HOUR),
+        ] {
             assert_eq!(text.parse::<Duration>().unwrap().millis(), millis, "{text}");
         }
     }
 
     #[test]
     fn a_malformed_duration_is_refused_with_an_example() {
-        for text in ["", "5", "s", "1d", "-1s", "1.5s", "12345678s", "1h1h1h1h", "1 s", "١s"] {
+        for text in
+            ["", "5", "s", "1d", "-1s", "1.5s", "12345678s", "123456h", "1h1h1h1h", "1 s", "١s"]
+        {
             let error = text.parse::<Duration>().unwrap_err().to_string();
             assert!(error.contains("such as 250ms"), "{text}: {error}");
         }

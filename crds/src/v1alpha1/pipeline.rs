@@ -44,7 +44,7 @@ pub const KIND: &str = "StreamPipeline";
         validation = Rule::new("self.sources.filter(s, has(s.http)).size() <= 1").field_path(".sources").message("at most one source may be of kind http, because /{pipeline}/events publishes into it"),
         validation = Rule::new("!has(self.endpoints.publish) || self.sources.exists(s, has(s.http))").field_path(".endpoints.publish").message("needs a source of kind http to publish into: add one to sources, or remove endpoints.publish"),
         validation = Rule::new("!has(self.placement.gateway) || has(self.endpoints.publish) || !self.sources.exists(s, has(s.http))").field_path(".sources").message("a source of kind http in a gateway needs endpoints.publish, because no application shares the gateway's pods"),
-        validation = Rule::new("self.sources.all(s, !has(s.http) || !isQuantity(s.http.maxEventBytes) || !isQuantity(self.log.retention.maxBytes) || quantity(self.log.retention.maxBytes).compareTo(quantity(s.http.maxEventBytes)) >= 0)").field_path(".log.retention.maxBytes").message("must not be less than the largest event that a source takes: raise it, or lower the source's http.maxEventBytes"),
+        validation = crate::rules::events_fit_into_the_log(),
     )
 )]
 #[serde(rename_all = "camelCase")]

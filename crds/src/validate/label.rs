@@ -2,16 +2,18 @@
 
 /// Whether `name` is a DNS label (RFC 1123, section 2.1).
 pub(super) fn is_dns_label(name: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&name.len())
-        && name.bytes().all(inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
+    name.len() <= 63 && has_the_form_of_a_dns_label(name)
 }
 
-/// Whether `name` is a DNS subdomain: labels with dots between them, of at most 253 characters.
+/// Whether `name` is a DNS subdomain: labels with dots between them. Kubernetes bounds the whole by 253
+/// characters, and its labels not at all.
 pub(super) fn is_dns_subdomain(name: &str) -> bool {
-    name.len() <= 253 && name.split('.').all(is_dns_label)
+    name.len() <= 253 && name.split('.').all(has_the_form_of_a_dns_label)
+}
+
+fn has_the_form_of_a_dns_label(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !name.is_empty() && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 /// Whether `key` can be a label's key: a name, before which may stand a DNS subdomain and a slash.
@@ -58,7 +60,9 @@ mod tests {
 
     #[test]
     fn a_subdomain_is_lower_case_labels_with_dots_between() {
-        assert!(is_dns_subdomain("a-1.b"));
+        let (longest, longer) = ("a".repeat(253), "a".repeat(254));
+        assert!(is_dns_subdomain("a-1.b") && is_dns_subdomain(&longest));
+        assert!(!is_dns_subdomain(&longer));
         for name in ["", "a..b", "A", ".a", "a_b"] {
             assert!(!is_dns_subdomain(name), "{name}");
         }

@@ -1,0 +1,228 @@
+//! The part of the table about StreamPipeline: its unions, its lists and what holds between fields.
+
+use crate::table::{Case, accepted, refused, refused_alike};
+
+/// The least that is valid.
+pub(crate) const PIPELINE: &str = "
+apiVersion: weir.dev/v1alpha1
+kind: StreamPipeline
+metadata: {name: orders}
+spec:
+  placement: {gateway: {}}
+  sources: [{name: app, generator: {rate: 20}}]
+";
+
+/// The least that is valid beside an application that posts.
+pub(crate) const HTTP: &str = "
+apiVersion: weir.dev/v1alpha1
+kind: StreamPipeline
+metadata: {name: orders}
+spec:
+  placement: {sidecar: {selector: {matchLabels: {app: shop}}}}
+  sources: [{name: app, http: {}}]
+";
+
+pub(crate) fn cases() -> Vec<Case> {
+    [name(), placement(), sources(), log(), endpoints(), publishing(), types()].concat()
+}
+
+fn name() -> Vec<Case> {
+    let sentence = "must be a DNS label of at most 52 characters that starts with a letter, because it names a Service and stands in every URL";
+    let named = |name: &str| format!("metadata: {{name: {name}}}");
+    let (longest, longer) = ("a".repeat(52), "a".repeat(53));
+    let right = ["a", "a-1", &longest].map(|name| accepted(PIPELINE, &named(name)));
+    let wrong = ["1a", "a.b", &longer].map(|name| {
+        let server = format!("<nil>: Invalid value: metadata.name {sentence}");
+        refused(PIPELINE, &named(name), &server, &format!("metadata.name: {sentence}"))
+    });
+    [right, wrong].concat()
+}
+
+fn placement() -> Vec<Case> {
+    let one = "set exactly one of sidecar and gateway";
+    let sidecar = "sidecar: {selector: {matchLabels: {app: shop}}}";
+    vec![
+        accepted(PIPELINE, "spec: {placement: {gateway: {replicas: 2}}}"),
+        accepted(PIPELINE, &format!("spec: {{placement: {{gateway: null, {sidecar}}}}}")),
+        refused_alike(
+            PIPELINE,
+            &format!("spec: {{placement: {{{sidecar}}}}}"),
+            "spec.placement",
+            one,
+        ),
+        refused_alike(PIPELINE, "spec: {placement: {gateway: null}}", "spec.placement", one),
+        refused(
+            PIPELINE,
+            "spec: {placement: null}",
+            "spec.placement: Required value",
+            "spec: missing field `placement`",
+        ),
+        refused(
+            PIPELINE,
+            "spec: {placement: {gateway: null, sidecar: {}}}",
+            "spec.placement.sidecar.selector: Required value",
+            "spec.placement.sidecar: missing field `selector`",
+        ),
+    ]
+}
+
+fn sources() -> Vec<Case> {
+    let patch = |list: &str| format!("spec: {{sources: [{list}]}}");
+    let numbered = |count: usize| {
+        let sources = (0..count).map(|index| format!("{{name: s{index}, generator: {{rate: 1}}}}"));
+        patch(&sources.collect::<Vec<_>>().join(", "))
+    };
+    let kind = "a source needs exactly one kind: set one of http and generator";
+    vec![
+        accepted(PIPELINE, &numbered(16)),
+        accepted(HTTP, &patch("{name: app, http: {}}, {name: demo, generator: {rate: 1}}")),
+        // What is nothing is not there.
+        accepted(&PIPELINE.replace("gateway: {}", "gateway: {}, sidecar: null"), "{}"),
+        accepted(&PIPELINE.replace("{rate: 20}", "{rate: 20}, http: null"), "{}"),
+        refused_alike(HTTP, &patch("{name: app}"), "spec.sources[0]", kind),
+        refused_alike(
+            HTTP,
+            &patch("{name: app, http: {}, generator: {rate: 1}}"),
+            "spec.sources[0]",
+            kind,
+        ),
+        refused(
+            PIPELINE,
+            &patch(""),
+            "spec.sources: Invalid value: 0: spec.sources in body should have at least 1 items",
+            "spec.sources: must have 1 to 16 sources",
+        ),
+        refused(
+            PIPELINE,
+            &numbered(17),
+            "spec.sources: Too many: 17: must have at most 16 items",
+            "spec.sources: must have 1 to 16 sources",
+        ),
+        refused(
+            PIPELINE,
+            &patch("{name: app, generator: {rate: 1}}, {name: app, generator: {rate: 2}}"),
+            "spec.sources[1]: Duplicate value: {\"name\":\"app\"}",
+            "spec.sources[1].name: \"app\" is used twice: each name must be unique",
+        ),
+        refused(PIPELINE, "spec: null", "spec: Required value", "missing field `spec`"),
+        refused(
+            PIPELINE,
+            "spec: {sources: null}",
+            "spec.sources: Required value",
+            "spec: missing field `sources`",
+        ),
+        refused(
+            PIPELINE,
+            &patch("{generator: {rate: 1}}"),
+            "spec.sources[0].name: Required value",
+            "spec.sources[0]: missing field `name`",
+        ),
+        refused(
+            PIPELINE,
+            &patch("{name: app, generator: {}}"),
+            "spec.sources[0].generator.rate: Required value",
+            "spec.sources[0].generator: missing field `rate`",
+        ),
+    ]
+}
+
+fn log() -> Vec<Case> {
+    let least = |bytes: &str| {
+        format!(
+            "spec: {{sources: [{{name: app, http: {{maxEventBytes: 64Ki}}}}], log: {{retention: {{maxBytes: {bytes}}}}}}}"
+        )
+    };
+    let field = "spec.log.retention.maxBytes";
+    let largest = "must not be less than the largest event that a source takes: raise it, or lower the source's http.maxEventBytes";
+    vec![
+        accepted(PIPELINE, "spec: {log: {storage: {memory: {}}}}"),
+        accepted(HTTP, &least("64Ki")),
+        accepted(HTTP, &least("'65536'")),
+        refused_alike(HTTP, &least("'65535'"), field, largest),
+        refused_alike(HTTP, &least("63Ki"), field, largest),
+        refused_alike(
+            PIPELINE,
+            "spec: {log: {storage: {}}}",
+            "spec.log.storage",
+            "set memory, the one storage there is",
+        ),
+    ]
+}
+
+fn endpoints() -> Vec<Case> {
+    let none = "set at least one of sse and websocket, or nobody could read the stream";
+    vec![
+        accepted(PIPELINE, "spec: {endpoints: {sse: {}}}"),
+        accepted(PIPELINE, "spec: {endpoints: {websocket: {}}}"),
+        refused_alike(PIPELINE, "spec: {endpoints: {}}", "spec.endpoints", none),
+        refused_alike(
+            HTTP,
+            "spec: {endpoints: {publish: {anonymous: true}}}",
+            "spec.endpoints",
+            none,
+        ),
+        refused(
+            HTTP,
+            "spec: {endpoints: {sse: {}, publish: {anonymous: false}}}",
+            "spec.endpoints.publish.anonymous: Invalid value: false: must be true: remove endpoints.publish to close the endpoint",
+            "spec.endpoints.publish.anonymous: must be true: remove endpoints.publish to close the endpoint",
+        ),
+        refused(
+            HTTP,
+            "spec: {endpoints: {sse: {}, publish: {}}}",
+            "spec.endpoints.publish.anonymous: Required value",
+            "spec.endpoints.publish: missing field `anonymous`",
+        ),
+    ]
+}
+
+/// What holds between sources, placement and `endpoints.publish`.
+fn publishing() -> Vec<Case> {
+    let open = "endpoints: {sse: {}, publish: {anonymous: true}}";
+    vec![
+        accepted(HTTP, &format!("spec: {{{open}}}")),
+        accepted(HTTP, &format!("spec: {{placement: {{sidecar: null, gateway: {{}}}}, {open}}}")),
+        refused_alike(
+            PIPELINE,
+            &format!("spec: {{{open}}}"),
+            "spec.endpoints.publish",
+            "needs a source of kind http to publish into: add one to sources, or remove endpoints.publish",
+        ),
+        refused_alike(
+            HTTP,
+            "spec: {placement: {sidecar: null, gateway: {}}}",
+            "spec.sources",
+            "a source of kind http in a gateway needs endpoints.publish, because no application shares the gateway's pods",
+        ),
+        refused_alike(
+            HTTP,
+            "spec: {sources: [{name: app, http: {}}, {name: other, http: {}}]}",
+            "spec.sources",
+            "at most one source may be of kind http, because /{pipeline}/events publishes into it",
+        ),
+    ]
+}
+
+/// The mistakes in YAML that are made most: quotes too many and too few.
+fn types() -> Vec<Case> {
+    vec![
+        refused(
+            PIPELINE,
+            "spec: {endpoints: {sse: {heartbeat: 15}}}",
+            "spec.endpoints.sse.heartbeat: Invalid value: \"integer\": spec.endpoints.sse.heartbeat in body must be of type string: \"integer\"",
+            "spec.endpoints.sse.heartbeat: invalid type: integer `15`, expected a string",
+        ),
+        refused(
+            PIPELINE,
+            "spec: {placement: {gateway: {replicas: '2'}}}",
+            "spec.placement.gateway.replicas: Invalid value: \"string\": spec.placement.gateway.replicas in body must be of type integer: \"string\"",
+            "spec.placement.gateway.replicas: invalid type: string \"2\", expected i32",
+        ),
+        refused(
+            PIPELINE,
+            "spec: {sources: {app: {generator: {rate: 1}}}}",
+            "spec.sources: Invalid value: \"object\": spec.sources in body must be of type array: \"object\"",
+            "spec.sources: invalid type: map, expected a sequence",
+        ),
+    ]
+}
