@@ -5,6 +5,8 @@
 //! - A delivery is one event that is due to one subscriber. It ends in exactly one of: written (its
 //!   last byte was taken by the socket), dropped (given up while the subscriber stayed) or departed
 //!   (given up because the subscriber left). Until then it is lagging.
+//! - A delivery is due from the event's acceptance on, or from the subscriber's arrival where that is
+//!   later: nobody waits before being there. Its latency is the time from then until it is written.
 //! - A counter on the delivery path has one writer, its shard's thread, and is merged when it is read.
 //!   So counting takes no lock and no contended cache line.
 //! - `total` is stored before `good` and read after it: whoever reads sees good ≤ total.
@@ -160,19 +162,20 @@ impl Accounts {
         self.meters.store(Arc::new(meters));
     }
 
-    /// Counts events as written by a shard at `now`.
+    /// Counts events as written by a shard, at `now`, to a subscriber that is there since `arrived`.
     pub fn written(
         &self,
         shard: usize,
         transport: Transport,
         accepted_at: impl Iterator<Item = Instant>,
+        arrived: Instant,
         now: Instant,
     ) {
         let Some(part) = self.shard(shard) else { return };
         let meters = self.meters.load();
         let mut count = 0;
         for accepted_at in accepted_at {
-            let latency = now.saturating_duration_since(accepted_at);
+            let latency = now.saturating_duration_since(accepted_at.max(arrived));
             part.latency.record(latency);
             meters.iter().for_each(|meter| meter.written(shard, latency));
             count += 1;
@@ -271,10 +274,33 @@ mod tests {
     fn shards_are_summed() {
         let accounts = Accounts::new(2);
         let now = Instant::now();
-        accounts.written(0, Transport::Sse, [now, now].into_iter(), now);
-        accounts.written(1, Transport::WebSocket, [now].into_iter(), now + Duration::from_secs(1));
+        let later = now + Duration::from_secs(1);
+        accounts.written(0, Transport::Sse, [now, now].into_iter(), now, now);
+        accounts.written(1, Transport::WebSocket, [now].into_iter(), now, later);
         accounts.dropped(1, 4);
         let deliveries = accounts.deliveries();
         assert_eq!((deliveries.written, deliveries.dropped, deliveries.due), (3, 4, 7));
+    }
+
+    #[test]
+    fn a_subscriber_does_not_wait_for_an_event_before_it_is_there() {
+        let accounts = Accounts::new(1);
+        let name = MeterName {
+            namespace: "shop".to_owned(),
+            slo: "feed".to_owned(),
+            objective: "fast".to_owned(),
+        };
+        let judge = Judge::Latency(Duration::from_millis(50));
+        let meter = Meter::new(name, judge, 1, weir_slo::Timestamp::from_millis(0));
+        accounts.set_meters(vec![Arc::new(meter)]);
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        // The arrival is 50 ms before the first write, however old the events are.
+        let accepted = [at(0), at(1_000)].into_iter();
+        accounts.written(0, Transport::Sse, accepted, at(1_010), at(1_060));
+        let accepted = [at(1_020)].into_iter();
+        accounts.written(0, Transport::Sse, accepted, at(1_010), at(1_080));
+        let counts = accounts.meters()[0].counts();
+        assert_eq!((counts.good, counts.total), (2, 3));
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Connection {
     outlet: Outlet,
     reader: Reader,
     phase: Phase,
+    /// From when on events are due to it.
+    arrived: Instant,
     /// Whether it has reached the head once. Before that it is behind by its own wish.
     live: bool,
     blocked_since: Option<Tick>,
@@ -134,6 +136,7 @@ impl Connection {
             outlet,
             reader,
             phase: Phase::Streaming,
+            arrived: Instant::now(),
             live: false,
             blocked_since: None,
             last_sent: tick,
@@ -296,7 +299,8 @@ impl Connection {
         }
         if let Some(Written { chunk, events }) = self.outlet.advance(count) {
             let accepted_at = chunk.accepted_at(events);
-            accounts.written(now.shard, self.seat.transport(), accepted_at, Instant::now());
+            let (transport, arrived) = (self.seat.transport(), self.arrived);
+            accounts.written(now.shard, transport, accepted_at, arrived, Instant::now());
         }
     }
 
