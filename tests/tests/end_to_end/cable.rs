@@ -162,9 +162,9 @@ mod tests {
     use super::*;
 
     const ANSWER: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
-        13\r\nretry: 1\nid: a-0\n\n\n\r\n\
+        12\r\nretry: 1\nid: a-0\n\n\r\n\
         15\r\nid: a-1\ndata: {\"n\":0}\r\n\
-        12\r\n\n\nid: a-2\ndata: 1\n\n\r\n\
+        13\r\n\n\nid: a-2\ndata: 1\n\n\r\n\
         3\r\n:\n\n\r\n";
 
     #[test]
@@ -186,7 +186,7 @@ mod tests {
         let cable = Cable::lay(listener.local_addr()?).await?;
         let mut subscriber = TcpStream::connect(cable.address()).await?;
         let (mut server, _) = listener.accept().await?;
-        let first = ANSWER.find("12\r\n").unwrap();
+        let first = ANSWER.find("13\r\n").unwrap();
         server.write_all(&ANSWER.as_bytes()[..first]).await?;
         let mut seen = vec![0; first];
         subscriber.read_exact(&mut seen).await?;

@@ -24,17 +24,27 @@ mod sidecar;
 mod slipped;
 mod subscriber;
 
-use anyhow::Result;
+use std::fmt;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a cluster: cargo xtask test"]
-async fn applied_manifests_lead_to_deliveries_that_are_counted_on_the_resource() -> Result<()> {
-    installation::with_weir(async |weir| {
+async fn applied_manifests_lead_to_deliveries_that_are_counted_on_the_resource()
+-> Result<(), Failure> {
+    let told = installation::with_weir(async |weir| {
         let (sidecar, gateway) = tokio::join!(sidecar::story(weir), gateway::story(weir));
         sidecar?;
         gateway?;
         // Alone, because it takes the operator away.
         slipped::story(weir).await
-    })
-    .await
+    });
+    told.await.map_err(Failure)
+}
+
+/// Shows an error in one line: where in this program it came from helps nobody.
+struct Failure(anyhow::Error);
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
 }
