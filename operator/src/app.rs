@@ -83,6 +83,20 @@ pub async fn run(
 ) -> Result<(), AppError> {
     let config = kube::Config::infer().await?;
     let client = Client::try_from(config).map_err(AppError::Client)?;
+    run_with(client, args, provider, stop).await
+}
+
+/// Runs against the API server of `client` until `stop` is cancelled.
+///
+/// # Errors
+///
+/// Fails where the operator can't work, or can't go on.
+pub async fn run_with(
+    client: Client,
+    args: Args,
+    provider: Arc<CryptoProvider>,
+    stop: CancellationToken,
+) -> Result<(), AppError> {
     let mut registry = registry();
     let context = Arc::new(context(&args, client, &mut registry));
     tokio::select! {

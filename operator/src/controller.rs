@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kube::runtime::controller::{Action, Config, Controller, Error as DriverError};
+use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -89,11 +90,28 @@ pub async fn drive<R: Reconciler>(
     let config = Config::default().concurrency(context.options.concurrency);
     let controller = Controller::new(context.watched::<R::Object>(), watcher::Config::default())
         .with_config(config)
-        .graceful_shutdown_on(shutdown.cancelled_owned());
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned());
     let controller = reconciler.watch(controller);
+    let unread = stopped_unread(controller.store(), shutdown);
     let driver = Arc::new(Driver { reconciler, context, backoff: Backoff::default() });
     let results = controller.run(step, retry, Arc::clone(&driver));
-    results.for_each(|result| async { note_queue(&driver, result.err()) }).await;
+    tokio::select! {
+        () = results.for_each(|result| async { note_queue(&driver, result.err()) }) => {}
+        () = unread => {}
+    }
+}
+
+/// Ends when `shutdown` is cancelled before all objects have been read. No reconcile has begun by then;
+/// kube would go on waiting for the objects, which nobody reads any more.
+async fn stopped_unread<K>(store: Store<K>, shutdown: CancellationToken)
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    tokio::select! {
+        biased;
+        _ = store.wait_until_ready() => std::future::pending().await,
+        () = shutdown.cancelled() => {}
+    }
 }
 
 /// Longer than any reconcile takes that still gets on; a request to an API server that vanished would

@@ -35,7 +35,11 @@ impl Leading {
         registry: &mut Registry,
     ) -> Self {
         let leads = Gauge::default();
-        registry.register("leader", "1 on the replica that reconciles, else 0", leads.clone());
+        registry.register(
+            "leader",
+            "Whether this replica is the one that reconciles: 1 or 0",
+            leads.clone(),
+        );
         let client = || context.client.clone();
         let elector = args.leader_elect.then(|| {
             let leases = KubeLeases::new(client(), &args.namespace, &args.lease);

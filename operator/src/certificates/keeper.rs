@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use rustls::crypto::CryptoProvider;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use weir_crds::names::FIELD_MANAGER;
 
@@ -18,8 +19,10 @@ use super::plan::{Plan, plan};
 use super::{CertificateMetrics, bundle, dns_names, issue};
 use crate::failure::{chain, explain};
 
-/// An upgrade may take the authorities away; no pod is injected until they are back.
-const INTERVAL: Duration = Duration::from_secs(30);
+/// An upgrade may take the authorities away, and no pod is injected until they are back.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// Longer than a handful of requests takes that get anywhere.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// Keeps the Secret and the webhook's configuration in order.
 pub struct Keeper {
@@ -51,6 +54,9 @@ pub enum KeeperError {
     /// The webhook's configuration could not be read or written.
     #[error("can't put the authorities into MutatingWebhookConfiguration {0}: {message}", message = explain(.1))]
     Configure(String, kube::Error),
+    /// The API server did not answer in time.
+    #[error("the API server did not answer in time")]
+    Late,
     /// A certificate could not be made.
     #[error("can't make a certificate")]
     Issue(#[from] rcgen::Error),
@@ -64,7 +70,8 @@ impl Keeper {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut warned = false;
         loop {
-            match self.tick(Timestamp::now()).await {
+            let tick = timeout(LONGEST, self.tick(Timestamp::now()));
+            match tick.await.unwrap_or(Err(KeeperError::Late)) {
                 Ok(true) => warned = false,
                 Ok(false) if warned => {}
                 Ok(false) => {
@@ -84,7 +91,7 @@ impl Keeper {
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(INTERVAL) => {}
+                () = sleep(INTERVAL) => {}
                 () = shutdown.cancelled() => return,
             }
         }

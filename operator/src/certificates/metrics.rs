@@ -24,7 +24,7 @@ impl CertificateMetrics {
         );
         registry.register(
             "webhook_configured",
-            "1 where the leader finds the webhook's configuration with its authorities in it, else 0",
+            "Whether the leader finds the webhook's configuration, with its authorities in it: 1 or 0",
             configured.clone(),
         );
         Self { expiry, configured }

@@ -1,0 +1,213 @@
+//! What stands in the cluster for a pipeline, and what becomes of it when the pipeline changes.
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
+use kube::api::DeleteParams;
+use serde_json::json;
+use weir_crds::manifest::Manifest;
+use weir_crds::v1alpha1::{StreamPipelineSpec, StreamSLO};
+use weir_tests::{Namespace, eventually, with_namespace};
+
+use crate::fixture::{
+    Controller, LIMIT, change, condition, create_pipeline, create_slo, gateway, pipelines, sidecar,
+};
+
+/// Waits until an object of this name is there.
+async fn there<K>(namespace: &Namespace, name: &str) -> Result<K>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let api = namespace.api::<K>();
+    eventually(&format!("{} {name} is there", K::kind(&())), LIMIT, async || {
+        Ok(api.get(name).await?)
+    })
+    .await
+}
+
+/// Waits until no object of this name is there.
+async fn gone<K>(namespace: &Namespace, name: &str) -> Result<()>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let api = namespace.api::<K>();
+    eventually(&format!("{} {name} is gone", K::kind(&())), LIMIT, async || {
+        ensure!(api.get_opt(name).await?.is_none(), "still there");
+        Ok(())
+    })
+    .await
+}
+
+/// Who wrote the object when, and what its spec is at: what a write that changes nothing leaves alone.
+fn written(metadata: &ObjectMeta) -> (Option<i64>, Vec<String>) {
+    let managers = metadata.managed_fields.iter().flatten();
+    let ours = managers.filter(|entry| entry.manager.as_deref() == Some("weir-operator"));
+    (metadata.generation, ours.map(|entry| format!("{:?}", entry.time)).collect())
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_gateway_is_a_config_map_a_service_and_a_deployment_that_it_owns() -> Result<()> {
+    with_namespace("gateway", async |namespace| {
+        let controller = Controller::start(&namespace).await?;
+        let pipeline = create_pipeline(&namespace, "orders", gateway(2)).await?;
+        let config_map: ConfigMap = there(&namespace, "orders-weir").await?;
+        let service: Service = there(&namespace, "orders").await?;
+        let deployment: Deployment = there(&namespace, "orders").await?;
+        for metadata in [&config_map.metadata, &service.metadata, &deployment.metadata] {
+            let owners = metadata.owner_references.as_ref().context("no owner")?;
+            ensure!(owners.len() == 1 && Some(&owners[0].uid) == pipeline.metadata.uid.as_ref());
+        }
+        let data = config_map.data.context("no data")?;
+        let manifest: Manifest<StreamPipelineSpec> = serde_yaml::from_str(&data["pipeline.yaml"])?;
+        ensure!(manifest.spec == pipeline.spec && manifest.metadata.uid == pipeline.metadata.uid);
+        let ready = condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        ensure!(ready.message.starts_with("none of 2 replicas is ready"), "{ready:?}");
+        condition(&namespace, "orders", "StreamComplete", "False", "LocalLogWithReplicas").await?;
+        let status = pipelines(&namespace).get("orders").await?.status.context("no status")?;
+        let url = format!("http://orders.{}.svc:7070/orders/sse", namespace.name);
+        ensure!(status.endpoints.and_then(|endpoints| endpoints.sse) == Some(url));
+        ensure!(status.replicas.context("no replicas")?.summary == "0/2");
+        controller.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_controller_that_is_stopped_before_it_has_read_anything_ends() -> Result<()> {
+    with_namespace("stop", async |namespace| Controller::start(&namespace).await?.stop().await)
+        .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_deleted_pipeline_takes_everything_along() -> Result<()> {
+    with_namespace("delete", async |namespace| {
+        let controller = Controller::start(&namespace).await?;
+        create_pipeline(&namespace, "orders", gateway(1)).await?;
+        there::<Deployment>(&namespace, "orders").await?;
+        pipelines(&namespace).delete("orders", &DeleteParams::background()).await?;
+        gone::<Deployment>(&namespace, "orders").await?;
+        gone::<Service>(&namespace, "orders").await?;
+        gone::<ConfigMap>(&namespace, "orders-weir").await?;
+        controller.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_changed_placement_removes_the_gateway_and_keeps_the_service() -> Result<()> {
+    with_namespace("placement", async |namespace| {
+        let controller = Controller::start(&namespace).await?;
+        create_pipeline(&namespace, "orders", gateway(1)).await?;
+        there::<Deployment>(&namespace, "orders").await?;
+        let before: Service = there(&namespace, "orders").await?;
+        let placement = json!({ "gateway": null, "sidecar": sidecar()["sidecar"] });
+        change(&namespace, "orders", json!({ "spec": { "placement": placement } })).await?;
+        gone::<Deployment>(&namespace, "orders").await?;
+        let after: Service = there(&namespace, "orders").await?;
+        ensure!(after.metadata.uid == before.metadata.uid, "the Service was made anew");
+        let selector = after.spec.and_then(|spec| spec.selector).context("no selector")?;
+        ensure!(selector.contains_key("pipeline.weir.dev/orders") && selector.len() == 2);
+        condition(&namespace, "orders", "Injected", "Unknown", "NoPodSelected").await?;
+        controller.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_reconcile_that_changes_nothing_writes_nothing() -> Result<()> {
+    with_namespace("resync", async |namespace| {
+        let controller = Controller::start(&namespace).await?;
+        create_pipeline(&namespace, "orders", gateway(1)).await?;
+        condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        controller.stop().await?;
+        let before = snapshot(&namespace).await?;
+        let controller = Controller::start(&namespace).await?;
+        eventually("the pipeline has been reconciled again", LIMIT, async || {
+            ensure!(controller.reconciled()? > 0, "not yet");
+            Ok(())
+        })
+        .await?;
+        ensure!(snapshot(&namespace).await? == before, "something was written");
+        controller.stop().await
+    })
+    .await
+}
+
+type Snapshot = (Option<String>, Option<String>, Option<String>, (Option<i64>, Vec<String>));
+
+async fn snapshot(namespace: &Namespace) -> Result<Snapshot> {
+    let config_map = namespace.api::<ConfigMap>().get("orders-weir").await?;
+    let service = namespace.api::<Service>().get("orders").await?;
+    // Its status is written by the Deployment's own controller.
+    let deployment = namespace.api::<Deployment>().get("orders").await?;
+    let pipeline = pipelines(namespace).get("orders").await?;
+    Ok((
+        config_map.resource_version(),
+        service.resource_version(),
+        pipeline.resource_version(),
+        written(&deployment.metadata),
+    ))
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn what_somebody_else_changes_or_deletes_is_put_right() -> Result<()> {
+    with_namespace("drift", async |namespace| {
+        let controller = Controller::start(&namespace).await?;
+        create_pipeline(&namespace, "orders", gateway(1)).await?;
+        let before: Deployment = there(&namespace, "orders").await?;
+        let deployments = namespace.api::<Deployment>();
+        let patch = kube::api::Patch::Merge(json!({ "spec": { "replicas": 5 } }));
+        deployments.patch("orders", &kube::api::PatchParams::default(), &patch).await?;
+        eventually("the replicas are put right", LIMIT, async || {
+            let replicas = deployments.get("orders").await?.spec.replicas;
+            ensure!(replicas == Some(1), "{replicas:?}");
+            Ok(())
+        })
+        .await?;
+        namespace.api::<Service>().delete("orders", &DeleteParams::default()).await?;
+        there::<Service>(&namespace, "orders").await?;
+        ensure!(deployments.get("orders").await?.metadata.uid == before.metadata.uid);
+        controller.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn the_slos_of_a_pipeline_come_to_its_configuration_and_go() -> Result<()> {
+    with_namespace("slos", async |namespace| {
+        let controller = Controller::start(&namespace).await?;
+        create_pipeline(&namespace, "orders", gateway(1)).await?;
+        create_slo(&namespace, "speed", "orders").await?;
+        create_slo(&namespace, "elsewhere", "other").await?;
+        keys(&namespace, &["pipeline.yaml", "slo-speed.yaml"]).await?;
+        namespace.api::<StreamSLO>().delete("speed", &DeleteParams::default()).await?;
+        keys(&namespace, &["pipeline.yaml"]).await?;
+        controller.stop().await
+    })
+    .await
+}
+
+async fn keys(namespace: &Namespace, wanted: &[&str]) -> Result<()> {
+    let api = namespace.api::<ConfigMap>();
+    eventually("the ConfigMap holds the manifests", LIMIT, async || {
+        let data = api.get("orders-weir").await?.data.unwrap_or_default();
+        ensure!(data.keys().eq(wanted), "{:?}", data.keys());
+        Ok(())
+    })
+    .await
+}

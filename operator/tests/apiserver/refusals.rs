@@ -1,0 +1,139 @@
+//! What can't be done, and how it is said.
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::{Client, Config, ResourceExt};
+use prometheus_client::registry::Registry;
+use serde_json::json;
+use weir_operator::preflight;
+use weir_tests::{Namespace, eventually, with_namespace};
+
+use crate::fixture::{
+    Controller, LIMIT, change, condition, context, create_pipeline, gateway, install_definitions,
+    options,
+};
+
+fn foreign_service() -> Service {
+    serde_json::from_value(json!({
+        "metadata": { "name": "orders" },
+        "spec": { "ports": [{ "port": 80 }], "selector": { "app": "mine" } },
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_service_of_somebody_else_is_left_alone_and_the_pipeline_says_so() -> Result<()> {
+    with_namespace("taken", async |namespace| {
+        let services = namespace.api::<Service>();
+        let before = services.create(&PostParams::default(), &foreign_service()).await?;
+        let controller = Controller::start(&namespace).await?;
+        create_pipeline(&namespace, "orders", gateway(1)).await?;
+        let ready = condition(&namespace, "orders", "Ready", "False", "NameTaken").await?;
+        ensure!(ready.message.starts_with("Service orders was not made"), "{ready:?}");
+        event(&namespace, "NameTaken").await?;
+        ensure!(services.get("orders").await?.resource_version() == before.resource_version());
+        let config_map = namespace.api::<ConfigMap>().get_opt("orders-weir").await?;
+        ensure!(config_map.is_none(), "half of a rejected pipeline was made");
+        // The remedy helps.
+        services.delete("orders", &DeleteParams::default()).await?;
+        change(&namespace, "orders", json!({ "metadata": { "labels": { "again": "1" } } })).await?;
+        condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        controller.stop().await
+    })
+    .await
+}
+
+/// Waits for an Event about the pipeline.
+async fn event(namespace: &Namespace, reason: &str) -> Result<()> {
+    let api = namespace.api::<Event>();
+    eventually(&format!("there is an event {reason}"), LIMIT, async || {
+        let events = api.list(&ListParams::default()).await?.items;
+        let found = events.iter().find(|event| event.reason.as_deref() == Some(reason));
+        let found = found.with_context(|| format!("{events:?}"))?;
+        ensure!(found.regarding.as_ref().and_then(|about| about.name.as_deref()) == Some("orders"));
+        Ok(())
+    })
+    .await
+}
+
+/// A client that may do what the rules say, and nothing else.
+async fn limited(namespace: &Namespace, rules: serde_json::Value) -> Result<Client> {
+    let admin = &namespace.cluster.client;
+    let name = format!("weir-test-{}", namespace.name);
+    let role: ClusterRole =
+        serde_json::from_value(json!({ "metadata": { "name": name }, "rules": rules }))?;
+    let binding: ClusterRoleBinding = serde_json::from_value(json!({
+        "metadata": { "name": name },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name }],
+    }))?;
+    Api::all(admin.clone()).create(&PostParams::default(), &role).await?;
+    Api::all(admin.clone()).create(&PostParams::default(), &binding).await?;
+    let kubeconfig = kube::config::Kubeconfig::read_from(namespace.cluster.kubeconfig()?)?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
+    config.auth_info.impersonate = Some(name);
+    Ok(Client::try_from(config)?)
+}
+
+async fn forget(namespace: &Namespace) -> Result<()> {
+    let name = format!("weir-test-{}", namespace.name);
+    let admin = &namespace.cluster.client;
+    let params = DeleteParams::default();
+    Api::<ClusterRoleBinding>::all(admin.clone()).delete(&name, &params).await?;
+    Api::<ClusterRole>::all(admin.clone()).delete(&name, &params).await?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_missing_permission_to_write_stands_in_the_status() -> Result<()> {
+    with_namespace("forbidden", async |namespace| {
+        let client = limited(
+            &namespace,
+            json!([
+                { "apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"] },
+                { "apiGroups": ["weir.dev"], "resources": ["streampipelines/status"], "verbs": ["patch"] },
+                { "apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "patch"] },
+                { "apiGroups": ["weir.dev"], "resources": ["streampipelines/finalizers"], "verbs": ["update"] },
+            ]),
+        )
+        .await?;
+        let controller = Controller::start_as(&namespace, client, options(&namespace.name)).await?;
+        create_pipeline(&namespace, "orders", gateway(1)).await?;
+        let ready = condition(&namespace, "orders", "Ready", "False", "Forbidden").await?;
+        ensure!(ready.message.contains("cannot patch resource \"services\""), "{ready:?}");
+        ensure!(ready.message.ends_with("as the chart does"), "{ready:?}");
+        controller.stop().await?;
+        forget(&namespace).await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn missing_permissions_to_read_are_one_line_before_anything_starts() -> Result<()> {
+    with_namespace("preflight", async |namespace| {
+        install_definitions(&namespace.cluster.client).await?;
+        let rules = json!([
+            { "apiGroups": ["weir.dev"], "resources": ["*"], "verbs": ["list"] },
+            { "apiGroups": ["", "apps"], "resources": ["pods", "deployments"], "verbs": ["list"] },
+        ]);
+        let options = options(&namespace.name);
+        let limited = limited(&namespace, rules).await?;
+        let limited = context(limited, options.clone(), &mut Registry::default());
+        let line = preflight::check(&limited).await.err().context("it passed")?.to_string();
+        for resource in ["configmaps", "services"] {
+            ensure!(line.contains(&format!("cannot list resource \"{resource}\"")), "{line}");
+        }
+        ensure!(!line.contains("pods") && !line.contains('\n'), "{line}");
+        let admin = namespace.cluster.client.clone();
+        let admin = context(admin, options, &mut Registry::default());
+        preflight::check(&admin).await?;
+        forget(&namespace).await
+    })
+    .await
+}
