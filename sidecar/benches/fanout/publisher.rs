@@ -65,7 +65,7 @@ pub(crate) fn publish(address: SocketAddr, schedule: Schedule) -> Result<()> {
     for number in numbers {
         thread::sleep(due.saturating_duration_since(Instant::now()));
         let behind = Instant::now().saturating_duration_since(due);
-        ensure!(behind < MOST_BEHIND, "the server doesn't take {rate} events a second");
+        ensure!(behind < MOST_BEHIND, "the server or this machine is too slow for {rate} events/s");
         let payload = Stamp { number, due: clock.reading(due) }.payload(bytes);
         caller.call(request(&payload).as_bytes()).with_context(|| format!("event {number}"))?;
         due += interval;

@@ -11,9 +11,18 @@ const CLOCK_TICK: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CpuTime {
     /// Of each thread that lives, by its id. To the nanosecond.
-    threads: BTreeMap<u32, Duration>,
+    threads: BTreeMap<u32, Used>,
     /// Of all its threads, also those that have ended. To the [`CLOCK_TICK`].
     process: Duration,
+}
+
+/// What threads have got of a CPU.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Used {
+    /// For how long they ran.
+    pub(crate) ran: Duration,
+    /// For how long they could have run, had others not been running. Zero where it isn't known.
+    pub(crate) waited: Duration,
 }
 
 impl CpuTime {
@@ -24,18 +33,29 @@ impl CpuTime {
         Ok(Self::new(of_threads(pid)?, process))
     }
 
-    pub(crate) const fn new(threads: BTreeMap<u32, Duration>, process: Duration) -> Self {
+    pub(crate) const fn new(threads: BTreeMap<u32, Used>, process: Duration) -> Self {
         Self { threads, process }
     }
 
     /// How much was used since an earlier reading.
-    pub(crate) fn since(&self, earlier: &Self) -> Duration {
+    pub(crate) fn since(&self, earlier: &Self) -> Used {
         let still_there = |(thread, _): (&u32, _)| self.threads.contains_key(thread);
-        if !earlier.threads.is_empty() && earlier.threads.iter().all(still_there) {
-            let sum = |reading: &Self| reading.threads.values().sum::<Duration>();
-            return sum(self).saturating_sub(sum(earlier));
+        if earlier.threads.is_empty() || !earlier.threads.iter().all(still_there) {
+            let ran = self.process.saturating_sub(earlier.process);
+            return Used { ran, waited: Duration::ZERO };
         }
-        self.process.saturating_sub(earlier.process)
+        let (now, then) = (self.of_all_threads(), earlier.of_all_threads());
+        Used {
+            ran: now.ran.saturating_sub(then.ran),
+            waited: now.waited.saturating_sub(then.waited),
+        }
+    }
+
+    fn of_all_threads(&self) -> Used {
+        self.threads.values().fold(Used::default(), |sum, &Used { ran, waited }| Used {
+            ran: sum.ran + ran,
+            waited: sum.waited + waited,
+        })
     }
 }
 
@@ -46,7 +66,7 @@ pub(crate) fn resident_memory(pid: u32) -> Result<u64> {
 }
 
 /// Empty where the kernel keeps no such statistics.
-fn of_threads(pid: u32) -> Result<BTreeMap<u32, Duration>> {
+fn of_threads(pid: u32) -> Result<BTreeMap<u32, Used>> {
     let mut threads = BTreeMap::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
         let entry = entry?;
@@ -67,9 +87,11 @@ fn read(pid: u32, file: &str) -> Result<String> {
     fs::read_to_string(&path).with_context(|| format!("can't read {path}"))
 }
 
-/// The first field is the time on a CPU, in nanoseconds.
-pub(crate) fn in_schedstat(text: &str) -> Option<Duration> {
-    text.split_ascii_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+/// The first two fields are the time on a CPU and the time in its queue, in nanoseconds.
+pub(crate) fn in_schedstat(text: &str) -> Option<Used> {
+    let mut fields = text.split_ascii_whitespace().map(|field| field.parse().ok());
+    let mut next = || fields.next().flatten().map(Duration::from_nanos);
+    Some(Used { ran: next()?, waited: next()? })
 }
 
 /// `utime` and `stime`, the fields 14 and 15. The second is the program's name in parentheses, and may

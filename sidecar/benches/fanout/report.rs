@@ -12,6 +12,10 @@ use crate::{
     transport::Transport,
 };
 
+/// A server waits for this part of the time that it runs, also where nobody else uses its core: its own
+/// threads take turns.
+const QUIET: f64 = 0.1;
+
 /// What was measured.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -42,6 +46,22 @@ impl Report {
     /// Whether every bar was kept.
     pub(crate) fn passed(&self) -> bool {
         self.verdicts.iter().all(|verdict| verdict.passed)
+    }
+}
+
+impl Report {
+    fn warn_of_others(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waited = self.rows.iter().map(|(_, _, row)| row.waited).fold(0.0, f64::max);
+        if waited <= QUIET {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "The machine is busy with something else: a server waited for its core for {:.0} % of \
+             the time that\nit ran. The figures are rough, the latencies mean nothing, and a server \
+             that joins what is due\nlooks better than it is.\n",
+            waited * 100.0
+        )
     }
 }
 
@@ -79,6 +99,7 @@ impl fmt::Display for Report {
              from when an event was due to\nwhen the load generator, which reads one socket after \
              the other, had read it.\n"
         )?;
+        self.warn_of_others(f)?;
         for Verdict { passed, says } in &self.verdicts {
             writeln!(f, "{} {says}", if *passed { "PASS" } else { "FAIL" })?;
         }
@@ -87,7 +108,7 @@ impl fmt::Display for Report {
 }
 
 fn line(f: &mut fmt::Formatter<'_>, kind: Kind, transport: Transport, row: &Row) -> fmt::Result {
-    let Row { micros, ratio, kib, p50, p99, faults, deliveries: _ } = row;
+    let Row { micros, ratio, kib, p50, p99, faults, deliveries: _, waited: _ } = row;
     let ratio = match kind {
         Kind::Floor => "1".to_owned(),
         Kind::Sidecar => {

@@ -42,7 +42,7 @@ pub(crate) fn measure(
     transport: Transport,
 ) -> Result<Measurement> {
     let server = Server::start(kind, plan, cores)?;
-    measure_on(&server, plan, transport).map_err(|error| error.context(server.printed()))
+    measure_on(&server, plan, transport).map_err(|error| anyhow!("{error:#}; {}", server.printed()))
 }
 
 fn measure_on(server: &Server, plan: &Plan, transport: Transport) -> Result<Measurement> {

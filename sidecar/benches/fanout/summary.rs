@@ -1,11 +1,9 @@
 //! Sums measurements up, and holds them to the bars. No I/O.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 
-use crate::{sequence::Faults, tally::latencies, transport::Transport};
+use crate::{readings::Used, sequence::Faults, tally::latencies, transport::Transport};
 
 /// One server, measured once.
 #[derive(Debug, Clone)]
@@ -20,6 +18,8 @@ pub(crate) struct Measurement {
     pub(crate) faults: Faults,
     /// Events that subscribers received while the CPU time was measured.
     pub(crate) deliveries: u64,
+    /// How long the server waited for its core, as a part of how long it ran.
+    pub(crate) waited: f64,
 }
 
 /// One server over one transport, in all rounds.
@@ -39,6 +39,8 @@ pub(crate) struct Row {
     pub(crate) faults: Faults,
     /// In all rounds together.
     pub(crate) deliveries: u64,
+    /// How long the server waited for its core, as a part of how long it ran: in the worst round.
+    pub(crate) waited: f64,
 }
 
 /// A few values.
@@ -71,15 +73,17 @@ impl Measurement {
     #[expect(clippy::cast_precision_loss, reason = "shown with a few digits")]
     pub(crate) fn new(
         subscribers: u32,
-        cpu: Duration,
+        cpu: Used,
         deliveries: u64,
         growth: i128,
         latency: Histogram<u64>,
         faults: Faults,
     ) -> Self {
-        let micros = cpu.as_secs_f64() * 1e6 / deliveries as f64;
+        let Used { ran, waited } = cpu;
+        let micros = ran.as_secs_f64() * 1e6 / deliveries as f64;
+        let waited = waited.div_duration_f64(ran);
         let kib = growth as f64 / 1024.0 / f64::from(subscribers);
-        Self { micros, kib, latency, faults, deliveries }
+        Self { micros, kib, latency, faults, deliveries, waited }
     }
 }
 
@@ -99,6 +103,7 @@ impl Row {
             p99: millis(latency.value_at_quantile(0.99)),
             faults: rounds.iter().map(|round| round.faults).sum(),
             deliveries: rounds.iter().map(|round| round.deliveries).sum(),
+            waited: Spread::of(rounds.iter().map(|round| round.waited))?.most,
         })
     }
 }

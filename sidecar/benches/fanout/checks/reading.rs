@@ -2,28 +2,34 @@
 
 use std::{process, time::Duration};
 
-use crate::readings::{CpuTime, in_rollup, in_schedstat, in_stat, resident_memory};
+use crate::readings::{CpuTime, Used, in_rollup, in_schedstat, in_stat, resident_memory};
 
-fn cpu(threads: &[(u32, u64)], process: u64) -> CpuTime {
-    let threads = threads.iter().map(|&(id, ns)| (id, Duration::from_nanos(ns)));
+/// Threads by their ids, with how long each ran and waited; and how long the process ran.
+fn cpu(threads: &[(u32, u64, u64)], process: u64) -> CpuTime {
+    let threads = threads.iter().map(|&(id, ran, waited)| (id, used(ran, waited)));
     CpuTime::new(threads.collect(), Duration::from_nanos(process))
+}
+
+fn used(ran: u64, waited: u64) -> Used {
+    Used { ran: Duration::from_nanos(ran), waited: Duration::from_nanos(waited) }
 }
 
 #[test]
 fn time_is_that_of_all_threads_also_of_new_ones() {
-    let (before, after) = (cpu(&[(1, 10), (2, 20)], 0), cpu(&[(1, 15), (2, 20), (3, 7)], 999));
-    assert_eq!(after.since(&before), Duration::from_nanos(12));
+    let before = cpu(&[(1, 10, 1), (2, 20, 2)], 0);
+    let after = cpu(&[(1, 15, 4), (2, 20, 2), (3, 7, 1)], 999);
+    assert_eq!(after.since(&before), used(12, 4));
 }
 
 #[test]
 fn where_a_thread_has_ended_time_is_the_process_s() {
-    let (before, after) = (cpu(&[(1, 10), (2, 20)], 100), cpu(&[(1, 15)], 300));
-    assert_eq!(after.since(&before), Duration::from_nanos(200));
+    let (before, after) = (cpu(&[(1, 10, 0), (2, 20, 0)], 100), cpu(&[(1, 15, 9)], 300));
+    assert_eq!(after.since(&before), used(200, 0));
 }
 
 #[test]
 fn where_threads_have_no_statistics_time_is_the_process_s() {
-    assert_eq!(cpu(&[], 300).since(&cpu(&[], 100)), Duration::from_nanos(200));
+    assert_eq!(cpu(&[], 300).since(&cpu(&[], 100)), used(200, 0));
 }
 
 #[test]
@@ -34,9 +40,9 @@ fn a_program_s_name_does_not_shift_the_fields() {
 }
 
 #[test]
-fn schedstat_starts_with_the_time_on_a_cpu() {
-    assert_eq!(in_schedstat("123456 77 9\n"), Some(Duration::from_nanos(123_456)));
-    assert_eq!(in_schedstat(""), None);
+fn schedstat_starts_with_the_times_on_a_cpu_and_in_its_queue() {
+    assert_eq!(in_schedstat("123456 77 9\n"), Some(used(123_456, 77)));
+    assert_eq!(in_schedstat("123456"), None);
 }
 
 #[test]
@@ -51,6 +57,6 @@ fn this_process_can_be_read() {
     let before = CpuTime::of(process::id()).unwrap();
     let sum = (0..10_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n));
     let used = CpuTime::of(process::id()).unwrap().since(&before);
-    assert!(used > Duration::ZERO, "{sum}");
+    assert!(used.ran > Duration::ZERO, "{sum}");
     assert!(resident_memory(process::id()).unwrap() > 100_000);
 }

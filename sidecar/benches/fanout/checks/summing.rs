@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     payload::Stamp,
+    readings::Used,
     sequence::Faults,
     summary::{Bars, Measurement, Row, Spread},
     tally::{Tally, latencies},
@@ -12,12 +13,17 @@ use crate::{
 
 const NO_FAULTS: Faults = Faults { lost: 0, duplicated: 0, out_of_order: 0 };
 
+/// The server waited for half as long as it ran.
+fn used(ran: Duration) -> Used {
+    Used { ran, waited: ran / 2 }
+}
+
 /// A thousand subscribers, with this much CPU time and memory each for one event.
 fn measurement(micros: u64, kib: i128, faults: Faults) -> Measurement {
     let mut latency = latencies().unwrap();
     latency.record_n(1_000_000, 990).unwrap();
     latency.record_n(8_000_000, 10).unwrap();
-    let cpu = Duration::from_millis(micros);
+    let cpu = used(Duration::from_millis(micros));
     Measurement::new(1_000, cpu, 1_000, kib * 1_024_000, latency, faults)
 }
 
@@ -47,6 +53,7 @@ fn each_round_is_compared_with_the_floor_of_that_round() {
     let row = row(&[(9, 6), (30, 7), (11, 8)], &[6, 20, 10], NO_FAULTS);
     assert_eq!(row.ratio, Spread { least: 1.1, median: 1.5, most: 1.5 });
     assert_eq!((row.micros, row.kib, row.deliveries), (11.0, 7.0, 3_000));
+    assert_eq!(row.waited, 0.5);
 }
 
 #[test]
@@ -91,7 +98,8 @@ fn any_fault_of_either_server_fails() {
 
 #[test]
 fn a_run_without_deliveries_passes_nothing_that_is_divided_by_them() {
-    let nothing = || Measurement::new(1_000, Duration::ZERO, 0, 0, latencies().unwrap(), NO_FAULTS);
+    let nothing =
+        || Measurement::new(1_000, Used::default(), 0, 0, latencies().unwrap(), NO_FAULTS);
     let row = Row::of(&[nothing()], &[nothing()]).unwrap();
     assert_eq!(verdicts(&row, &row), [false, true, false, false]);
 }
