@@ -106,6 +106,7 @@ pub async fn run_with(
     let certificate = CertificateMetrics::register(&mut registry);
     let leading = Leading::prepare(&args, &context, &provider, &certificate, &mut registry);
     let serving = Serving::prepare(&args, &context, provider, certificate, &mut registry).await?;
+    let injects = args.webhook_config.is_some();
     let closing = CancellationToken::new();
     let mut servers = Tasks::default();
     serving.start(&mut servers, registry, &stop, &closing);
@@ -114,7 +115,9 @@ pub async fn run_with(
         result = leading.run(&stop) => result?,
         ended = servers.ended() => return Err(AppError::Ended(ended)),
     }
-    sleep(FAREWELL).await;
+    if injects {
+        sleep(FAREWELL).await;
+    }
     closing.cancel();
     servers.join().await;
     tracing::info!("stopped");

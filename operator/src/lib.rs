@@ -3,12 +3,14 @@
 //! Each kind has a controller in the same five words: **observe → validate → build → apply →
 //! report**. Only observe reads, only apply and report write, the middle is pure.
 //!
+//! - [`app`]: what runs where, and in which order it starts and stops.
 //! - [`pipeline`]: the StreamPipeline controller.
-//! - [`slo`]: the StreamSLO controller.
-//! - [`samples`]: what the sidecars counted.
-//! - [`controller`]: what drives both: spans, metrics, backoff, bounded concurrency.
+//! - [`slo`], [`samples`]: the StreamSLO controller, and what the sidecars counted.
+//! - [`webhook`], [`injection`], [`certificates`]: how a pod gets the sidecar when it is created.
+//! - [`controller`]: what drives every kind: spans, metrics, backoff, bounded concurrency.
 //! - [`apply`], [`conditions`], [`failure`]: what every controller writes with, and how it fails.
 //! - [`context`]: what every phase is handed.
+//! - [`leader`], [`preflight`], [`serve`], [`admin`], [`tasks`]: the frame around it all.
 
 pub mod admin;
 pub mod app;

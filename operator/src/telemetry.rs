@@ -1,5 +1,7 @@
 //! Sets logging up.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
@@ -24,7 +26,10 @@ pub fn start(format: LogFormat, directives: &str) -> Result<(), TelemetryError> 
     let filter = EnvFilter::builder().parse(directives);
     let filter =
         filter.map_err(|source| TelemetryError { directives: directives.to_owned(), source })?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     // Another subscriber, as a test has, stays.
     let _ = match format {
         LogFormat::Text => logs.try_init(),

@@ -113,7 +113,8 @@ fn replicas_of_an_older_generation_are_outdated_until_they_have_reloaded() {
     observed.replicas[1] = Replica { pod: "b".to_owned(), report: Report::NotServing };
     let status = applied(&observed);
     assert_eq!(status.replicas.as_ref().unwrap().outdated, 2);
-    let message = "3 of 3 replicas serve, 2 of them not yet the newest generation";
+    let message = "3 of 3 replicas serve, 2 of them not yet the newest generation \
+                   (should that last, their logs say why)";
     assert_eq!(say(&status, "EndpointsReady"), ("True", "Updating", message));
     assert!(!is_settled(&observed));
 }
