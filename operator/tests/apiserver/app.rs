@@ -19,7 +19,9 @@ use weir_operator::args::Command;
 use weir_tests::client::http::Connection;
 use weir_tests::{Namespace, eventually, with_namespace};
 
-use crate::fixture::{LIMIT, condition, create_pipeline, gateway, install_definitions, sidecar};
+use crate::fixture::{
+    LIMIT, condition, create_pipeline, gateway, install_definitions, restrict, sidecar,
+};
 
 /// A replica of the operator on this machine.
 struct Replica {
@@ -147,7 +149,13 @@ where
 fn pod(name: &str) -> Pod {
     serde_json::from_value(json!({
         "metadata": { "name": name, "labels": { "app": "shop" } },
-        "spec": { "containers": [{ "name": "app", "image": "app.test/app:1" }] },
+        "spec": { "containers": [{
+            "name": "app", "image": "app.test/app:1",
+            "securityContext": {
+                "runAsNonRoot": true, "allowPrivilegeEscalation": false,
+                "capabilities": { "drop": ["ALL"] }, "seccompProfile": { "type": "RuntimeDefault" },
+            },
+        }] },
     }))
     .unwrap()
 }
@@ -172,8 +180,9 @@ async fn injected_pod(namespace: &Namespace) -> Result<Pod> {
 
 #[tokio::test]
 #[ignore = "needs a cluster: cargo xtask test"]
-async fn a_selected_pod_is_created_with_the_sidecar() -> Result<()> {
+async fn a_selected_pod_is_created_with_the_sidecar_at_the_restricted_level() -> Result<()> {
     with_system("inject", async |watched, system| {
+        restrict(&watched).await?;
         let webhook = free().await?;
         configure(&watched, &system, webhook.port()).await?;
         let replica = Replica::start(&watched, &system, "one", webhook).await?;

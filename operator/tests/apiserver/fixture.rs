@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Namespace as K8sNamespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -105,6 +106,15 @@ impl Controller {
         self.stop.cancel();
         Ok(tokio::time::timeout(LIMIT, self.task).await??)
     }
+}
+
+/// Holds the namespace to the restricted level of the Pod Security Standards.
+pub(crate) async fn restrict(namespace: &Namespace) -> Result<()> {
+    let label = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
+    let patch = Patch::Merge(json!({ "metadata": { "labels": label } }));
+    let namespaces: Api<K8sNamespace> = Api::all(namespace.cluster.client.clone());
+    namespaces.patch(&namespace.name, &PatchParams::default(), &patch).await?;
+    Ok(())
 }
 
 pub(crate) fn pipelines(namespace: &Namespace) -> Api<StreamPipeline> {

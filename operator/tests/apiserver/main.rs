@@ -14,3 +14,4 @@ mod fixture;
 mod pipelines;
 mod refusals;
 mod replicas;
+mod slos;

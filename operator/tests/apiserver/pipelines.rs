@@ -2,17 +2,18 @@
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 use weir_crds::manifest::Manifest;
 use weir_crds::v1alpha1::{StreamPipelineSpec, StreamSLO};
 use weir_tests::{Namespace, eventually, with_namespace};
 
 use crate::fixture::{
-    Controller, LIMIT, change, condition, create_pipeline, create_slo, gateway, pipelines, sidecar,
+    Controller, LIMIT, change, condition, create_pipeline, create_slo, gateway, pipelines,
+    restrict, sidecar,
 };
 
 /// Waits until an object of this name is there.
@@ -76,6 +77,25 @@ async fn a_gateway_is_a_config_map_a_service_and_a_deployment_that_it_owns() -> 
         let url = format!("http://orders.{}.svc:7070/orders/sse", namespace.name);
         ensure!(status.endpoints.and_then(|endpoints| endpoints.sse) == Some(url));
         ensure!(status.replicas.context("no replicas")?.summary == "0/2");
+        controller.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn the_pods_of_a_gateway_are_created_at_the_restricted_level() -> Result<()> {
+    with_namespace("restricted", async |namespace| {
+        restrict(&namespace).await?;
+        let controller = Controller::start(&namespace).await?;
+        create_pipeline(&namespace, "orders", gateway(2)).await?;
+        let pods = namespace.api::<Pod>();
+        eventually("both pods are created", LIMIT, async || {
+            let found = pods.list(&ListParams::default()).await?.items.len();
+            ensure!(found == 2, "{found} of 2");
+            Ok(())
+        })
+        .await?;
         controller.stop().await
     })
     .await

@@ -18,14 +18,14 @@ use crate::fixture::{
 };
 
 /// A sidecar's admin port on loopback, which answers with what it is told.
-struct Admin {
-    port: u16,
-    samples: Arc<Mutex<Value>>,
+pub(crate) struct Admin {
+    pub(crate) port: u16,
+    pub(crate) samples: Arc<Mutex<Value>>,
     server: JoinHandle<()>,
 }
 
 impl Admin {
-    async fn start(samples: Value) -> Result<Self> {
+    pub(crate) async fn start(samples: Value) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
         let samples = Arc::new(Mutex::new(samples));
