@@ -9,7 +9,7 @@ mod config;
 mod control_plane;
 pub(crate) mod down;
 pub(crate) mod environment;
-mod existing;
+pub(crate) mod existing;
 pub(crate) mod layout;
 mod network;
 mod node;
@@ -20,7 +20,7 @@ mod process;
 mod programs;
 mod template;
 pub(crate) mod up;
-mod using;
+pub(crate) mod using;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::interrupt;
+
 /// Most tools that are called here answer within milliseconds; one that takes this long hangs.
 pub(crate) const QUICK: Duration = Duration::from_secs(30);
 
@@ -83,6 +85,11 @@ fn wait(child: &mut Child, name: &str, limit: Duration) -> Result<ExitStatus> {
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
+        }
+        if interrupt::ends_waits() {
+            child.kill()?;
+            child.wait()?;
+            bail!("`{name}` was interrupted");
         }
         if Instant::now() >= deadline {
             child.kill()?;

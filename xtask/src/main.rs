@@ -1,11 +1,17 @@
 //! `cargo xtask …`: everything that a developer or CI runs.
 
+mod arch;
 mod bench;
+mod cargo;
 mod cluster;
 mod command;
+mod crds;
+mod deps;
 mod image;
 mod images;
+mod interrupt;
 mod setup;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -22,6 +28,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Run every test that this machine can run
+    Test(test::Options),
+    /// Write the custom resources' definitions from their types
+    Crds(crds::Arguments),
+    /// Check the rules of the house that clippy doesn't hold
+    Arch,
+    /// Check the rules about dependencies
+    Deps,
     /// Find and install what the tests need of the system
     Setup,
     /// Make a container image archive from files of this machine
@@ -38,6 +52,10 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
+        Task::Test(options) => return test::command(options),
+        Task::Crds(arguments) => crds::command(&arguments),
+        Task::Arch => arch::check(),
+        Task::Deps => deps::check(),
         Task::Setup => setup::command(),
         Task::Image(arguments) => image::command(&arguments),
         Task::Images(arguments) => images::command(&arguments),

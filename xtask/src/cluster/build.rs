@@ -71,8 +71,7 @@ impl Binaries {
 /// When Go is missing or of a release that does not work, or a program does not compile.
 pub(crate) fn ensure(node: bool) -> Result<Binaries> {
     let binaries = if node { Binaries::present()? } else { Binaries::present()?.with_assets() };
-    let wanted = |program: &&Program| node || program.part == Part::ControlPlane;
-    compile_missing(&binaries, &PROGRAMS.iter().filter(wanted).collect::<Vec<_>>())?;
+    compile_missing(&binaries, &wanted(node).collect::<Vec<_>>())?;
     Ok(binaries)
 }
 
@@ -85,6 +84,19 @@ pub(crate) fn command(control_plane_only: bool) -> Result<()> {
     let binaries = ensure(!control_plane_only && cfg!(target_os = "linux"))?;
     println!("cluster programs are in {}", binaries.dir().display());
     Ok(())
+}
+
+/// Whether [`ensure`] has nothing to compile.
+///
+/// # Errors
+/// When the pins cannot be read.
+pub(crate) fn is_done(node: bool) -> Result<bool> {
+    let binaries = if node { Binaries::present()? } else { Binaries::present()?.with_assets() };
+    Ok(wanted(node).all(|program| binaries.find(program.name).is_some()))
+}
+
+fn wanted(node: bool) -> impl Iterator<Item = &'static Program> {
+    PROGRAMS.iter().filter(move |program| node || program.part == Part::ControlPlane)
 }
 
 fn compile_missing(binaries: &Binaries, programs: &[&Program]) -> Result<()> {

@@ -17,10 +17,18 @@ use crate::command::{self, QUICK, tool};
 /// When something stays behind.
 pub(crate) fn command() -> Result<()> {
     let layout = Layout::from_environment()?;
-    let _lock = layout.lock(LOCK_LIMIT)?;
-    clear(&layout)?;
+    run(&layout)?;
     println!("no cluster is up in {}", layout.dir().display());
     Ok(())
+}
+
+/// The same, for the cluster of `layout`.
+///
+/// # Errors
+/// As [`command`].
+pub(crate) fn run(layout: &Layout) -> Result<()> {
+    let _lock = layout.lock(LOCK_LIMIT)?;
+    clear(layout)
 }
 
 /// Leaves of the cluster in `layout` only its logs and its image archives.

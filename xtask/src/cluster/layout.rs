@@ -28,8 +28,16 @@ impl Layout {
     /// # Errors
     /// When it cannot be made.
     pub(crate) fn from_environment() -> Result<Self> {
+        Self::from_environment_or("cluster")
+    }
+
+    /// The folder that the environment names, or else `name` in the target folder.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn from_environment_or(name: &str) -> Result<Self> {
         let named = std::env::var_os(DIR_VARIABLE).filter(|value| !value.is_empty());
-        let dir = named.map_or_else(|| workspace::target().join("cluster"), PathBuf::from);
+        let dir = named.map_or_else(|| workspace::target().join(name), PathBuf::from);
         std::fs::create_dir_all(&dir)
             .with_context(|| format!("could not make {}", dir.display()))?;
         Ok(Self { dir: dir.canonicalize()? })

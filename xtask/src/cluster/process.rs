@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal};
 
 use super::layout::Layout;
+use crate::interrupt;
 
 /// In the environment of every process of a cluster, with the instance's name as its value.
 const MARK: &str = "WEIR_CLUSTER_MEMBER_OF";
@@ -59,8 +60,11 @@ impl<'a> Components<'a> {
     }
 
     /// # Errors
-    /// When a component has ended, with the end of its log.
+    /// When a component has ended, with the end of its log, or the user wants to stop.
     pub(crate) fn check(&mut self) -> Result<()> {
+        if interrupt::ends_waits() {
+            bail!("interrupted");
+        }
         for (name, child) in &mut self.started {
             if let Some(status) = child.try_wait()? {
                 bail!(

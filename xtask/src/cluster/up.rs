@@ -36,7 +36,14 @@ pub(crate) struct Options {
 /// When a program is missing or does not compile, a port is in use, or a component does not get ready in
 /// time; what was started is then ended, and its logs stay.
 pub(crate) fn command(options: &Options) -> Result<()> {
-    let layout = Layout::from_environment()?;
+    run(Layout::from_environment()?, options)
+}
+
+/// The same, for the cluster of `layout`.
+///
+/// # Errors
+/// As [`command`].
+pub(crate) fn run(layout: Layout, options: &Options) -> Result<()> {
     let _lock = layout.lock(LOCK_LIMIT)?;
     down::clear(&layout)?;
     if let Some(kubeconfig) = existing::wanted()? {
@@ -72,7 +79,8 @@ fn with_node(options: &Options) -> Result<bool> {
     Ok(false)
 }
 
-fn obstacle(report: &Report) -> Option<String> {
+/// Why pods cannot run on this machine.
+pub(crate) fn obstacle(report: &Report) -> Option<String> {
     if !cfg!(target_os = "linux") {
         return Some("a node needs Linux".to_owned());
     }

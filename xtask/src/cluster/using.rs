@@ -1,6 +1,6 @@
 //! What a running cluster is used by: its state, its images, its API and its network.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -72,6 +72,13 @@ pub(crate) fn kubectl(arguments: &[OsString]) -> Result<()> {
 pub(crate) fn exec(words: &[OsString]) -> Result<()> {
     let environment = Environment::read(&Layout::from_environment()?)?;
     let (program, arguments) = words.split_first().context("no program is given")?;
+    let mut command = inside(&environment, program);
+    Err(command.args(arguments).exec())
+        .with_context(|| format!("could not start {}", program.display()))
+}
+
+/// A command that has the cluster's environment and, with a node, is in its network.
+pub(crate) fn inside(environment: &Environment, program: &OsStr) -> Command {
     let mut command = match environment.get("WEIR_CLUSTER_NETNS") {
         Some(namespace) => {
             let mut nsenter = Command::new("nsenter");
@@ -80,8 +87,8 @@ pub(crate) fn exec(words: &[OsString]) -> Result<()> {
         }
         None => Command::new(program),
     };
-    command.args(arguments).envs(environment.lines());
-    Err(command.exec()).with_context(|| format!("could not start {}", program.display()))
+    command.envs(environment.lines());
+    command
 }
 
 fn client(environment: &Environment) -> Result<Command> {

@@ -1,0 +1,128 @@
+//! What this machine can run, and what it takes to run the rest.
+
+use crate::cluster::{build, existing, up};
+use crate::command;
+use crate::setup::Report;
+
+/// What a stage may need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A Kubernetes API, of a cluster without nodes or of the user's own.
+    Api,
+    /// A node, on which images that were made here run as pods.
+    Pods,
+}
+
+/// What this machine has.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    quick: bool,
+    go: bool,
+    /// Whether the programs of an API, and of a whole cluster, are compiled.
+    compiled: (bool, bool),
+    /// A cluster that the user wants used.
+    existing: bool,
+    /// Why pods cannot run here.
+    obstacle: Option<String>,
+}
+
+const GO: &str = "needs Go 1.26, which compiles the test cluster: install it from https://go.dev/dl, and run `cargo xtask test`";
+
+impl Machine {
+    pub(crate) fn new(quick: bool) -> Self {
+        let compiled = |node| build::is_done(node).unwrap_or(false);
+        Self {
+            quick,
+            go: command::find("go").is_some(),
+            compiled: (compiled(false), compiled(true)),
+            existing: existing::wanted().is_ok_and(|wanted| wanted.is_some()),
+            obstacle: up::obstacle(&Report::of_this_machine()),
+        }
+    }
+
+    /// Why a stage with these needs is left out, and how to run it; `None` where it can run.
+    pub(crate) fn lacks(&self, needs: &[Need]) -> Option<String> {
+        needs.iter().find_map(|need| self.lacks_one(*need))
+    }
+
+    fn lacks_one(&self, need: Need) -> Option<String> {
+        if self.quick {
+            return Some("--quick was given: run `cargo xtask test`".to_owned());
+        }
+        match need {
+            Need::Api if self.existing || self.compiled.0 || self.go => None,
+            Need::Api => Some(GO.to_owned()),
+            Need::Pods if self.existing => Some(
+                "installs images of this workspace, which the cluster of WEIR_USE_EXISTING_CLUSTER is \
+                 spared: unset it, and run `cargo xtask test`"
+                    .to_owned(),
+            ),
+            Need::Pods => self.lacks_pods(),
+        }
+    }
+
+    fn lacks_pods(&self) -> Option<String> {
+        if let Some(obstacle) = &self.obstacle {
+            return Some(format!("{obstacle}: run `cargo xtask test` as root on Linux"));
+        }
+        (!self.compiled.1 && !self.go).then(|| GO.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn able() -> Machine {
+        Machine {
+            quick: false,
+            go: true,
+            compiled: (false, false),
+            existing: false,
+            obstacle: None,
+        }
+    }
+
+    fn lacks(machine: &Machine) -> [Option<String>; 2] {
+        [Need::Api, Need::Pods].map(|need| machine.lacks(&[need]))
+    }
+
+    #[test]
+    fn a_machine_with_root_and_go_runs_everything() {
+        assert_eq!(lacks(&able()), [None, None]);
+        assert_eq!(able().lacks(&[]), None);
+    }
+
+    #[test]
+    fn without_root_pods_are_left_out_and_the_api_is_not() {
+        let machine = Machine { obstacle: Some("a node needs root".to_owned()), ..able() };
+        let [api, pods] = lacks(&machine);
+        assert_eq!(api, None);
+        assert!(pods.unwrap().contains("as root"));
+    }
+
+    #[test]
+    fn without_go_what_was_compiled_before_is_used() {
+        let without = Machine { go: false, ..able() };
+        for lacking in lacks(&without) {
+            assert!(lacking.unwrap().contains("Go 1.26"));
+        }
+        assert_eq!(lacks(&Machine { compiled: (true, true), ..without }), [None, None]);
+    }
+
+    #[test]
+    fn a_cluster_of_the_users_own_gets_no_images() {
+        let [api, pods] = lacks(&Machine { existing: true, ..able() });
+        assert_eq!(api, None);
+        assert!(pods.unwrap().contains("spared"));
+    }
+
+    #[test]
+    fn a_quick_run_needs_no_cluster() {
+        let machine = Machine { quick: true, ..able() };
+        assert!(
+            lacks(&machine).iter().all(|lacking| lacking.as_ref().unwrap().contains("--quick"))
+        );
+        assert_eq!(machine.lacks(&[]), None);
+    }
+}

@@ -1,0 +1,95 @@
+//! The stages, in their order: what is quick and often wrong comes first.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::cluster::{ON_A_NODE, ON_AN_API, TestCluster};
+use super::machine::Need;
+use super::{Session, program};
+use crate::cargo::cargo;
+use crate::cluster::build;
+use crate::{arch, command, crds, deps, images, setup};
+
+/// One thing to check.
+pub(crate) struct Stage {
+    pub(crate) name: &'static str,
+    pub(crate) needs: &'static [Need],
+    pub(crate) run: fn(&mut Session) -> Result<()>,
+}
+
+const fn stage(
+    name: &'static str,
+    needs: &'static [Need],
+    run: fn(&mut Session) -> Result<()>,
+) -> Stage {
+    Stage { name, needs, run }
+}
+
+pub(crate) const STAGES: &[Stage] = &[
+    stage("system packages", &[], packages),
+    stage("format", &[], format),
+    stage("definitions are those of the types", &[], |_| crds::check()),
+    stage("rules of the house", &[], |_| arch::check()),
+    stage("rules about dependencies", &[], |_| deps::check()),
+    stage("lints", &[], lints),
+    stage("tests without a cluster", &[], tests),
+    stage("the API's types without Kubernetes", &[], types_alone),
+    stage("the sidecar without Kubernetes", &[], sidecar_alone),
+    stage("programs of the API for tests", &[Need::Api], |_| build::ensure(false).map(drop)),
+    stage("tests on an API server", &[Need::Api], on_an_api),
+    stage("programs of the cluster for tests", &[Need::Pods], |_| build::ensure(true).map(drop)),
+    stage("end to end, on a node", &[Need::Pods], on_a_node),
+];
+
+/// Everything from nothing, on one slow core.
+const COMPILE_LIMIT: Duration = Duration::from_mins(60);
+
+/// What cannot be installed is told here; the stages that need it are left out, and say so too.
+fn packages(session: &mut Session) -> Result<()> {
+    let report =
+        if session.options.quick { setup::Report::of_this_machine() } else { setup::run()? };
+    report.advice().iter().for_each(|advice| println!("{advice}"));
+    Ok(())
+}
+
+fn format(_: &mut Session) -> Result<()> {
+    command::stream(cargo("fmt").args(["--all", "--", "--check"]), COMPILE_LIMIT)
+}
+
+fn lints(_: &mut Session) -> Result<()> {
+    let mut clippy = cargo("clippy");
+    clippy.args(["--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"]);
+    command::stream(&mut clippy, COMPILE_LIMIT)
+}
+
+fn tests(session: &mut Session) -> Result<()> {
+    test(session, cargo("test").args(["--workspace", "--no-fail-fast", "--", "--quiet"]))
+}
+
+fn types_alone(session: &mut Session) -> Result<()> {
+    test(session, cargo("test").args(["--package", "weir-crds", "--no-fail-fast", "--", "--quiet"]))
+}
+
+fn sidecar_alone(_: &mut Session) -> Result<()> {
+    command::stream(cargo("check").args(["--package", "weir-sidecar"]), COMPILE_LIMIT)
+}
+
+fn on_an_api(session: &mut Session) -> Result<()> {
+    TestCluster::api()?.test(ON_AN_API, &[], &mut session.tally)
+}
+
+fn on_a_node(session: &mut Session) -> Result<()> {
+    let images = images::make(&images::Arguments::default())?;
+    // What kubectl shows is printed: it is what a user sees.
+    TestCluster::node(images)?.test(ON_A_NODE, &["--nocapture"], &mut session.tally)
+}
+
+fn test(session: &mut Session, command: &mut Command) -> Result<()> {
+    let (run, outcome) = program::run(command, COMPILE_LIMIT);
+    session.tally.passed += run.passed;
+    session.tally.failed += run.failed;
+    session.tally.ignored += run.ignored;
+    outcome
+}
