@@ -91,7 +91,7 @@ impl Context {
         let event = Event {
             type_: if warning { EventType::Warning } else { EventType::Normal },
             reason: reason.clone(),
-            note: Some(note),
+            note: Some(shorten(&note)),
             action: "Reconcile".to_owned(),
             secondary: None,
         };
@@ -99,6 +99,19 @@ impl Context {
             tracing::warn!(reason, error = explain(&error), "event not published");
         }
     }
+}
+
+/// The API takes a note of at most 1,024 bytes.
+const LONGEST_NOTE: usize = 1_024;
+
+/// The text, cut between characters where it is too long for a note.
+fn shorten(text: &str) -> String {
+    if text.len() <= LONGEST_NOTE {
+        return text.to_owned();
+    }
+    let mark = '…';
+    let end = text.floor_char_boundary(LONGEST_NOTE - mark.len_utf8());
+    format!("{}{mark}", text.get(..end).unwrap_or_default())
 }
 
 /// An Event to be published.
@@ -110,4 +123,16 @@ pub struct Notice {
     pub reason: String,
     /// Why, for a person.
     pub note: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_at_most_as_long_as_the_api_takes() {
+        assert_eq!(shorten("short"), "short");
+        let long = shorten(&"ü".repeat(1_000));
+        assert!(long.len() <= LONGEST_NOTE && long.ends_with('…'), "{}", long.len());
+    }
 }

@@ -64,7 +64,7 @@ pub fn container(image: &Image, place: Place, volume_mounts: Vec<VolumeMount>) -
         image: Some(reference),
         image_pull_policy: pull_policy,
         args: Some(args(place)),
-        ports: Some(vec![tcp("http", port::PUBLIC), tcp("admin", port::ADMIN)]),
+        ports: Some(vec![tcp("weir-public", port::PUBLIC), tcp("weir-admin", port::ADMIN)]),
         // The application of an injected pod waits for the sidecar's start, so it is looked for often.
         startup_probe: Some(Probe {
             period_seconds: Some(1),
@@ -108,6 +108,8 @@ fn args(place: Place) -> Vec<String> {
     args
 }
 
+/// The names are ours alone: a Service or a monitor of the application that looks for a port `http` in
+/// its pods is not to find the sidecar's.
 fn tcp(name: &str, port: u16) -> ContainerPort {
     ContainerPort {
         name: Some(name.to_owned()),

@@ -36,6 +36,7 @@ pub(super) fn serving_pod(name: &str) -> ObservedPod {
         ready: true,
         selected: true,
         member: true,
+        owner: Some("replicaset/web-5d".to_owned()),
         workload: Some("deployment/web".to_owned()),
         ..ObservedPod::default()
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use weir_crds::names::{SIDECAR_CONTAINER, label};
 use weir_crds::v1alpha1::{PlacementKind, StreamPipeline};
@@ -26,7 +27,9 @@ pub(in crate::pipeline) struct ObservedPod {
     pub(in crate::pipeline) member: bool,
     /// What keeps it from being injected, however often it is made anew.
     pub(in crate::pipeline) obstacle: Option<String>,
-    /// What would replace it, for the remedy: `deployment/web`.
+    /// What made it: `replicaset/web-5d`.
+    pub(in crate::pipeline) owner: Option<String>,
+    /// What a person would restart so that it is made anew: `deployment/web`.
     pub(in crate::pipeline) workload: Option<String>,
     /// The hash of the configuration that was last announced to it.
     pub(in crate::pipeline) config_hash: Option<String>,
@@ -56,6 +59,7 @@ impl ObservedPod {
             selected,
             member,
             obstacle: if member { None } else { obstacle(pod) },
+            owner: owner(pod),
             workload: workload(pod),
             config_hash: pod.annotations().get(&labels::config_hash(&name)).cloned(),
             trouble: trouble(pod),
@@ -95,17 +99,26 @@ fn is_ready(pod: &Pod) -> bool {
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// What would replace the pod: the owner of its owner, where that is a ReplicaSet of a Deployment.
+fn controller(pod: &Pod) -> Option<&OwnerReference> {
+    pod.owner_references().iter().find(|owner| owner.controller == Some(true))
+}
+
+fn owner(pod: &Pod) -> Option<String> {
+    let OwnerReference { kind, name, .. } = controller(pod)?;
+    Some(format!("{}/{name}", kind.to_lowercase()))
+}
+
+/// The owner of the owner, where that is a ReplicaSet of a Deployment; else the owner.
 fn workload(pod: &Pod) -> Option<String> {
-    let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+    let owner = controller(pod)?;
     let hash = pod.labels().get("pod-template-hash");
     let deployment = hash
         .filter(|_| owner.kind == "ReplicaSet")
         .and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-'));
-    Some(match deployment {
-        Some(deployment) => format!("deployment/{deployment}"),
-        None => format!("{}/{}", owner.kind.to_lowercase(), owner.name),
-    })
+    match deployment {
+        Some(deployment) => Some(format!("deployment/{deployment}")),
+        None => self::owner(pod),
+    }
 }
 
 /// Why the data plane's container waits, other than for its turn.
@@ -184,6 +197,7 @@ mod tests {
             selected: true,
             member: true,
             obstacle: None,
+            owner: Some("replicaset/web-5d".to_owned()),
             workload: Some("deployment/web".to_owned()),
             config_hash: Some("abc".to_owned()),
             trouble: None,

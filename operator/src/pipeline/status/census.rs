@@ -1,5 +1,7 @@
 //! Counts the replicas of a pipeline, and sorts them by what is wrong with them.
 
+use std::collections::BTreeMap;
+
 use weir_crds::v1alpha1::PlacementKind;
 use weir_slo::PipelineSample;
 
@@ -10,6 +12,8 @@ use crate::pipeline::observe::{Observed, ObservedPod, Report};
 pub(super) struct Census {
     /// How many there should be: what a gateway asks for, or the selected pods.
     pub(super) desired: i32,
+    /// How many there are to be in the long run: a rollout has some more for a moment.
+    pub(super) lasting: i32,
     /// How many serve.
     pub(super) ready: i32,
     /// How many of these do not run the newest generation.
@@ -31,7 +35,12 @@ impl Census {
     pub(super) fn of(observed: &Observed) -> Self {
         let Observed { pipeline, slos: _, existing: _, pods, replicas } = observed;
         let selected = || pods.iter().filter(|pod| pod.selected);
+        let lasting = lasting(selected());
         let mut census = Self {
+            lasting: match pipeline.spec.placement.kind() {
+                Some(PlacementKind::Gateway(gateway)) => gateway.replicas,
+                Some(PlacementKind::Sidecar(_)) | None => lasting,
+            },
             desired: match pipeline.spec.placement.kind() {
                 Some(PlacementKind::Gateway(gateway)) => gateway.replicas,
                 Some(PlacementKind::Sidecar(_)) => number(selected().count()),
@@ -67,6 +76,19 @@ impl Census {
             format!("{} on {pod} ({why})", source.name)
         }));
     }
+}
+
+/// The pods of each workload, of which those of the largest generation alone count: of a Deployment that
+/// is being rolled out, the old ReplicaSet's pods go as the new one's come.
+fn lasting<'a>(pods: impl Iterator<Item = &'a ObservedPod>) -> i32 {
+    let mut workloads: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
+    for pod in pods {
+        // A pod that nothing made is a workload of its own.
+        let workload = pod.workload.as_deref().unwrap_or(&pod.name);
+        let owner = pod.owner.as_deref().unwrap_or(&pod.name);
+        *workloads.entry(workload).or_default().entry(owner).or_default() += 1;
+    }
+    number(workloads.values().filter_map(|owners| owners.values().max()).sum())
 }
 
 fn trouble(pod: &ObservedPod) -> Option<String> {

@@ -21,7 +21,7 @@ pub(super) fn find(observed: &Observed, census: &Census) -> Option<Finding> {
              endpoints.publish"
         }
     };
-    let replicas = census.desired.max(census.ready);
+    let replicas = census.lasting;
     let (status, reason, message) = match memory {
         Some(_) if replicas > 1 => (
             Status::False,

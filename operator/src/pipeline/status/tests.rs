@@ -162,6 +162,19 @@ fn several_replicas_with_logs_of_their_own_are_called_out_and_stay_ready() {
 }
 
 #[test]
+fn a_rollout_of_one_pod_is_still_one_log_and_two_workloads_are_not() {
+    let complete = |change: fn(&mut ObservedPod)| {
+        let mut observed = running(&sidecar_pipeline("orders"), &["old", "new"]);
+        change(&mut observed.pods[1]);
+        say(&applied(&observed), "StreamComplete").1.to_owned()
+    };
+    assert_eq!(complete(|pod| pod.owner = Some("replicaset/web-6e".to_owned())), "OneLog");
+    let other = |pod: &mut ObservedPod| pod.workload = Some("deployment/other".to_owned());
+    assert_eq!(complete(other), "LocalLogWithReplicas");
+    assert_eq!(complete(|pod| (pod.owner, pod.workload) = (None, None)), "LocalLogWithReplicas");
+}
+
+#[test]
 fn pods_without_the_sidecar_are_counted_named_and_come_with_the_command_to_run() {
     let mut observed = running(&sidecar_pipeline("orders"), &["a"]);
     observed.pods.push(uninjected("b", Some("deployment/web")));
