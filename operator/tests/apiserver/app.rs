@@ -9,7 +9,7 @@ use clap::Parser;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -243,12 +243,19 @@ async fn bundle(namespace: &Namespace) -> Result<Vec<u8>> {
 async fn authorities_that_an_upgrade_took_away_come_back() -> Result<()> {
     with_system("upgrade", async |watched, system| {
         let webhook = free().await?;
+        configure(&watched, &system, webhook.port()).await?;
         let replica = Replica::start(&watched, &system, "one", webhook).await?;
         replica.ready().await?;
-        // The configuration comes after the operator, without authorities.
-        configure(&watched, &system, webhook.port()).await?;
-        eventually("the API server is told whom to trust", LIMIT, async || bundle(&watched).await)
-            .await?;
+        let before = bundle(&watched).await?;
+        let path = "/webhooks/0/clientConfig/caBundle";
+        let taken = serde_json::from_value(json!([{ "op": "remove", "path": path }]))?;
+        let taken: Patch<()> = Patch::Json(taken);
+        configurations(&watched).patch(&watched.name, &PatchParams::default(), &taken).await?;
+        eventually("the API server is told again whom to trust", LIMIT, async || {
+            ensure!(bundle(&watched).await? == before, "it is told of somebody else");
+            Ok(())
+        })
+        .await?;
         replica.stop().await
     })
     .await
@@ -258,7 +265,9 @@ async fn authorities_that_an_upgrade_took_away_come_back() -> Result<()> {
 #[ignore = "needs a cluster: cargo xtask test"]
 async fn of_two_replicas_one_reconciles_both_serve_and_the_other_takes_over() -> Result<()> {
     with_system("replicas", async |watched, system| {
-        let first = Replica::start(&watched, &system, "first", free().await?).await?;
+        let webhook = free().await?;
+        configure(&watched, &system, webhook.port()).await?;
+        let first = Replica::start(&watched, &system, "first", webhook).await?;
         first.ready().await?;
         let second = Replica::start(&watched, &system, "second", free().await?).await?;
         second.ready().await?;
