@@ -17,10 +17,12 @@ mod loader;
 mod material;
 mod metrics;
 mod plan;
+mod trust;
 
 pub use self::keeper::{Keeper, KeeperError};
 pub use self::loader::{Certificate, load};
 pub use self::metrics::CertificateMetrics;
+pub use self::trust::await_trust;
 
 /// The DNS names under which the API server reaches a Service.
 #[must_use]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -19,7 +21,7 @@ use weir_crds::v1alpha1::StreamPipeline;
 use super::AppError;
 use crate::admin::{self, Readiness};
 use crate::args::Args;
-use crate::certificates::{Certificate, CertificateMetrics, load};
+use crate::certificates::{Certificate, CertificateMetrics, await_trust, load};
 use crate::context::Context;
 use crate::failure::chain;
 use crate::serve::{bind, serve};
@@ -43,6 +45,7 @@ struct Injecting {
     provider: Arc<CryptoProvider>,
     metrics: CertificateMetrics,
     secret: String,
+    configuration: String,
     context: Arc<Context>,
 }
 
@@ -55,9 +58,9 @@ impl Serving {
         registry: &mut Registry,
     ) -> Result<Self, AppError> {
         let admin = bind(args.admin_address, "probes and metrics", "--admin-address").await?;
-        if args.webhook_config.is_none() {
+        let Some(configuration) = args.webhook_config.clone() else {
             return Ok(Self { admin, injecting: None });
-        }
+        };
         let listener = bind(args.webhook_address, "the webhook", "--webhook-address").await?;
         let certificate = Arc::new(Certificate::default());
         let (store, writer) = reflector::store();
@@ -75,6 +78,7 @@ impl Serving {
             provider,
             metrics,
             secret: args.webhook_secret.clone(),
+            configuration,
             context: Arc::clone(context),
         };
         Ok(Self { admin, injecting: Some(injecting) })
@@ -111,6 +115,7 @@ impl Injecting {
             provider,
             metrics,
             secret,
+            configuration,
             context,
         } = self;
         let loaded = Arc::clone(&certificate);
@@ -121,6 +126,12 @@ impl Injecting {
         let secrets = context.namespaced::<Secret>(&context.options.namespace);
         let loading = load(secrets, secret, certificate, provider, metrics, closing.clone());
         tasks.spawn("certificate", loading);
+        let trusted = Arc::new(AtomicBool::new(false));
+        let is_trusted = Arc::clone(&trusted);
+        readiness.require("trusted by the API server", move || is_trusted.load(Ordering::Acquire));
+        let configurations: Api<MutatingWebhookConfiguration> = Api::all(context.client.clone());
+        let trust = await_trust(configurations, configuration, trusted, closing.clone());
+        tasks.spawn("trust", trust);
         let store = webhook.pipelines.clone();
         let (pipelines, stop) = (context.watched(), closing.clone());
         tasks.spawn("pipelines", follow(pipelines, writer, store, read, stop));
@@ -131,7 +142,7 @@ impl Injecting {
 
 /// Keeps the pipelines for the webhook up to date.
 async fn follow(
-    pipelines: kube::Api<StreamPipeline>,
+    pipelines: Api<StreamPipeline>,
     writer: Writer<StreamPipeline>,
     store: Store<StreamPipeline>,
     read: Arc<AtomicBool>,
