@@ -8,6 +8,7 @@
 mod cluster;
 mod machine;
 mod program;
+mod programs;
 mod report;
 mod stages;
 mod tally;

@@ -7,9 +7,9 @@ use anyhow::Result;
 
 use super::cluster::{ON_A_NODE, ON_AN_API, TestCluster};
 use super::machine::Need;
+use super::programs::Programs;
 use super::{Session, program};
 use crate::cargo::cargo;
-use crate::cluster::build;
 use crate::{arch, command, crds, deps, images, setup};
 
 /// One thing to check.
@@ -37,9 +37,7 @@ pub(crate) const STAGES: &[Stage] = &[
     stage("tests without a cluster", &[], tests),
     stage("the API's types without Kubernetes", &[], types_alone),
     stage("the sidecar without Kubernetes", &[], sidecar_alone),
-    stage("programs of the API for tests", &[Need::Api], |_| build::ensure(false).map(drop)),
     stage("tests on an API server", &[Need::Api], on_an_api),
-    stage("programs of the cluster for tests", &[Need::Pods], |_| build::ensure(true).map(drop)),
     stage("end to end, on a node", &[Need::Pods], on_a_node),
 ];
 
@@ -77,13 +75,15 @@ fn sidecar_alone(_: &mut Session) -> Result<()> {
 }
 
 fn on_an_api(session: &mut Session) -> Result<()> {
-    TestCluster::api()?.test(ON_AN_API, &[], &mut session.tally)
+    let programs = Programs::compile()?;
+    TestCluster::api()?.test(&programs, ON_AN_API, &[], &mut session.tally)
 }
 
 fn on_a_node(session: &mut Session) -> Result<()> {
+    let programs = Programs::compile()?;
     let images = images::make(&images::Arguments::default())?;
     // What kubectl shows is printed: it is what a user sees.
-    TestCluster::node(images)?.test(ON_A_NODE, &["--nocapture"], &mut session.tally)
+    TestCluster::node(images)?.test(&programs, ON_A_NODE, &["--nocapture"], &mut session.tally)
 }
 
 fn test(session: &mut Session, command: &mut Command) -> Result<()> {
