@@ -32,9 +32,6 @@ pub mod label {
 pub mod annotation {
     /// The pipelines whose configuration an injected pod mounts, separated by commas.
     pub const PIPELINES: &str = "weir.dev/pipelines";
-    /// A hash of the configuration last written for a pod. A change of any annotation makes the
-    /// kubelet refresh a pod's volumes at once, where it would else wait for up to a minute.
-    pub const CONFIG_HASH: &str = "weir.dev/config-hash";
 }
 
 /// Ports of the sidecar. An application often has 8080 itself, hence these.
@@ -57,6 +54,9 @@ pub const SOCKET_DIR: &str = "/run/weir";
 pub const PUBLISH_SOCKET: &str = "/run/weir/publish.sock";
 /// The environment variable that gives the application the address to publish to.
 pub const PUBLISH_URL_ENV: &str = "WEIR_PUBLISH_URL";
+/// The environment variable that gives the application the address of the publish port, without a
+/// pipeline's path.
+pub const PUBLISH_BASE_ENV: &str = "WEIR_PUBLISH_BASE";
 /// The environment variable that gives the application the path of the Unix socket.
 pub const PUBLISH_SOCKET_ENV: &str = "WEIR_PUBLISH_SOCKET";
 

@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::VolumeMount;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use weir_crds::names::{
-    CONFIG_DIR, PUBLISH_SOCKET, PUBLISH_SOCKET_ENV, PUBLISH_URL_ENV, SIDECAR_CONTAINER, SOCKET_DIR,
-    annotation, config_map, label, port,
+    CONFIG_DIR, PUBLISH_BASE_ENV, PUBLISH_SOCKET, PUBLISH_SOCKET_ENV, PUBLISH_URL_ENV,
+    SIDECAR_CONTAINER, SOCKET_DIR, annotation, config_map, label, port,
 };
 use weir_crds::v1alpha1::StreamPipeline;
 
@@ -18,9 +18,6 @@ use crate::sidecar::{Image, Place, container, grace_seconds};
 
 /// The volume that holds the socket. No name of a volume below begins like it.
 const SOCKET_VOLUME: &str = "weir-run";
-/// The environment variable with the address below which each pipeline has its own path; for an
-/// application that publishes into several.
-const PUBLISH_BASE_ENV: &str = "WEIR_PUBLISH_BASE";
 /// What a pod has where it says nothing.
 const DEFAULT_GRACE_SECONDS: i64 = 30;
 
