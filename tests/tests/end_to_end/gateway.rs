@@ -9,7 +9,6 @@ use serde_json::Value;
 use weir_tests::{Kubectl, Namespace, eventually, with_namespace};
 
 use crate::cable::Cable;
-use crate::installation::Weir;
 use crate::objects::{UP, await_condition, counts, ready_pods, restrict, show, text};
 use crate::publisher::{Publisher, event};
 use crate::subscriber::{Subscriber, all_expect};
@@ -33,7 +32,7 @@ const COUNTED: Duration = Duration::from_secs(80);
 const GATEWAY: &str = "weir.dev/pipeline=orders";
 const PIPELINE: (&str, &str) = ("streampipeline", "orders");
 
-pub(crate) async fn story(_: &Weir) -> Result<()> {
+pub(crate) async fn story() -> Result<()> {
     with_namespace("gateway", async |orders| {
         let kubectl = &orders.kubectl;
         restrict(&orders).await?;

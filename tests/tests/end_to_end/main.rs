@@ -7,6 +7,7 @@
 //!
 //! - `installation`: Helm, and how the operator is taken away and brought back.
 //! - `sidecar`: an application's own pods get the sidecar, and its subscribers every event.
+//! - `example`: the same as `examples/sidecar.yaml` has it.
 //! - `slipped`: a pod that was created while no webhook answered is reported.
 //! - `gateway`: the quick start's manifest, from `kubectl apply` to `kubectl delete`.
 //! - `subscriber`, `publisher`, `cable`: who takes part in it.
@@ -16,6 +17,7 @@
 #![cfg(test)]
 
 mod cable;
+mod example;
 mod gateway;
 mod installation;
 mod objects;
@@ -31,8 +33,10 @@ use std::fmt;
 async fn applied_manifests_lead_to_deliveries_that_are_counted_on_the_resource()
 -> Result<(), Failure> {
     let told = installation::with_weir(async |weir| {
-        let (sidecar, gateway) = tokio::join!(sidecar::story(weir), gateway::story(weir));
+        let (sidecar, example, gateway) =
+            tokio::join!(sidecar::story(), example::story(), gateway::story());
         sidecar?;
+        example?;
         gateway?;
         // Alone, because it takes the operator away.
         slipped::story(weir).await

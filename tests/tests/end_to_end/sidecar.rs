@@ -8,7 +8,6 @@ use serde_json::Value;
 use weir_tests::client::http::Connection;
 use weir_tests::{Namespace, eventually, with_namespace};
 
-use crate::installation::Weir;
 use crate::objects::{
     UP, apply, await_condition, condition, counts, ready_pods, restrict, show, text,
 };
@@ -28,8 +27,7 @@ const COUNTED: Duration = Duration::from_secs(80);
 
 const PIPELINE_OBJECT: (&str, &str) = ("streampipeline", "shop");
 
-pub(crate) async fn story(weir: &Weir) -> Result<()> {
-    let _ = weir;
+pub(crate) async fn story() -> Result<()> {
     with_namespace("sidecar", async |shop| {
         restrict(&shop).await?;
         apply(&shop.kubectl, PIPELINE).await?;
@@ -53,7 +51,7 @@ pub(crate) async fn story(weir: &Weir) -> Result<()> {
 }
 
 /// A pod carries the native sidecar, before all that is its own, and its own is as it was.
-fn is_injected(pod: &Value) -> Result<()> {
+pub(crate) fn is_injected(pod: &Value) -> Result<()> {
     let spec = &pod["spec"];
     let sidecar = &spec["initContainers"][0];
     ensure!(sidecar["name"] == "weir-sidecar", "no sidecar in {spec}");
