@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, header};
 use parking_lot::Mutex;
 use prometheus_client::{encoding::text, registry::Registry as Metrics};
 use serde::Deserialize;
@@ -19,7 +19,11 @@ use tokio_util::sync::CancellationToken;
 use warp::Filter;
 use weir_slo::Timestamp;
 
-use crate::{edge::accept::Routes, engine::Engine, registry::Registry};
+use crate::{
+    edge::accept::{Peer, Routes},
+    engine::Engine,
+    registry::Registry,
+};
 
 /// How often the end of a drain is looked for.
 const POLL: Duration = Duration::from_millis(50);
@@ -61,6 +65,10 @@ impl Admin {
 
     /// Sends the subscribers away, and returns when they are gone.
     pub async fn drain(&self) {
+        tracing::info!(
+            connections = self.engine.connections(),
+            "draining: subscribers are sent away"
+        );
         self.draining.cancel();
         self.engine.drain();
         let windows = self.registry.all();
@@ -123,15 +131,25 @@ pub fn routes(admin: &Arc<Admin>) -> Routes {
         .and(warp::query::<Since>())
         .and(admin.clone())
         .map(|since, admin: Arc<Admin>| admin.samples(since));
-    // The kubelet's preStop can only GET.
-    let drain = warp::path!("drain").and(warp::get().or(warp::post()).unify()).and(admin).then(
-        |admin: Arc<Admin>| async move {
+    let drain = warp::path!("drain")
+        .and(warp::post())
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::get::<Peer>())
+        .and(admin)
+        .then(|headers: HeaderMap, peer: Peer, admin: Arc<Admin>| async move {
+            // A drain is for good. So only this pod's own preStop hook may start it: no neighbour in the
+            // cluster, and no web page, which would send an origin.
+            if !peer.is_local() || headers.contains_key(header::ORIGIN) {
+                return plain(
+                    StatusCode::FORBIDDEN,
+                    "a drain is started from the same pod\n".into(),
+                );
+            }
             admin.drain().await;
             plain(StatusCode::OK, "drained\n".into())
-        },
-    );
+        });
     let none = warp::any().map(|| {
-        let paths = "served here are /livez, /readyz, /metrics, /samples and /drain\n";
+        let paths = "served here are /livez, /readyz, /metrics, /samples and POST /drain\n";
         plain(StatusCode::NOT_FOUND, paths.into())
     });
     let probes = live.or(ready).unify().or(metrics).unify();

@@ -66,9 +66,10 @@ impl App {
         if let Some(socket) = publish_socket {
             tasks.spawn(acceptor.clone().serve_unix(socket, application.clone()));
         }
-        tasks.spawn(acceptor.clone().serve_tcp(public, routes(&service, Door::Public)));
         tasks.spawn(acceptor.clone().serve_tcp(publish, application));
-        // Probes have slots of their own, so that a storm of subscribers can't make them fail.
+        // Slots of their own, so that no storm of subscribers keeps the application or a probe out.
+        let acceptor = Acceptor { slots: slots(), ..acceptor };
+        tasks.spawn(acceptor.clone().serve_tcp(public, routes(&service, Door::Public)));
         let acceptor = Acceptor { slots: slots(), ..acceptor };
         tasks.spawn(acceptor.serve_tcp(probes, admin::routes(&admin)));
         let upkeep = [

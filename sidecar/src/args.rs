@@ -18,6 +18,17 @@ pub struct Args {
 pub enum Command {
     /// Serve the pipelines that manifests declare, until interrupted.
     Run(Run),
+    /// Make the sidecar that runs in this pod send its subscribers away; returns when they are gone. For
+    /// a preStop hook.
+    Drain(Drain),
+}
+
+/// Make a running sidecar send its subscribers away.
+#[derive(Debug, clap::Args)]
+pub struct Drain {
+    /// Where the sidecar serves its probes.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7071")]
+    pub admin: SocketAddr,
 }
 
 /// Serve the pipelines that manifests declare.

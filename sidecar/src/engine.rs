@@ -20,9 +20,11 @@ mod shard;
 use std::{
     io, mem,
     net::TcpStream,
+    panic::{self, AssertUnwindSafe},
+    process,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering, fence},
     },
     thread::{self, JoinHandle},
 };
@@ -59,8 +61,6 @@ pub struct Adoption {
     pub framing: Framing,
     /// The offset of the first event to write.
     pub next: Offset,
-    /// How many events the opening reports as missing.
-    pub missed: u64,
 }
 
 /// Wakes the shards when a hub has news.
@@ -106,7 +106,15 @@ impl Engine {
         for (index, (poll, handle)) in polls.into_iter().zip(handles.iter()).enumerate() {
             let shard = shard::Shard::new(index, poll, Arc::clone(handle));
             let name = format!("weir-shard-{index}");
-            threads.push(thread::Builder::new().name(name).spawn(move || shard.run())?);
+            let guarded = move || {
+                // A shard that is gone would leave its subscribers waiting for ever. The state that a
+                // panic leaves behind is never looked at.
+                if panic::catch_unwind(AssertUnwindSafe(|| shard.run())).is_err() {
+                    tracing::error!(shard = index, "a shard panicked");
+                    process::abort();
+                }
+            };
+            threads.push(thread::Builder::new().name(name).spawn(guarded)?);
         }
         Ok(Self { handles, threads: Mutex::new(threads) })
     }
@@ -177,6 +185,9 @@ impl Wakers {
 
     /// Makes every shard that has connections look for news.
     pub fn wake(&self) {
+        // Against the fence of a shard that adopts: either it sees the news, or this sees that it is
+        // busy.
+        fence(Ordering::SeqCst);
         let busy = |handle: &&Arc<Handle>| handle.connections.load(Ordering::Relaxed) > 0;
         self.0.iter().filter(busy).for_each(|handle| handle.wake());
     }

@@ -17,8 +17,8 @@ use crate::{config::SloConfig, registry::Registry};
 /// Evaluates every SLO of a registry.
 #[derive(Debug, Default)]
 pub struct Evaluators {
-    /// By SLO; each with the spec that the evaluators were made for.
-    slos: BTreeMap<String, (StreamSLOSpec, Vec<Evaluator>)>,
+    /// By namespace and name; each with the spec that the evaluators were made for.
+    slos: BTreeMap<(String, String), (StreamSLOSpec, Vec<Evaluator>)>,
     /// Up to when the registry was read.
     read_until: Timestamp,
 }
@@ -26,21 +26,24 @@ pub struct Evaluators {
 impl Evaluators {
     /// Reads the counters and judges them: the evaluations of each SLO, by its name.
     pub fn evaluate(&mut self, registry: &Registry) -> Vec<(String, Vec<Evaluation>)> {
-        let samples = registry.samples(self.read_until);
-        self.read_until = samples.now;
         let pipelines = registry.all();
         let slos: Vec<_> =
             pipelines.values().flat_map(|pipeline| &pipeline.config().slos).collect();
-        self.slos.retain(|name, (spec, _)| {
-            slos.iter().any(|slo| slo.name == *name && slo.spec == *spec)
+        self.slos.retain(|key, (spec, _)| {
+            slos.iter().any(|slo| key_of(slo) == *key && slo.spec == *spec)
         });
+        // A new evaluator wants all that the meters remember.
+        let all_known = slos.iter().all(|slo| self.slos.contains_key(&key_of(slo)));
+        let since = if all_known { self.read_until } else { Timestamp::default() };
+        let samples = registry.samples(since);
+        self.read_until = samples.now;
         slos.into_iter().map(|slo| (slo.name.clone(), self.evaluate_slo(slo, &samples))).collect()
     }
 
     fn evaluate_slo(&mut self, slo: &SloConfig, samples: &Samples) -> Vec<Evaluation> {
         let (_, evaluators) = self
             .slos
-            .entry(slo.name.clone())
+            .entry(key_of(slo))
             .or_insert_with(|| (slo.spec.clone(), evaluators(&slo.spec)));
         for evaluator in evaluators.iter_mut() {
             if let Some(sample) = find(samples, slo, &evaluator.objective().name) {
@@ -53,6 +56,10 @@ impl Evaluators {
         }
         evaluators.iter().map(|evaluator| evaluator.evaluate(samples.now)).collect()
     }
+}
+
+fn key_of(slo: &SloConfig) -> (String, String) {
+    (slo.namespace.clone(), slo.name.clone())
 }
 
 fn find<'a>(samples: &'a Samples, slo: &SloConfig, objective: &str) -> Option<&'a ObjectiveSample> {

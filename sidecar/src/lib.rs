@@ -15,6 +15,7 @@ pub mod args;
 pub mod clock;
 pub mod config;
 pub mod count;
+pub mod drain;
 pub mod edge;
 pub mod engine;
 pub mod evaluate;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use weir_sidecar::{
     args::{Args, Command},
-    run,
+    drain, run,
 };
 
 /// Small events come and go by the thousand; mimalloc keeps their memory from fragmenting.
@@ -16,5 +16,6 @@ fn main() -> ExitCode {
     let Args { command } = Args::parse();
     match command {
         Command::Run(arguments) => run::main(&arguments),
+        Command::Drain(arguments) => drain::main(&arguments),
     }
 }

@@ -4,6 +4,7 @@ mod show;
 
 use std::{
     io::{self, IsTerminal},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -17,7 +18,7 @@ use crate::{
     app::{App, BindError, Listeners},
     args::{LogFormat, Run, Status},
     config::{
-        self, ConfigErrors,
+        self, Config, ConfigErrors,
         watch::{Change, Watcher},
     },
 };
@@ -53,7 +54,7 @@ pub fn main(arguments: &Run) -> ExitCode {
 }
 
 async fn serve(arguments: &Run) -> Result<(), RunError> {
-    let config = config::load(&arguments.paths)?;
+    let config = load(&arguments.paths)?;
     let mut watcher = Watcher::new(arguments.paths.clone(), config.clone());
     let listeners = Listeners::bind(arguments).await?;
     let app = App::start(listeners)?;
@@ -74,6 +75,18 @@ async fn serve(arguments: &Run) -> Result<(), RunError> {
         () = stopped => Ok(()),
         // A second signal: whoever sent it doesn't want to wait.
         () = next(&mut signals) => Ok(()),
+    }
+}
+
+/// Loads the manifests. A file that somebody named must be good. A directory is mounted, and may be
+/// mended while the program runs: to end would keep the pod from starting, and with it the application.
+fn load(paths: &[PathBuf]) -> Result<Config, ConfigErrors> {
+    match config::load(paths) {
+        Err(errors) if paths.iter().all(|path| path.is_dir()) => {
+            tracing::error!("serving nothing until the configuration is mended:\n{errors}");
+            Ok(Config::default())
+        }
+        loaded => loaded,
     }
 }
 

@@ -232,7 +232,7 @@ fn encode_latency(mut metric: MetricEncoder<'_>, accounts: &Accounts) -> fmt::Re
     let mut reading = HistogramReading::default();
     accounts.shards().iter().for_each(|shard| shard.latency.merge_into(&mut reading));
     let HistogramReading { buckets, sum_micros } = reading;
-    let bounds = BOUNDS_MICROS.iter().map(|&bound| seconds(bound)).chain([f64::MAX]);
+    let bounds = BOUNDS_MICROS.iter().map(|&bound| seconds(bound)).chain([f64::INFINITY]);
     let counts: Vec<_> = bounds.zip(buckets).collect();
     metric.encode_histogram::<NoLabelSet>(seconds(sum_micros), buckets.iter().sum(), &counts, None)
 }

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
     path::Path,
 };
 
@@ -115,8 +115,9 @@ fn has_ipv6() -> bool {
 }
 
 async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    // What a killed process left behind answers nobody.
-    if path.exists() && UnixStream::connect(path).await.is_err() {
+    // What a killed process left behind answers nobody. Anything but a socket is somebody's file.
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).await.is_err() {
         fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;

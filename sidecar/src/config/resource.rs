@@ -37,6 +37,11 @@ pub(super) fn read(
     errors: &mut Vec<ConfigError>,
 ) -> Vec<(Origin, Resource)> {
     let mut reader = Reader { file, errors, found: Vec::new() };
+    if text.trim().is_empty() {
+        let message = "the file is empty: delete it to end what it declared".to_owned();
+        reader.fail(None, "", message);
+        return reader.found;
+    }
     let mut documents = places(text).into_iter();
     for document in serde_yaml::Deserializer::from_str(text) {
         let places = documents.next().unwrap_or_default();
@@ -166,8 +171,17 @@ impl Reader<'_> {
         rules: impl Fn(&Manifest<S>) -> Vec<Violation>,
     ) -> Option<Manifest<S>> {
         let before = self.errors.len();
-        for shape::Misfit { path, field, message } in shape::misfits(schema.root(), base, value) {
-            self.fail(places.of(&path), &field, message);
+        // A server that knew the field has accepted it, and given the object its uid: then this program is
+        // older than the manifest, and serves what it knows.
+        let accepted = value.pointer("/metadata/uid").is_some();
+        for shape::Misfit { path, field, message, unknown } in
+            shape::misfits(schema.root(), base, value)
+        {
+            if unknown && accepted {
+                tracing::warn!(file = %self.file.display(), field, "ignored: {message}");
+            } else {
+                self.fail(places.of(&path), &field, message);
+            }
         }
         if self.errors.len() > before {
             return None;

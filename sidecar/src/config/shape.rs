@@ -17,6 +17,8 @@ pub(super) struct Misfit {
     /// The path of the field that the message is about.
     pub(super) field: String,
     pub(super) message: String,
+    /// Whether the field is one that only a newer program may know.
+    pub(super) unknown: bool,
 }
 
 /// All that doesn't fit in `value`, which stands at `path`.
@@ -54,7 +56,8 @@ fn check_fields(
             Some(schema) => check(schema, &join(path, name), value, found),
             None if schema.is_closed() => {
                 let message = format!("unknown field `{name}`{}", hint(name, schema.fields()));
-                found.push(Misfit { path: join(path, name), field: path.to_owned(), message });
+                let (path, field) = (join(path, name), path.to_owned());
+                found.push(Misfit { path, field, message, unknown: true });
             }
             None => {}
         }
@@ -92,7 +95,7 @@ fn check_scalar(pattern: &str, text: &str) -> Option<ScalarError> {
 }
 
 fn at(path: &str, message: String) -> Misfit {
-    Misfit { path: path.to_owned(), field: path.to_owned(), message }
+    Misfit { path: path.to_owned(), field: path.to_owned(), message, unknown: false }
 }
 
 fn wrong_type(expected: &str, value: &Value) -> String {

@@ -68,10 +68,32 @@ fn pipelines_and_their_slos_are_put_together_across_files() {
 }
 
 #[test]
-fn no_files_and_empty_files_are_an_empty_configuration() {
-    for files in [&[][..], &[("a.yaml", "")], &[("a.yaml", "# only a comment\n---\n---\n")]] {
+fn no_files_and_files_of_comments_are_an_empty_configuration() {
+    for files in [&[][..], &[("a.yaml", "# only a comment\n---\n---\n")]] {
         assert_eq!(read(files), Ok(Config::default()));
     }
+}
+
+#[test]
+fn an_emptied_file_is_an_accident_and_ends_nothing() {
+    for text in ["", " \n"] {
+        let errors = read(&[("a.yaml", text)]).unwrap_err().to_string();
+        assert_eq!(errors, "a.yaml: the file is empty: delete it to end what it declared");
+    }
+}
+
+#[test]
+fn a_manifest_that_a_newer_server_has_accepted_may_have_fields_that_are_not_known_yet() {
+    let newer = |metadata| {
+        let text = format!(
+            "apiVersion: weir.dev/v1alpha1\nkind: StreamPipeline\nmetadata: {metadata}\nspec:\n  \
+             placement: {{gateway: {{}}}}\n  sources: [{{name: tick, generator: {{rate: 1}}}}]\n  \
+             telepathy: {{}}\n"
+        );
+        read(&[("a.yaml", &text)])
+    };
+    assert!(newer("{name: orders}").unwrap_err().to_string().contains("telepathy"));
+    assert!(newer("{name: orders, uid: u-1}").unwrap().pipelines.contains_key("orders"));
 }
 
 #[test]

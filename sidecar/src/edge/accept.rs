@@ -7,22 +7,31 @@
 //! - A stream's socket leaves hyper with every byte that the peer has sent so far.
 //! - When the process ends, requests that have begun are answered.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service as _;
-use warp::filters::BoxedFilter;
+use warp::{Reply as _, filters::BoxedFilter};
 
-use super::takeover::{Handover, Takeover};
+use super::{
+    problem::problem,
+    takeover::{Handover, Takeover},
+};
 use crate::engine::{Adoption, Engine};
 
 /// How long a connection may take for its first byte, and then for the head of its first request.
@@ -69,7 +78,7 @@ pub struct Acceptor {
 impl Acceptor {
     /// Serves TCP connections, whose streams go to the engine.
     pub async fn serve_tcp(self, listener: TcpListener, routes: Routes) {
-        while let Some((socket, slot)) = self.next(|| listener.accept()).await {
+        while let Some((socket, peer, slot)) = self.next(|| listener.accept()).await {
             let (acceptor, routes) = (self.clone(), routes.clone());
             self.tasks.spawn(async move {
                 if let Err(error) = prepare(&socket) {
@@ -80,7 +89,8 @@ impl Acceptor {
                     first = first => matches!(first, Ok(Ok(()))),
                     () = acceptor.stopping.cancelled() => false,
                 };
-                if spoke && let Some(stream) = acceptor.drive(socket, routes).await {
+                if spoke && let Some(stream) = acceptor.drive(socket, Peer(peer.ip()), routes).await
+                {
                     acceptor.hand_to_engine(stream);
                 }
                 drop(slot);
@@ -90,21 +100,18 @@ impl Acceptor {
 
     /// Serves connections on a Unix socket, over which there are no streams.
     pub async fn serve_unix(self, listener: UnixListener, routes: Routes) {
-        while let Some((socket, slot)) = self.next(|| listener.accept()).await {
+        while let Some((socket, _, slot)) = self.next(|| listener.accept()).await {
             let (acceptor, routes) = (self.clone(), routes.clone());
             self.tasks.spawn(async move {
                 // The routes of the application's door take no connection over.
-                let _ = acceptor.drive(socket, routes).await;
+                let _ = acceptor.drive(socket, Peer(Ipv4Addr::LOCALHOST.into()), routes).await;
                 drop(slot);
             });
         }
     }
 
     /// The next connection and its slot; `None` when the loop is to end.
-    async fn next<S, A, F>(
-        &self,
-        accept: impl Fn() -> F,
-    ) -> Option<(S, tokio::sync::OwnedSemaphorePermit)>
+    async fn next<S, A, F>(&self, accept: impl Fn() -> F) -> Option<(S, A, OwnedSemaphorePermit)>
     where
         F: Future<Output = io::Result<(S, A)>>,
     {
@@ -118,7 +125,7 @@ impl Acceptor {
                 () = self.stopping.cancelled() => None,
             };
             match accepted? {
-                (Ok((socket, _)), slot) => return Some((socket, slot)),
+                (Ok((socket, peer)), slot) => return Some((socket, peer, slot)),
                 (Err(error), _) => {
                     tracing::warn!(%error, "can't accept a connection");
                     time::sleep(ACCEPT_PAUSE).await;
@@ -128,7 +135,7 @@ impl Acceptor {
     }
 
     /// Answers a connection's requests, until one of them becomes a stream.
-    async fn drive<I>(&self, io: I, routes: Routes) -> Option<Stream<I>>
+    async fn drive<I>(&self, io: I, peer: Peer, routes: Routes) -> Option<Stream<I>>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -137,7 +144,7 @@ impl Acceptor {
         let impatience = out_of_patience(asked.clone());
         let service = service_fn(move |request| {
             asked.cancel();
-            answer(routes.clone(), takeover.clone(), request)
+            answer(routes.clone(), takeover.clone(), peer, request)
         });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -162,7 +169,7 @@ impl Acceptor {
 
     fn hand_to_engine(&self, stream: Stream<TcpStream>) {
         let Stream { io, early, handover } = stream;
-        let Handover { head, opening, hub, seat, format, framing, next, missed } = handover;
+        let Handover { head, opening, hub, seat, format, framing, next } = handover;
         match io.into_std() {
             Ok(socket) => self.engine.adopt(Adoption {
                 socket,
@@ -174,7 +181,6 @@ impl Acceptor {
                 format,
                 framing,
                 next,
-                missed,
             }),
             Err(error) => tracing::warn!(%error, "can't hand a connection to the engine"),
         }
@@ -189,6 +195,18 @@ async fn out_of_patience(asked: CancellationToken) {
     }
 }
 
+/// Whoever is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+impl Peer {
+    /// Whether it is on this machine, or in this pod.
+    #[must_use]
+    pub const fn is_local(self) -> bool {
+        self.0.to_canonical().is_loopback()
+    }
+}
+
 /// A connection that a route has taken over.
 struct Stream<I> {
     io: I,
@@ -200,10 +218,17 @@ struct Stream<I> {
 async fn answer(
     routes: Routes,
     takeover: Takeover,
+    peer: Peer,
     mut request: Request<Incoming>,
 ) -> Result<warp::reply::Response, Infallible> {
+    // What is asked of a proxy (RFC 9112, section 3.2.3) has no path for warp to look at.
+    if request.uri().path_and_query().is_none() {
+        let detail = "this is no proxy: ask for a path";
+        return Ok(problem("method", StatusCode::BAD_REQUEST, detail).into_response());
+    }
     let takeover = takeover.with_version(request.version());
     request.extensions_mut().insert(takeover);
+    request.extensions_mut().insert(peer);
     warp::service(routes).call(request).await
 }
 

@@ -1,9 +1,10 @@
 //! Answers a publisher, after the log has its events.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, Response, StatusCode, header};
+use tokio::time;
 use tokio_util::sync::CancellationToken;
 use warp::Stream;
 
@@ -15,6 +16,9 @@ use crate::{
 
 /// What a batch may have beyond one event of the largest size: attributes, and smaller events.
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a body may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Takes events into the pipeline's log.
 pub(super) async fn publish<S, B>(
@@ -92,10 +96,15 @@ where
     }
     let mut body = std::pin::pin!(body);
     let mut bytes = BytesMut::with_capacity(announced.min(64 * 1024));
+    let deadline = time::Instant::now() + PATIENCE;
     loop {
         let next = std::future::poll_fn(|cx| body.as_mut().poll_next(cx));
         let next = tokio::select! {
             next = next => next,
+            () = time::sleep_until(deadline) => {
+                let detail = "the body took longer than a minute: post fewer events at once";
+                return Err(problem("timeout", StatusCode::REQUEST_TIMEOUT, detail));
+            }
             () = stopping.cancelled() => {
                 let detail = "this replica is stopping: publish to another";
                 return Err(problem("unavailable", StatusCode::SERVICE_UNAVAILABLE, detail));

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     count::{Seat, Transport},
-    frame::{self, Control, Format, GapReason, websocket},
+    frame::{self, Control, Format, websocket},
     hub::{Framing, Gap, Hub, Position, Start},
     pipeline::Pipeline,
 };
@@ -29,6 +29,7 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Query {
     /// Resume after the event of this cursor.
+    #[serde(alias = "last_event_id", alias = "lastEventId")]
     cursor: Option<String>,
     /// Start at `earliest`, `latest`, or a time (RFC 3339).
     from: Option<String>,
@@ -175,30 +176,25 @@ fn hand_over(
     let cursor = hub.cursor(start.next - 1).to_string();
     let mut opening = Vec::new();
     open(&cursor, &mut opening);
-    let missed = tell_gap(hub, format, start, &cursor, &mut opening);
+    tell_gap(hub, format, start, &cursor, &mut opening);
     let hub = Arc::clone(hub);
-    Handover { head, opening, hub, seat, format, framing, next: start.next, missed }
+    Handover { head, opening, hub, seat, format, framing, next: start.next }
 }
 
 fn bad_query(detail: &'static str) -> Refusal {
     problem("query", StatusCode::BAD_REQUEST, detail)
 }
 
-/// Appends what a start has to say about missing events, and returns how many deliveries were lost.
-fn tell_gap(hub: &Hub, format: Format, start: Start, to: &str, opening: &mut Vec<u8>) -> u64 {
-    let Some(Gap { from, missed, reason }) = start.gap else { return 0 };
+/// Appends what a start has to say about missing events.
+///
+/// They are no delivery that failed: they left the log, or the log left, while nobody was there to
+/// read them, and a cursor is only what its bearer says it is.
+fn tell_gap(hub: &Hub, format: Format, start: Start, to: &str, opening: &mut Vec<u8>) {
+    let Some(Gap { from, missed, reason }) = start.gap else { return };
     hub.accounts().gaps.add(1);
     let from = from.map(|cursor| cursor.to_string());
     let control = Control::Gap { from: from.as_deref(), to, missed, reason };
     frame::encode_control(format, &control, opening);
-    match reason {
-        GapReason::Evicted => missed.unwrap_or(0),
-        // How many the other log held behind the cursor is unknown. One loss is the least there was,
-        // and to count none would be to call it none.
-        GapReason::UnknownLog => 1,
-        // No service ever said that there were events behind it.
-        GapReason::Malformed => 0,
-    }
 }
 
 fn framing(version: Version) -> Framing {

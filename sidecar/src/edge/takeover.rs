@@ -35,8 +35,6 @@ pub struct Handover {
     pub framing: Framing,
     /// The offset of the first event to write.
     pub next: Offset,
-    /// How many events the opening reports as missing.
-    pub missed: u64,
 }
 
 /// A connection that can be taken over, once.

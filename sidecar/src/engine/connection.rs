@@ -17,6 +17,7 @@ use crate::{
     count::{Seat, Transport},
     frame::{self, Control, Format, GapReason, websocket},
     hub::{Fetch, Hub, Settings},
+    log::Offset,
 };
 
 /// A point in a shard's time: ticks of [`TICK`] since it started.
@@ -27,6 +28,12 @@ pub(super) const TICK: Duration = Duration::from_millis(250);
 
 /// How many writes a connection gets before the others have their turn.
 const WRITES_PER_TURN: usize = 4;
+
+/// How many reads a connection gets before the others have their turn.
+const READS_PER_TURN: usize = 4;
+
+/// A peer that makes the server talk and doesn't listen is cut off when this much waits for it.
+const MOST_CONTROL: usize = 16 * 1024;
 
 /// A socket that takes nothing for this long, while heartbeats wait in it, has lost its peer.
 const STALL: Duration = Duration::from_secs(30);
@@ -49,6 +56,8 @@ pub(super) struct Connection {
     /// Whether it has reached the head once. Before that it is behind by its own wish.
     live: bool,
     blocked_since: Option<Tick>,
+    /// Whether the kernel has, or may have, bytes of the peer.
+    readable: bool,
     last_sent: Tick,
     last_heard: Tick,
     pinged: bool,
@@ -115,18 +124,8 @@ impl Connection {
         token: Token,
         tick: Tick,
     ) -> io::Result<Self> {
-        let Adoption {
-            socket,
-            head,
-            opening,
-            early,
-            hub: _,
-            seat,
-            format,
-            framing,
-            next,
-            missed: _,
-        } = adoption;
+        let Adoption { socket, head, opening, early, hub: _, seat, format, framing, next } =
+            adoption;
         let mut socket = TcpStream::from_std(socket);
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
         let mut outlet = Outlet::new(framing, head, next);
@@ -147,6 +146,7 @@ impl Connection {
             arrived: Instant::now(),
             live: false,
             blocked_since: None,
+            readable: false,
             last_sent: tick,
             last_heard: tick,
             pinged: false,
@@ -164,18 +164,35 @@ impl Connection {
         let _ = registry.deregister(&mut self.socket);
     }
 
+    /// Takes note that the peer has sent something.
+    pub(super) const fn can_read(&mut self) {
+        self.readable = true;
+    }
+
     /// Takes note that the socket has room again.
     pub(super) const fn unblock(&mut self) {
         self.blocked_since = None;
     }
 
-    /// How many events are due and not yet written.
-    pub(super) fn lag(&self, hub: &Hub) -> u64 {
-        hub.head().saturating_sub(self.outlet.unwritten())
+    /// How many events up to before `head` are not yet written.
+    pub(super) fn lag(&self, head: Offset) -> u64 {
+        head.saturating_sub(self.outlet.unwritten())
     }
 
-    /// Writes what there is, within the bounds of a turn.
-    pub(super) fn write(&mut self, now: Now<'_>) -> Turn {
+    /// Reads what the peer sent and writes what there is, within the bounds of a turn.
+    pub(super) fn take_turn(&mut self, now: Now<'_>, scratch: &mut [u8]) -> Turn {
+        if self.readable
+            && let Turn::Over(ending) = self.read(scratch, now.tick)
+        {
+            return Turn::Over(ending);
+        }
+        match self.write(now) {
+            Turn::Waiting if self.readable => Turn::More,
+            turn @ (Turn::Waiting | Turn::More | Turn::Over(_)) => turn,
+        }
+    }
+
+    fn write(&mut self, now: Now<'_>) -> Turn {
         if self.blocked_since.is_some() {
             return Turn::Waiting;
         }
@@ -199,9 +216,8 @@ impl Connection {
         Turn::More
     }
 
-    /// Reads what the peer sent.
-    pub(super) fn read(&mut self, scratch: &mut [u8], tick: Tick) -> Turn {
-        loop {
+    fn read(&mut self, scratch: &mut [u8], tick: Tick) -> Turn {
+        for _ in 0..READS_PER_TURN {
             match self.socket.read(scratch) {
                 Ok(0) => return Turn::Over(Ending::Departed),
                 Ok(count) => {
@@ -213,10 +229,14 @@ impl Connection {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Turn::More,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Turn::Waiting;
+                }
                 Err(_) => return Turn::Over(Ending::Departed),
             }
         }
+        Turn::More
     }
 
     /// Does what is due with time: limits, farewells, heartbeats.
@@ -258,6 +278,7 @@ impl Connection {
             return;
         }
         self.phase = Phase::Leaving;
+        self.outlet.take_back();
         let cursor = now.hub.cursor(self.outlet.next() - 1).to_string();
         // Up to two seconds of spread on top of the paced close.
         let control = Control::Draining { cursor: &cursor, retry_ms: fastrand::u64(100..2_000) };
@@ -280,7 +301,7 @@ impl Connection {
     }
 
     /// The log has lost events that were due: says so, and goes on behind them.
-    fn report_gap(&mut self, now: Now<'_>, first: u64) {
+    fn report_gap(&mut self, now: Now<'_>, first: Offset) {
         let next = self.outlet.next();
         let missed = first.saturating_sub(next);
         now.hub.accounts().dropped(now.shard, missed);
@@ -330,10 +351,14 @@ impl Connection {
                 if !reply.is_empty() {
                     self.outlet.push_control(&reply);
                 }
+                if self.outlet.waiting_control() > MOST_CONTROL {
+                    return Turn::Over(Ending::Departed);
+                }
                 Turn::More
             }
             Heard::Farewell(reply) => {
                 self.phase = Phase::Leaving;
+                self.outlet.take_back();
                 self.outlet.push_control(&reply);
                 Turn::More
             }
@@ -344,7 +369,7 @@ impl Connection {
     fn is_out_of_bounds(&self, now: Now<'_>, settings: &Settings) -> bool {
         let Some(since) = self.blocked_since else { return false };
         let stalled = now.tick.saturating_sub(since) >= ticks(STALL);
-        let lag = self.lag(now.hub);
+        let lag = self.lag(now.hub.head());
         stalled
             || (self.live && lag > settings.max_lag_events)
             || (self.live
@@ -362,7 +387,8 @@ impl Connection {
     }
 
     fn ping(&mut self, tick: Tick, interval: Option<Duration>) -> Turn {
-        if !self.is_due(tick, self.last_heard, interval) {
+        // While the socket takes nothing the ping waits in it, too: then STALL and the lag decide.
+        if self.blocked_since.is_some() || !self.is_due(tick, self.last_heard, interval) {
             return Turn::Waiting;
         }
         if self.pinged {

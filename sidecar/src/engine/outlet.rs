@@ -62,6 +62,19 @@ impl Outlet {
         self.next = next;
     }
 
+    /// Gives up a chunk of which nothing was sent: before a farewell, so that its cursor is that of the
+    /// last event that is really sent, and nothing comes behind the end of the stream.
+    pub(super) fn take_back(&mut self) {
+        if let Some(unsent) = self.current.take_if(|current| current.sent == 0) {
+            self.next = unsent.chunk.start;
+        }
+    }
+
+    /// How many bytes of controls wait.
+    pub(super) const fn waiting_control(&self) -> usize {
+        self.control.len() - self.control_sent
+    }
+
     /// Adds a control or a heartbeat, to be framed.
     pub(super) fn push_control(&mut self, frame: &[u8]) {
         self.framing.frame(frame, &mut self.control);
@@ -203,6 +216,19 @@ mod tests {
         let mut out = Vec::new();
         drain(&mut outlet, 1, &mut out);
         assert!(out.starts_with(b"3\r\n:\n\n\r\n0000"));
+    }
+
+    #[test]
+    fn a_farewell_takes_back_a_chunk_that_has_not_begun_and_no_other() {
+        let mut outlet = Outlet::new(Framing::Chunked, Vec::new(), 1);
+        let chunk = Arc::new(chunk(&[b"1", b"2"]));
+        outlet.push_chunk(Arc::clone(&chunk));
+        outlet.take_back();
+        assert_eq!((outlet.next(), outlet.unwritten(), outlet.is_idle()), (1, 1, true));
+        outlet.push_chunk(chunk);
+        outlet.advance(1);
+        outlet.take_back();
+        assert_eq!((outlet.next(), outlet.unwritten(), outlet.is_idle()), (3, 1, false));
     }
 
     #[test]

@@ -61,7 +61,11 @@ fn hear_frames(decoder: &mut Decoder, mut bytes: &[u8]) -> Heard {
             Ok(None) => return Heard::Reply(reply),
             // Without a subprotocol a client has nothing to say; some send a word as a heartbeat.
             Ok(Some(Message::Text(_) | Message::Binary(_) | Message::Pong(_))) => {}
-            Ok(Some(Message::Ping(payload))) => websocket::encode_pong(&payload, &mut reply),
+            Ok(Some(Message::Ping(payload))) => {
+                // One answer to the latest ping answers those before it (RFC 6455, section 5.5.3).
+                reply.clear();
+                websocket::encode_pong(&payload, &mut reply);
+            }
             Ok(Some(Message::Close(code))) => {
                 websocket::encode_close_reply(code, &mut reply);
                 return Heard::Farewell(reply);

@@ -6,7 +6,10 @@ use std::{
     collections::VecDeque,
     io::ErrorKind,
     mem,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{Ordering, fence},
+    },
     time::{Duration, Instant},
 };
 
@@ -55,9 +58,27 @@ struct Member {
 /// The connections of one hub.
 struct Group {
     hub: Arc<Hub>,
-    /// The head when the group's connections last had their turn.
+    /// The head up to which deliveries were counted as due.
     seen: Offset,
     keys: Vec<usize>,
+}
+
+impl Group {
+    /// Looks how far the hub is, and counts what became due to the group's connections. Says whether
+    /// anything did.
+    fn catch_up(&mut self, shard: usize) -> bool {
+        let head = self.hub.head();
+        let grown = head - self.seen;
+        self.seen = head;
+        self.due(shard, grown * self.keys.len() as u64);
+        grown > 0
+    }
+
+    fn due(&self, shard: usize, deliveries: u64) {
+        if let Some(part) = self.hub.accounts().shard(shard) {
+            part.due.add(deliveries);
+        }
+    }
 }
 
 impl Shard {
@@ -82,10 +103,14 @@ impl Shard {
         while !self.handle.stopping.load(Ordering::Acquire) {
             self.pass(&mut events, &mut scratch);
         }
+        self.adopt_all();
         self.send_all_away();
         let deadline = Instant::now() + LAST_WORDS;
         while Instant::now() < deadline && !self.connections.is_empty() {
             self.pass(&mut events, &mut scratch);
+        }
+        for key in self.keys() {
+            self.remove(key, Ending::Departed);
         }
     }
 
@@ -98,8 +123,9 @@ impl Shard {
             }
             Ok(()) | Err(_) => {}
         }
-        // Before anything is looked at: a wake-up that comes later leads to another round.
-        self.handle.pending.store(false, Ordering::Release);
+        // Before anything is looked at: a wake-up that comes later leads to another round, and what was
+        // published before an earlier one is seen in this.
+        self.handle.pending.swap(false, Ordering::AcqRel);
         self.adopt_all();
         for event in events.iter().filter(|event| event.token() != WAKER) {
             let Token(key) = event.token();
@@ -107,12 +133,12 @@ impl Shard {
                 self.unblock(key);
             }
             if event.is_readable() || event.is_read_closed() || event.is_error() {
-                self.read(key, scratch);
+                self.can_read(key);
             }
         }
         self.queue_news();
         self.tick_if_due();
-        self.give_turns();
+        self.give_turns(scratch);
     }
 
     fn until_next_tick(&self) -> Duration {
@@ -128,10 +154,9 @@ impl Shard {
     }
 
     fn adopt(&mut self, adoption: Adoption) {
+        // Against the fence of whoever wakes: see there.
+        fence(Ordering::SeqCst);
         let hub = Arc::clone(&adoption.hub);
-        if adoption.missed > 0 {
-            hub.accounts().dropped(self.index, adoption.missed);
-        }
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let adopted = Connection::adopt(adoption, self.poll.registry(), Token(key), self.tick);
@@ -143,10 +168,12 @@ impl Shard {
                 return;
             }
         };
-        let group = find_or_insert(&mut self.groups, &hub);
-        let Some(Group { keys, .. }) = self.groups.get_mut(group) else { return };
-        entry.insert(Member { connection, group, place: keys.len(), queued: false });
-        keys.push(key);
+        let place = find_or_insert(&mut self.groups, &hub);
+        let Some(group) = self.groups.get_mut(place) else { return };
+        group.catch_up(self.index);
+        group.due(self.index, connection.lag(group.seen));
+        entry.insert(Member { connection, group: place, place: group.keys.len(), queued: false });
+        group.keys.push(key);
         if self.draining {
             self.plan_leave(key);
         }
@@ -160,23 +187,20 @@ impl Shard {
         }
     }
 
-    fn read(&mut self, key: usize, scratch: &mut [u8]) {
-        let tick = self.tick;
+    fn can_read(&mut self, key: usize) {
         if let Some(member) = self.connections.get_mut(key) {
-            let turn = member.connection.read(scratch, tick);
-            self.settle(key, turn);
+            member.connection.can_read();
+            self.queue(key);
         }
     }
 
     /// Queues the connections of every hub that has moved on.
     fn queue_news(&mut self) {
-        let Self { groups, connections, turns, .. } = self;
+        let Self { groups, connections, turns, index, .. } = self;
         for (_, group) in groups.iter_mut() {
-            let head = group.hub.head();
-            if head == group.seen {
+            if !group.catch_up(*index) {
                 continue;
             }
-            group.seen = head;
             for &key in &group.keys {
                 if let Some(member) = connections.get_mut(key)
                     && !mem::replace(&mut member.queued, true)
@@ -188,14 +212,14 @@ impl Shard {
     }
 
     /// Gives each connection in the line one turn.
-    fn give_turns(&mut self) {
+    fn give_turns(&mut self, scratch: &mut [u8]) {
         for _ in 0..self.turns.len() {
             let Some(key) = self.turns.pop_front() else { break };
             let Some(member) = self.connections.get_mut(key) else { continue };
             member.queued = false;
             let Some(group) = self.groups.get(member.group) else { continue };
             let now = Now { shard: self.index, tick: self.tick, hub: &group.hub };
-            let turn = member.connection.write(now);
+            let turn = member.connection.take_turn(now, scratch);
             self.settle(key, turn);
         }
     }
@@ -221,7 +245,9 @@ impl Shard {
         self.handle.connections.fetch_sub(1, Ordering::Relaxed);
         member.connection.release(self.poll.registry());
         let Some(group) = self.groups.get_mut(member.group) else { return };
-        let lag = member.connection.lag(&group.hub);
+        // What it was sent since the group last looked was due to it, too.
+        group.catch_up(self.index);
+        let lag = member.connection.lag(group.seen);
         match ending {
             Ending::CutOff => group.hub.accounts().dropped(self.index, lag),
             Ending::Departed => {
@@ -245,29 +271,20 @@ impl Shard {
         self.tick = due;
         if !self.draining && self.handle.draining.load(Ordering::Acquire) {
             self.draining = true;
-            let keys: Vec<_> = self.connections.iter().map(|(key, _)| key).collect();
-            keys.into_iter().for_each(|key| self.plan_leave(key));
+            self.keys().into_iter().for_each(|key| self.plan_leave(key));
         }
-        let keys: Vec<_> = self.connections.iter().map(|(key, _)| key).collect();
-        for key in keys {
+        for key in self.keys() {
             let Some(member) = self.connections.get_mut(key) else { continue };
             let Some(group) = self.groups.get(member.group) else { continue };
             let now = Now { shard: self.index, tick: self.tick, hub: &group.hub };
             let turn = member.connection.tick(now);
             self.settle(key, turn);
         }
-        self.report_lag();
         self.forget_closed_hubs();
     }
 
-    fn report_lag(&self) {
-        for (_, group) in &self.groups {
-            let members = group.keys.iter().filter_map(|&key| self.connections.get(key));
-            let lag = members.map(|member| member.connection.lag(&group.hub)).sum();
-            if let Some(part) = group.hub.accounts().shard(self.index) {
-                part.lagging.set(lag);
-            }
-        }
+    fn keys(&self) -> Vec<usize> {
+        self.connections.iter().map(|(key, _)| key).collect()
     }
 
     fn forget_closed_hubs(&mut self) {
@@ -283,8 +300,7 @@ impl Shard {
     }
 
     fn send_all_away(&mut self) {
-        let keys: Vec<_> = self.connections.iter().map(|(key, _)| key).collect();
-        for key in keys {
+        for key in self.keys() {
             let Some(member) = self.connections.get_mut(key) else { continue };
             let Some(group) = self.groups.get(member.group) else { continue };
             let now = Now { shard: self.index, tick: self.tick, hub: &group.hub };

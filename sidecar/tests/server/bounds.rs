@@ -91,3 +91,41 @@ async fn a_connection_that_asks_for_nothing_is_closed_and_one_that_has_asked_is_
     answer.clear();
     assert!(kept.read_buf(&mut answer).await.unwrap() > 0);
 }
+
+#[tokio::test]
+async fn a_flood_of_pings_costs_neither_memory_nor_the_others_time() {
+    let server = Server::start(OPEN).await;
+    let mut flooder = server.web_socket("").await;
+    let mut live = server.sse("").await;
+    let flood: Vec<u8> = b"\x89\x84\x00\x00\x00\x00ping".repeat(20_000);
+    let before = resident_kib();
+    // It sends and never reads.
+    let flooding =
+        tokio::spawn(async move { while flooder.socket.write_all(&flood).await.is_ok() {} });
+    for n in 0..200 {
+        server.post(&n.to_string()).await;
+        assert_eq!(live.next_data().await, n.to_string());
+    }
+    flooding.abort();
+    assert!(resident_kib() < before + 64 * 1024, "from {before} to {} KiB", resident_kib());
+}
+
+/// The memory of this process, which is client and server at once.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn strangers_can_not_keep_the_application_out() {
+    let server = Server::start(OPEN).await;
+    let mut strangers = Vec::new();
+    while strangers.len() < 4_200 {
+        let Ok(Ok(socket)) = timeout(PATIENCE, TcpStream::connect(server.public)).await else {
+            break;
+        };
+        strangers.push(socket);
+    }
+    assert_eq!(server.post("1").await.status, 200);
+}

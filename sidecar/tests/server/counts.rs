@@ -81,7 +81,39 @@ async fn every_delivery_ends_in_one_place() {
 }
 
 #[tokio::test]
-async fn an_evicted_delivery_counts_as_lost() {
+async fn what_is_due_only_grows_and_the_books_balance_under_load() {
+    let server = Server::start_with(config(OPEN, Some(SLO))).await;
+    let churn = async {
+        for _ in 0..40 {
+            let mut streams = Vec::new();
+            for _ in 0..5 {
+                streams.push(server.sse("?from=earliest").await);
+            }
+            streams[0].next_data().await;
+        }
+    };
+    let publish = async {
+        for n in 0..200 {
+            server.post_numbers(n * 20..(n + 1) * 20).await;
+        }
+    };
+    let watch = async {
+        let mut due = 0;
+        for _ in 0..100 {
+            let found = samples(&server).await.pipelines[0].deliveries;
+            assert!(found.due >= due, "{found:?} after {due}");
+            due = found.due;
+        }
+    };
+    tokio::join!(churn, publish, watch);
+    server.metric_becomes("weir_subscribers{pipeline=\"orders\",transport=\"sse\"} ", 0).await;
+    let end = samples(&server).await.pipelines[0].deliveries;
+    assert_eq!(end.due, end.written + end.dropped + end.departed, "{end:?}");
+    assert!(end.due > end.accepted);
+}
+
+#[tokio::test]
+async fn a_cursor_that_comes_too_late_is_told_but_breaches_nothing() {
     let open = OPEN.replace("endpoints:", "log: {retention: {maxEvents: 10}}\nendpoints:");
     let server = Server::start_with(config(&open, Some(SLO))).await;
     let cursor = server.post("0").await.json()["cursor"].as_str().unwrap().to_owned();
@@ -92,12 +124,43 @@ async fn an_evicted_delivery_counts_as_lost() {
         sse.next_data().await;
     }
     let samples = samples_after(&server, 10).await;
+    for name in ["errors", "no-loss", "fast"] {
+        let counts = samples.objective("shop", "feed", name).unwrap().current;
+        assert_eq!((counts.good, counts.total), (10, 10), "{name}");
+    }
+    assert_eq!(server.metric("weir_gaps_total{pipeline=\"orders\"} ").await, Some(1));
+}
+
+#[tokio::test]
+async fn an_event_that_is_evicted_under_a_subscriber_counts_as_lost() {
+    let few = OPEN.replace("endpoints:", "log: {retention: {maxEvents: 5}}\nendpoints:");
+    let few = format!("{few}\ndelivery: {{maxLag: {{bytes: 1Gi}}}}");
+    let server = Server::start_with(config(&few, Some(SLO))).await;
+    // It doesn't read while more is posted than the kernel's buffers and the log hold.
+    let mut sse = server.sse("").await;
+    let filler = "x".repeat(64 * 1024);
+    for n in 0..300 {
+        server.post(&format!("\"{n} {filler}\"")).await;
+    }
+    let (mut seen, mut missed) = (0, 0);
+    while seen + missed < 300 {
+        let event = sse.next().await.unwrap();
+        if event.name == "gap" {
+            let gap: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+            missed += gap["missed"].as_u64().unwrap();
+        } else {
+            seen += 1;
+        }
+    }
+    assert!(missed > 0);
+    let samples = samples_after(&server, seen).await;
+    assert_eq!(samples.pipelines[0].deliveries.dropped, missed);
     for name in ["errors", "no-loss"] {
         let counts = samples.objective("shop", "feed", name).unwrap().current;
-        assert_eq!((counts.good, counts.total), (10, 20), "{name}");
+        assert_eq!((counts.good, counts.total), (seen, 300), "{name}");
     }
     let fast = samples.objective("shop", "feed", "fast").unwrap().current;
-    assert_eq!((fast.good, fast.total), (10, 10), "what was not written has no latency");
+    assert_eq!(fast.total, seen, "what was not written has no latency");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Changed configurations, drain and stop.
 
 use crate::{
-    client::Frame,
+    client::{Frame, Request},
     fixture::{OPEN, Server, config},
 };
 
@@ -50,7 +50,10 @@ async fn a_drain_sends_everybody_away_and_still_takes_events() {
         streams.push(server.sse("").await);
     }
     assert_eq!(server.admin("/readyz").await.status, 200);
-    let drained = server.admin("/drain");
+    let from_a_page = Request::post("/drain").header("origin", "https://evil.example");
+    assert_eq!(from_a_page.send(server.admin).await.status, 403);
+    assert_eq!(server.admin("/drain").await.status, 404, "a GET, as an image on a page would send");
+    let drained = Request::post("/drain").send(server.admin);
     let published = async {
         while server.admin("/readyz").await.status == 200 {
             tokio::task::yield_now().await;
@@ -101,4 +104,56 @@ async fn a_generator_feeds_its_pipeline() {
     for n in 0..50 {
         assert_eq!(sse.next_data().await, format!("{{\"number\":{n}}}"));
     }
+}
+
+#[tokio::test]
+async fn a_subscriber_that_is_behind_when_it_is_sent_away_resumes_without_loss() {
+    const EVENTS: u64 = 400;
+    let server = Server::start(&format!(
+        "{OPEN}\ndelivery: {{drain: {{window: 0s}}, maxLag: {{bytes: 1Gi}}}}"
+    ))
+    .await;
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        streams.push((server.sse("").await, server.web_socket("").await));
+    }
+    // Nobody reads: the kernel's buffers fill, at another byte for each.
+    let filler = "x".repeat(20_011);
+    for n in 0..EVENTS {
+        server.post(&format!("{{\"n\":{n},\"x\":\"{filler}\"}}")).await;
+    }
+    let drained = tokio::spawn(Request::post("/drain").send(server.admin));
+    for (sse, socket) in &mut streams {
+        let (mut next, mut resume) = (0, String::new());
+        while let Some(event) = sse.next().await {
+            assert!(resume.is_empty(), "nothing comes behind the farewell");
+            if event.name == "draining" {
+                resume = event.id;
+            } else {
+                next += 1;
+            }
+        }
+        assert!(resume.ends_with(&format!("-{next:x}")), "{resume} after {next} events");
+        let (mut next, mut resume) = (0, None);
+        loop {
+            match socket.next().await.unwrap() {
+                Frame::Close(code) => {
+                    assert_eq!(code, Some(1012));
+                    break;
+                }
+                Frame::Text(text) => {
+                    let message: serde_json::Value = serde_json::from_str(&text).unwrap();
+                    assert_eq!(resume, None, "nothing comes behind the farewell");
+                    if message["control"] == "draining" {
+                        resume = Some(message["cursor"].as_str().unwrap().to_owned());
+                    } else {
+                        next += 1;
+                    }
+                }
+                other @ (Frame::Ping(_) | Frame::Pong(_)) => panic!("{other:?}"),
+            }
+        }
+        assert!(resume.unwrap().ends_with(&format!("-{next:x}")), "after {next} events");
+    }
+    assert_eq!(drained.await.unwrap().status, 200);
 }

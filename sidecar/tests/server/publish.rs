@@ -155,3 +155,11 @@ async fn a_web_page_can_not_publish_as_if_it_were_the_application() {
         "the manifest opens it to everybody"
     );
 }
+
+#[tokio::test]
+async fn what_is_asked_of_a_proxy_is_refused() {
+    let server = Server::start(OPEN).await;
+    for to in [server.public, server.publish, server.admin] {
+        assert_eq!(Request::new("CONNECT", "a:1").send(to).await.status, 400);
+    }
+}
