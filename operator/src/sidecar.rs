@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, HTTPGetAction, Lifecycle, LifecycleHandler, Probe,
-    ResourceRequirements, SeccompProfile, SecurityContext, VolumeMount,
+    Capabilities, Container, ContainerPort, ExecAction, HTTPGetAction, Lifecycle, LifecycleHandler,
+    Probe, ResourceRequirements, SeccompProfile, SecurityContext, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use weir_crds::names::{CONFIG_DIR, PUBLISH_SOCKET, SIDECAR_CONTAINER, port};
-use weir_crds::v1alpha1::Delivery;
+use weir_crds::v1alpha1::{Delivery, Log};
 
 use crate::context::Options;
 
@@ -17,6 +17,14 @@ use crate::context::Options;
 const USER: i64 = 65_532;
 /// What a pod needs to stop beyond its drain window: for the last events and the last counters.
 const STOPPING_SECONDS: u64 = 10;
+
+/// What the data plane needs beside its logs, with thousands of subscribers.
+const LEAST_MEBIBYTES: u64 = 128;
+/// The limit for the default log of 64 MiB, and for all smaller ones, so that a change among those
+/// restarts nothing.
+const USUAL_MEBIBYTES: u64 = 256;
+/// Where the image has the program.
+const PROGRAM: &str = "/usr/local/bin/weir-sidecar";
 
 /// The data plane's container image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,9 +63,20 @@ pub fn grace_seconds<'a>(deliveries: impl IntoIterator<Item = &'a Delivery>) -> 
     i64::try_from(longest.saturating_add(STOPPING_SECONDS)).unwrap_or(i64::MAX)
 }
 
-/// The container.
+/// The most bytes of events that the logs of these pipelines hold.
 #[must_use]
-pub fn container(image: &Image, place: Place, volume_mounts: Vec<VolumeMount>) -> Container {
+pub fn log_bytes<'a>(logs: impl IntoIterator<Item = &'a Log>) -> u64 {
+    logs.into_iter().map(|log| log.retention.max_bytes.bytes()).sum()
+}
+
+/// The container, for pipelines whose logs hold `log_bytes` in all.
+#[must_use]
+pub fn container(
+    image: &Image,
+    place: Place,
+    log_bytes: u64,
+    volume_mounts: Vec<VolumeMount>,
+) -> Container {
     let Image { reference, pull_policy } = image.clone();
     Container {
         name: SIDECAR_CONTAINER.to_owned(),
@@ -79,12 +98,14 @@ pub fn container(image: &Image, place: Place, volume_mounts: Vec<VolumeMount>) -
         }),
         lifecycle: Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {
-                http_get: Some(get("/drain")),
+                exec: Some(ExecAction {
+                    command: Some(vec![PROGRAM.to_owned(), "drain".to_owned()]),
+                }),
                 ..LifecycleHandler::default()
             }),
             ..Lifecycle::default()
         }),
-        resources: Some(resources()),
+        resources: Some(resources(log_bytes)),
         security_context: Some(security_context()),
         volume_mounts: Some(volume_mounts),
         ..Container::default()
@@ -135,14 +156,19 @@ fn get(path: &str) -> HTTPGetAction {
 
 /// Requests, without which an autoscaler of the application could not compute its utilization; and a
 /// limit of memory alone, because one of CPU would throttle bursts.
-fn resources() -> ResourceRequirements {
+///
+/// The limit leaves room for logs of `log_bytes` in all twice over: for what an allocator loses to
+/// fragments, and for the events that are being read and written.
+fn resources(log_bytes: u64) -> ResourceRequirements {
+    let limit = (LEAST_MEBIBYTES + 2 * log_bytes.div_ceil(1 << 20)).max(USUAL_MEBIBYTES);
+    let limit = format!("{limit}Mi");
     let amounts = |pairs: &[(&str, &str)]| {
         let pair = |&(name, amount): &(&str, &str)| (name.to_owned(), Quantity(amount.to_owned()));
         Some(pairs.iter().map(pair).collect::<BTreeMap<_, _>>())
     };
     ResourceRequirements {
         requests: amounts(&[("cpu", "20m"), ("memory", "64Mi")]),
-        limits: amounts(&[("memory", "256Mi")]),
+        limits: amounts(&[("memory", &limit)]),
         ..ResourceRequirements::default()
     }
 }
@@ -190,9 +216,16 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_limit_has_room_for_the_log() {
+        let limit =
+            |bytes| serde_json::to_value(resources(bytes)).unwrap()["limits"]["memory"].clone();
+        assert_eq!([limit(0), limit(64 << 20), limit(1 << 30)], ["256Mi", "256Mi", "2176Mi"]);
+    }
+
+    #[test]
     fn the_container_passes_the_restricted_level() {
         let image = Image { reference: "weir-sidecar:1".to_owned(), pull_policy: None };
-        let container = serde_json::to_value(container(&image, Place::Gateway, vec![])).unwrap();
+        let container = serde_json::to_value(container(&image, Place::Gateway, 0, vec![])).unwrap();
         let expected = json!({
             "allowPrivilegeEscalation": false,
             "capabilities": { "drop": ["ALL"] },

@@ -14,7 +14,7 @@ use weir_crds::v1alpha1::StreamPipeline;
 
 use super::patch::{PatchError, PodPatch, at};
 use crate::labels;
-use crate::sidecar::{Image, Place, container, grace_seconds};
+use crate::sidecar::{Image, Place, container, grace_seconds, log_bytes};
 
 /// The volume that holds the socket. No name of a volume below begins like it.
 const SOCKET_VOLUME: &str = "weir-run";
@@ -79,7 +79,8 @@ pub(super) fn add_sidecar(
     let Some(index) = place else {
         let mut mounts = vec![socket_mount()];
         mounts.extend(names(pipelines).iter().map(|name| manifests_mount(name)));
-        let container = container(image, Place::BesideApplication, mounts);
+        let log_bytes = log_bytes(pipelines.iter().map(|pipeline| &pipeline.spec.log));
+        let container = container(image, Place::BesideApplication, log_bytes, mounts);
         let mut container = serde_json::to_value(container).unwrap_or_default();
         if let Value::Object(container) = &mut container {
             container.insert("restartPolicy".to_owned(), "Always".into());

@@ -79,8 +79,8 @@ fn a_pod_gets_the_native_sidecar_at_the_front() {
     assert_eq!(sidecar["startupProbe"]["httpGet"], json!({ "path": "/livez", "port": 7071 }));
     assert_eq!(sidecar["readinessProbe"]["httpGet"], json!({ "path": "/readyz", "port": 7071 }));
     assert_eq!(
-        sidecar["lifecycle"]["preStop"]["httpGet"],
-        json!({ "path": "/drain", "port": 7071 })
+        sidecar["lifecycle"]["preStop"]["exec"],
+        json!({ "command": ["/usr/local/bin/weir-sidecar", "drain"] })
     );
     let mounts = json!([
         { "name": "weir-run", "mountPath": "/run/weir" },

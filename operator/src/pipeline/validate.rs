@@ -16,7 +16,7 @@ use super::namespace;
 use super::observe::{Existing, Observed, kind_of};
 use crate::apply::Ownership;
 use crate::context::Options;
-use crate::sidecar::{Image, grace_seconds};
+use crate::sidecar::{Image, grace_seconds, log_bytes};
 
 /// A pipeline that can be brought about. The only input of the builders.
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ pub(super) struct ValidatedPipeline {
     pub(super) image: Image,
     /// How long a pod of a gateway may take to stop, in seconds.
     pub(super) grace_seconds: i64,
+    /// The most bytes of events that the log holds.
+    pub(super) log_bytes: u64,
     /// Whose the objects of the wanted names are.
     pub(super) ownership: OwnershipOfObjects,
 }
@@ -95,6 +97,7 @@ pub(super) fn validate(
         slos: slos(&observed.slos),
         image: Image::of(options),
         grace_seconds: grace_seconds([&pipeline.spec.delivery]),
+        log_bytes: log_bytes([&pipeline.spec.log]),
         namespace: namespace(pipeline),
         ownership,
         uid,

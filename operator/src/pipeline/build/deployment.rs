@@ -76,7 +76,12 @@ fn pod(pipeline: &ValidatedPipeline) -> PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(pipeline.grace_seconds),
-        containers: vec![container(&pipeline.image, Place::Gateway, vec![mount])],
+        containers: vec![container(
+            &pipeline.image,
+            Place::Gateway,
+            pipeline.log_bytes,
+            vec![mount],
+        )],
         volumes: Some(vec![volume]),
         ..PodSpec::default()
     }
