@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use weir_tests::cluster::Mode;
 use weir_tests::{Cluster, Namespace, eventually};
 
-use crate::objects::RESTRICTED;
+use crate::objects::{RESTRICTED, ready_pods};
 
 const NAMESPACE: &str = "weir-system";
 const RELEASE: &str = "weir";
@@ -24,6 +24,12 @@ const SETTINGS: [&str; 4] = [
     "sidecar.image.tag=dev",
     "sidecar.image.pullPolicy=Never",
 ];
+
+/// The operator's pods.
+const OPERATOR: &str = "app.kubernetes.io/component=operator";
+
+/// How a line of the operator's log says that something is broken.
+const ERROR: &str = r#""level":"ERROR""#;
 
 /// A pod is up within seconds; a machine that compiles at the same time takes longer.
 const UP: Duration = Duration::from_secs(60);
@@ -46,7 +52,8 @@ pub(crate) async fn with_weir(stories: impl AsyncFnOnce(&Weir) -> Result<()>) ->
     let weir = Weir { cluster, system };
     let outcome = async {
         weir.install().await?;
-        stories(&weir).await
+        stories(&weir).await?;
+        weir.is_well().await
     };
     let outcome = outcome.await;
     if outcome.is_err() {
@@ -98,8 +105,22 @@ impl Weir {
         Ok(())
     }
 
+    /// The operator has neither restarted nor logged an error.
+    async fn is_well(&self) -> Result<()> {
+        let kubectl = &self.system.kubectl;
+        for pod in ready_pods(kubectl, OPERATOR, 1).await? {
+            let restarts = &pod["status"]["containerStatuses"][0]["restartCount"];
+            ensure!(*restarts == 0, "the operator has restarted {restarts} times");
+        }
+        let log = kubectl.succeed(&["logs", "deployment/weir"]).await?;
+        let errors: Vec<_> = log.lines().filter(|line| line.contains(ERROR)).collect();
+        ensure!(errors.is_empty(), "the operator has logged {}", errors.join("\n"));
+        Ok(())
+    }
+
     /// Takes the operator away, and with it the webhook; returns when no request reaches it any more.
     pub(crate) async fn take_away(&self) -> Result<()> {
+        self.is_well().await?;
         let kubectl = &self.system.kubectl;
         kubectl.succeed(&["scale", "deployment/weir", "--replicas=0"]).await?;
         eventually("the operator is gone", UP, async || {
