@@ -1,12 +1,14 @@
 //! Calls Cargo, and reads what it says of the workspace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::io::{BufReader, Seek as _};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
+use serde_json::{Deserializer, Value};
 
 use crate::{command, workspace};
 
@@ -29,6 +31,34 @@ pub(crate) fn cargo(subcommand: &str) -> Command {
         cargo.arg("--locked");
     }
     cargo
+}
+
+/// Everything from nothing, on one slow core, with whole-program optimisation.
+pub(crate) const BUILD_LIMIT: Duration = Duration::from_mins(60);
+
+/// Has Cargo build, and returns what it says of that: only Cargo knows where its target folder is.
+///
+/// # Errors
+/// When something does not compile.
+pub(crate) fn build(cargo: &mut Command) -> Result<Vec<Value>> {
+    let mut said = tempfile::tempfile()?;
+    cargo.arg("--message-format=json-render-diagnostics").stdout(said.try_clone()?);
+    command::stream(cargo, BUILD_LIMIT)?;
+    said.rewind()?;
+    let messages = Deserializer::from_reader(BufReader::new(said)).into_iter();
+    messages.collect::<Result<_, _>>().context("Cargo did not list what it built")
+}
+
+/// The program of this name among what [`build`] returned.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn program<'a>(built: &'a [Value], name: &str) -> Result<&'a Path> {
+    let mut programs = built.iter().filter_map(|message| {
+        let named = message.pointer("/target/name")?.as_str()? == name;
+        message.get("executable")?.as_str().filter(|_| named)
+    });
+    programs.next().map(Path::new).with_context(|| format!("Cargo built no program {name}"))
 }
 
 /// A member of the workspace.
@@ -90,7 +120,22 @@ fn parse_tree(text: &str) -> BTreeMap<String, BTreeSet<String>> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn the_program_is_found_among_libraries_and_programs_of_other_names() {
+        let built = [
+            json!({"reason": "compiler-artifact", "target": {"name": "weir-sidecar"}, "executable": null}),
+            json!({"reason": "compiler-artifact", "target": {"name": "crdgen"}, "executable": "/t/crdgen"}),
+            json!({"reason": "compiler-artifact", "target": {"name": "weir-sidecar"}, "executable": "/t/weir-sidecar"}),
+            json!({"reason": "build-finished", "success": true}),
+        ];
+        assert_eq!(program(&built, "weir-sidecar").unwrap(), Path::new("/t/weir-sidecar"));
+        let error = program(&built, "weir-operator").unwrap_err().to_string();
+        assert_eq!(error, "Cargo built no program weir-operator");
+    }
 
     #[test]
     fn two_versions_of_a_crate_are_seen() {

@@ -3,18 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::cargo::cargo;
+use crate::cargo::{BUILD_LIMIT, cargo};
 use crate::{command, workspace};
 
 /// Where the definitions stand: for `kubectl apply`, and in the chart, as Helm reads nothing outside it.
 const PLACES: [&str; 2] = ["crds", "charts/weir/files/crds"];
-
-/// Compiles the API's types and kube, from nothing.
-const LIMIT: Duration = Duration::from_mins(15);
 
 /// Files by their names.
 type Files = BTreeMap<PathBuf, String>;
@@ -88,7 +84,7 @@ fn generate() -> Result<Files> {
         "crdgen",
         "--",
     ]);
-    command::stream(crdgen.arg(folder.path()), LIMIT)?;
+    command::stream(crdgen.arg(folder.path()), BUILD_LIMIT)?;
     let files = read(folder.path())?;
     if files.is_empty() {
         bail!("crdgen wrote no definition");

@@ -4,16 +4,15 @@
 //! not touched, so that whoever imports them can tell by its time.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek as _};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::{Deserializer, Value};
+use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use crate::image::{self, Image, NONROOT};
-use crate::{command, workspace};
+use crate::{cargo, workspace};
 
 /// The programs that become images, each named like its package.
 const PROGRAMS: [&str; 2] = ["weir-operator", "weir-sidecar"];
@@ -26,9 +25,6 @@ const TAG: &str = "dev";
 
 /// Builds in minutes, and runs within a few percent of the best.
 const RELEASE: &str = "release";
-
-/// From nothing, on one slow core, with whole-program optimisation.
-const BUILD_LIMIT: Duration = Duration::from_mins(60);
 
 /// The arguments of `cargo xtask images`.
 #[derive(clap::Args)]
@@ -71,7 +67,7 @@ pub(crate) fn make(arguments: &Arguments) -> Result<Vec<PathBuf>> {
     let folder = arguments.folder();
     let make = |name| {
         let reference = format!("{REGISTRY}/{name}:{TAG}");
-        let image = image_of(&reference, find(&built, name)?, name)?;
+        let image = image_of(&reference, cargo::program(&built, name)?, name)?;
         let archive = archive(&folder, name);
         let state = refresh(&archive, |path| image.write(path))?;
         report(&reference, &archive, state)?;
@@ -96,29 +92,13 @@ fn image_of(reference: &str, program: &Path, name: &str) -> Result<Image> {
     Ok(image.with_libraries_of(program).entrypoint([place]).user(NONROOT))
 }
 
-/// Has Cargo build the programs, and returns what it says of them: a user's settings may move the
-/// target folder.
 fn build(profile: &str) -> Result<Vec<Value>> {
-    let mut said = tempfile::tempfile()?;
-    let mut cargo = command::tool(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace::root()).args(["build", "--bins", "--profile", profile]);
-    cargo.arg("--message-format=json-render-diagnostics").stdout(said.try_clone()?);
+    let mut build = cargo::cargo("build");
+    build.args(["--bins", "--profile", profile]);
     for name in PROGRAMS {
-        cargo.args(["--package", name]);
+        build.args(["--package", name]);
     }
-    command::stream(&mut cargo, BUILD_LIMIT)?;
-    said.rewind()?;
-    let messages = Deserializer::from_reader(BufReader::new(said)).into_iter();
-    messages.collect::<Result<_, _>>().context("Cargo did not list what it built")
-}
-
-/// The program of this name among what Cargo built.
-fn find<'a>(built: &'a [Value], name: &str) -> Result<&'a Path> {
-    let mut programs = built.iter().filter_map(|message| {
-        let named = message.pointer("/target/name")?.as_str()? == name;
-        message.get("executable")?.as_str().filter(|_| named)
-    });
-    programs.next().map(Path::new).with_context(|| format!("Cargo built no program {name}"))
+    cargo::build(&mut build)
 }
 
 /// What became of an archive.
@@ -180,22 +160,7 @@ fn mebibytes(bytes: u64) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn the_program_is_found_among_libraries_and_programs_of_other_names() {
-        let built = [
-            json!({"reason": "compiler-artifact", "target": {"name": "weir-sidecar"}, "executable": null}),
-            json!({"reason": "compiler-artifact", "target": {"name": "crdgen"}, "executable": "/t/crdgen"}),
-            json!({"reason": "compiler-artifact", "target": {"name": "weir-sidecar"}, "executable": "/t/weir-sidecar"}),
-            json!({"reason": "build-finished", "success": true}),
-        ];
-        assert_eq!(find(&built, "weir-sidecar").unwrap(), Path::new("/t/weir-sidecar"));
-        let error = find(&built, "weir-operator").unwrap_err().to_string();
-        assert_eq!(error, "Cargo built no program weir-operator");
-    }
 
     #[test]
     fn an_archive_that_would_be_the_same_keeps_its_time() {

@@ -4,18 +4,12 @@
 //! nothing is compiled twice, and not in the cluster's network, from where no crate could be fetched.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Seek as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::{Deserializer, Value};
+use serde_json::Value;
 
-use crate::cargo::cargo;
-use crate::command;
-
-/// Everything from nothing, on one slow core.
-const COMPILE_LIMIT: Duration = Duration::from_mins(60);
+use crate::cargo::{self, cargo};
 
 /// A test program, by its package and its name.
 pub(crate) type Target = (&'static str, &'static str);
@@ -38,14 +32,7 @@ impl Programs {
     /// # Errors
     /// When something does not compile.
     pub(crate) fn compile() -> Result<Self> {
-        let mut said = tempfile::tempfile()?;
-        let mut compile = cargo("test");
-        compile.args(["--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
-        command::stream(compile.stdout(said.try_clone()?), COMPILE_LIMIT)?;
-        said.rewind()?;
-        let messages = Deserializer::from_reader(BufReader::new(said)).into_iter();
-        let messages: Vec<Value> =
-            messages.collect::<Result<_, _>>().context("Cargo did not say what it compiled")?;
+        let messages = cargo::build(cargo("test").args(["--workspace", "--no-run"]))?;
         Ok(Self(messages.iter().filter_map(program).collect()))
     }
 
