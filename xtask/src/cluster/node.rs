@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::control_plane::{START_LIMIT, answers};
-use super::network::{self, NODE_ADDRESS};
+use super::network::{self, API_SERVICE_ADDRESS, NODE_ADDRESS};
 use super::plan::{NODE_NAME, Plan};
 use super::process::Components;
 use super::{cgroup, layout::Layout};
@@ -101,6 +101,13 @@ pub(crate) fn wait_until_ready(plan: &Plan, components: &mut Components<'_>) -> 
         let mut lookup = network::inside(&plan.layout, Path::new("busybox"));
         lookup.args(["nslookup", "kubernetes.default.svc.cluster.local", NODE_ADDRESS]);
         command::output(&mut lookup, QUICK).is_ok_and(|output| output.status.success())
+    })?;
+    // A connection that is begun before kube-proxy has written its rules never gets anywhere.
+    components.wait_until("Services are reached", "kube-proxy", START_LIMIT, || {
+        let mut request = network::inside(&plan.layout, Path::new("curl"));
+        request.args(["--silent", "--insecure", "--connect-timeout", "1", "--output", "/dev/null"]);
+        request.arg(format!("https://{API_SERVICE_ADDRESS}/livez"));
+        command::output(&mut request, QUICK).is_ok_and(|output| output.status.success())
     })
 }
 

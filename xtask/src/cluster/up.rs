@@ -136,7 +136,7 @@ fn start_with_node(
     control_plane::wait_for_controllers(plan, components)?;
     report(begin, "control plane is ready");
     node::wait_until_ready(plan, components)?;
-    report(begin, "node and DNS are ready");
+    report(begin, "node, DNS and Services are ready");
     Ok(())
 }
 
