@@ -31,7 +31,8 @@ pub struct Objective {
     /// The slices of time that a latency objective with a quantile is judged by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_slice: Option<TimeSlice>,
-    /// The time from an event's acceptance to its last byte's being written to a subscriber's socket.
+    /// The time from an event's acceptance, or from the subscriber's arrival where that is later, to its
+    /// last byte's being written to the subscriber's socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<LatencyObjective>,
     /// Events written to a subscriber, of all that were due to it.

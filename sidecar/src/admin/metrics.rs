@@ -82,7 +82,7 @@ impl Collector for Pipelines {
         }
         let mut latency = encoder.encode_descriptor(
             "weir_delivery_latency_seconds",
-            "The time from an event's acceptance to a subscriber's socket.",
+            "The time from an event's acceptance, or the subscriber's later arrival, to its socket.",
             None,
             MetricType::Histogram,
         )?;
