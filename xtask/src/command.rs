@@ -111,7 +111,8 @@ fn name(command: &Command) -> String {
     Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn line(command: &Command) -> String {
+/// A command as it is shown: the program by its name, and its arguments.
+pub(crate) fn line(command: &Command) -> String {
     let args = command.get_args().map(OsStr::to_string_lossy);
     std::iter::once(name(command).into()).chain(args).collect::<Vec<_>>().join(" ")
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::tally::Tally;
-use crate::interrupt;
+use crate::{command, interrupt};
 
 /// Short beside anything that a stage does.
 const POLL: Duration = Duration::from_millis(20);
@@ -18,14 +18,14 @@ const POLL: Duration = Duration::from_millis(20);
 /// Cargo and the tests end at once when they are asked to.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs `command`, passes its output on, and returns what it tested, whether or not it succeeded.
+/// Runs `program`, passes its output on, and returns what it tested, whether or not it succeeded.
 ///
 /// # Errors
 /// When it cannot be started, fails, outlives `limit` or is interrupted.
-pub(crate) fn run(command: &mut Command, limit: Duration) -> (Tally, Result<()>) {
+pub(crate) fn run(program: &mut Command, limit: Duration) -> (Tally, Result<()>) {
     // A group of its own can be ended as a whole, with what a test left running.
-    let child = command.process_group(0).stdout(Stdio::piped()).spawn();
-    let line = format!("{command:?}").replace('"', "");
+    let child = program.process_group(0).stdout(Stdio::piped()).spawn();
+    let line = command::line(program);
     let mut child = match child.with_context(|| format!("could not start `{line}`")) {
         Ok(child) => child,
         Err(error) => return (Tally::default(), Err(error)),
