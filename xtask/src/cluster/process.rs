@@ -127,17 +127,20 @@ pub(crate) fn recorded(layout: &Layout) -> Vec<(String, u32, bool)> {
     found
 }
 
-/// Ends every process of the cluster, recorded or not, and waits until none is left.
+/// Ends every process of the cluster, recorded or not, and waits until none is left: until two looks in a
+/// row find none, because a process that is being started shows no environment for a moment.
 ///
 /// # Errors
 /// When one is still there after half a minute.
 pub(crate) fn end_all(layout: &Layout) -> Result<()> {
     let deadline = Instant::now() + KILL_LIMIT;
+    let mut none_before = false;
     loop {
         let left = living(layout);
-        if left.is_empty() {
+        if left.is_empty() && none_before {
             return Ok(());
         }
+        none_before = left.is_empty();
         if Instant::now() >= deadline {
             bail!("processes {left:?} of {} do not end", layout.instance());
         }

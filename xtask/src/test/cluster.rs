@@ -1,9 +1,11 @@
 //! The tests that are marked `needs a cluster`: which programs hold them, and the cluster they get.
 
+use std::fs::File;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::program;
 use super::programs::{Program, Programs, Target};
@@ -23,13 +25,19 @@ pub(crate) const ON_A_NODE: &[Target] = &[("weir-tests", "end_to_end")];
 /// The folder in the target folder, so that a cluster that a developer has up is left alone.
 const FOLDER: &str = "test-cluster";
 
+/// Nobody waits for less than minutes.
+const POLL: Duration = Duration::from_secs(1);
+
 /// A test program ends within minutes.
 const LIMIT: Duration = Duration::from_mins(20);
 
 /// A cluster that ends with this value.
+///
+/// Law: it is alone in its folder. Another run of the tests in the same checkout waits for it.
 pub(crate) struct TestCluster {
     layout: Layout,
     environment: Environment,
+    _alone: File,
 }
 
 impl TestCluster {
@@ -51,9 +59,10 @@ impl TestCluster {
 
     fn start(options: &up::Options) -> Result<Self> {
         let layout = Layout::from_environment_or(FOLDER)?;
+        let alone = alone(&layout)?;
         up::run(layout.clone(), options)?;
         let environment = Environment::read(&layout)?;
-        Ok(Self { layout, environment })
+        Ok(Self { layout, environment, _alone: alone })
     }
 
     /// Runs the tests of `targets` that are marked `needs a cluster`, in the cluster's network.
@@ -86,6 +95,20 @@ impl TestCluster {
         tally.add_formerly_ignored(run);
         outcome
     }
+}
+
+/// Waits until no other run of the tests uses the folder. The kernel lets go of the lock of a killed one.
+fn alone(layout: &Layout) -> Result<File> {
+    let file = File::create(layout.dir().join(".tests.lock"))?;
+    if file.try_lock().is_ok() {
+        return Ok(file);
+    }
+    println!("waiting for another run of the tests, which has {}", layout.dir().display());
+    while file.try_lock().is_err() {
+        ensure!(!interrupt::requested(), "interrupted");
+        thread::sleep(POLL);
+    }
+    Ok(file)
 }
 
 impl Drop for TestCluster {
