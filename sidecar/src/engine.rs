@@ -171,6 +171,12 @@ impl Drop for Engine {
 }
 
 impl Wakers {
+    /// Wakes nobody: for a log without shards.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self(Arc::new([]))
+    }
+
     /// How many shards there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,5 +1,7 @@
 //! A pipeline that is being served: its hub, its sources and its objectives' meters.
 
+mod storage;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio_util::task::AbortOnDropHandle;
@@ -42,7 +44,9 @@ impl Pipeline {
             running.hub.set_settings(settings);
             Arc::clone(&running.hub)
         } else {
-            Arc::new(Hub::new(&config.name, settings, wakers.clone()))
+            let hub = Arc::new(Hub::new(&config.name, settings, wakers.clone()));
+            storage::open(&config.spec.log.storage, &hub);
+            hub
         };
         let meters = meters(&config.slos, &hub.accounts().meters(), wakers.len());
         hub.accounts().set_meters(meters);

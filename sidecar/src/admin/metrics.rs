@@ -127,13 +127,13 @@ const FAMILIES: &[Family] = &[
         name: "weir_log_events",
         help: "Events that the log holds.",
         kind: Kind::Gauge,
-        read: |pipeline, write| write(&[], pipeline.hub().held().0),
+        read: |pipeline, write| write(&[], pipeline.hub().held().events),
     },
     Family {
         name: "weir_log_bytes",
         help: "Bytes of events that the log holds.",
         kind: Kind::Gauge,
-        read: |pipeline, write| write(&[], pipeline.hub().held().1),
+        read: |pipeline, write| write(&[], pipeline.hub().held().bytes),
     },
     Family {
         name: "weir_subscribers",

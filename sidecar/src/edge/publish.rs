@@ -11,6 +11,7 @@ use warp::Stream;
 use super::problem::{problem, respond};
 use crate::{
     intake::{self, Answer, Context, MAX_BATCH},
+    log::LogError,
     pipeline::Pipeline,
 };
 
@@ -55,7 +56,10 @@ where
     };
     match intake::decode(headers, &body, &context) {
         Ok(decoded) => {
-            let appended = hub.publish(decoded.events);
+            let appended = match hub.publish(decoded.events).await {
+                Ok(appended) => appended,
+                Err(error) => return not_taken(name, &error),
+            };
             source.accept(appended.accepted as u64);
             let cursor = hub.cursor(appended.last).to_string();
             let answer = Answer {
@@ -72,6 +76,15 @@ where
             respond(rejection.status(), kind, rejection.problem())
         }
     }
+}
+
+/// Answers a publish that the log could not take. It has taken nothing, so that it can be repeated.
+fn not_taken(pipeline: &str, error: &LogError) -> Response<Vec<u8>> {
+    tracing::warn!(pipeline, %error, "could not take events");
+    let detail = format!("{error}; nothing was taken: publish again in a while");
+    let mut response = problem(error.category(), StatusCode::SERVICE_UNAVAILABLE, detail);
+    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    response
 }
 
 /// Reads the body, up to `limit` bytes.

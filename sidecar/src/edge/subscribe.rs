@@ -5,11 +5,7 @@
     reason = "a refusal is made once for a connection, and sent at once"
 )]
 
-use std::{
-    fmt::Write as _,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{fmt::Write as _, sync::Arc};
 
 use http::{HeaderMap, Response, StatusCode, Version, header};
 use serde::Deserialize;
@@ -78,12 +74,10 @@ fn cursor(text: &str) -> Position {
     text.parse().map_or(Position::Malformed, Position::After)
 }
 
-/// The instant of a wall-clock time, no earlier than the monotonic clock goes back.
+/// The moment of a wall-clock time; before 1970 there was nothing.
 fn at(time: &str) -> Option<Position> {
-    let time = SystemTime::from(time.parse::<jiff::Timestamp>().ok()?);
-    let now = Instant::now();
-    let Ok(age) = SystemTime::now().duration_since(time) else { return Some(Position::Latest) };
-    Some(now.checked_sub(age).map_or(Position::Earliest, Position::At))
+    let micros = time.parse::<jiff::Timestamp>().ok()?.as_microsecond();
+    Some(Position::At(u64::try_from(micros).unwrap_or(0)))
 }
 
 /// A subscriber's request.
@@ -102,8 +96,8 @@ pub(super) async fn serve(
 ) -> Response<Vec<u8>> {
     let Subscription { query, headers, takeover } = subscription;
     let answered = match transport {
-        Transport::Sse => sse(pipeline, &query, &headers, takeover.version(), draining),
-        Transport::WebSocket => web_socket(pipeline, &query, &headers, draining),
+        Transport::Sse => sse(pipeline, &query, &headers, takeover.version(), draining).await,
+        Transport::WebSocket => web_socket(pipeline, &query, &headers, draining).await,
     };
     match answered {
         Ok(handover) => match takeover.take(handover).await {},
@@ -114,7 +108,7 @@ pub(super) async fn serve(
 /// Why there is no stream, as the answer that says so.
 type Refusal = Response<Vec<u8>>;
 
-fn sse(
+async fn sse(
     pipeline: &Pipeline,
     query: &Query,
     headers: &HeaderMap,
@@ -137,10 +131,14 @@ fn sse(
     let open = |cursor: &str, opening: &mut Vec<u8>| {
         frame::sse_open(cursor, fastrand::u64(RETRY_MS), opening);
     };
-    Ok(hand_over(hub, seat, &position, format, framing, sse_head(framing), open))
+    let start = hub
+        .start(&position)
+        .await
+        .map_err(|error| come_back(hub, error.category(), &error.to_string()))?;
+    Ok(hand_over(hub, seat, start, format, framing, sse_head(framing), open))
 }
 
-fn web_socket(
+async fn web_socket(
     pipeline: &Pipeline,
     query: &Query,
     headers: &HeaderMap,
@@ -159,20 +157,20 @@ fn web_socket(
         hub.take_seat(Transport::WebSocket).map_err(|full| unavailable(&full.to_string()))?;
     let head = web_socket_head(&accept);
     let (format, framing) = (Format::WsJson, Framing::Bare);
-    Ok(hand_over(hub, seat, &position, format, framing, head, websocket::encode_open))
+    let start = hub.start(&position).await.map_err(|error| unavailable(&error.to_string()))?;
+    Ok(hand_over(hub, seat, start, format, framing, head, websocket::encode_open))
 }
 
-/// Finds the subscriber's place, and writes the opening: the position first, then what is missing.
+/// Writes the opening: the position first, then what is missing.
 fn hand_over(
     hub: &Arc<Hub>,
     seat: Seat,
-    position: &Position,
+    start: Start,
     format: Format,
     framing: Framing,
     head: Vec<u8>,
     open: impl FnOnce(&str, &mut Vec<u8>),
 ) -> Handover {
-    let start = hub.start(position);
     let cursor = hub.cursor(start.next - 1).to_string();
     let mut opening = Vec::new();
     open(&cursor, &mut opening);
@@ -306,8 +304,8 @@ mod tests {
     fn a_start_is_a_word_or_a_time() {
         let from = |text: &str| query(&format!("from={text}")).position(&HeaderMap::new());
         assert_eq!(from("earliest"), Ok(Position::Earliest));
-        assert!(matches!(from("2999-01-01T00:00:00Z"), Ok(Position::Latest)));
-        assert!(matches!(from("1970-01-01T00:00:00Z"), Ok(Position::Earliest | Position::At(_))));
+        assert_eq!(from("1970-01-01T00:00:01.5Z"), Ok(Position::At(1_500_000)));
+        assert_eq!(from("1969-01-01T00:00:00Z"), Ok(Position::At(0)));
         assert!(from("yesterday").is_err());
     }
 

@@ -3,6 +3,7 @@
 use std::{
     io::{self, ErrorKind, IoSlice, Read as _, Write as _},
     net::Shutdown,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -55,6 +56,8 @@ pub(super) struct Connection {
     arrived: Instant,
     /// Whether it has reached the head once. Before that it is behind by its own wish.
     live: bool,
+    /// Whether it waits for an older part of the log.
+    loading: bool,
     blocked_since: Option<Tick>,
     /// Whether the kernel has, or may have, bytes of the peer.
     readable: bool,
@@ -101,7 +104,7 @@ pub(super) enum Ending {
 pub(super) struct Now<'a> {
     pub(super) shard: usize,
     pub(super) tick: Tick,
-    pub(super) hub: &'a Hub,
+    pub(super) hub: &'a Arc<Hub>,
 }
 
 /// Writes what is there. Nearly always one of the slices is empty, and a plain write is cheaper.
@@ -145,6 +148,7 @@ impl Connection {
             phase: Phase::Streaming,
             arrived: Instant::now(),
             live: false,
+            loading: false,
             blocked_since: None,
             readable: false,
             last_sent: tick,
@@ -292,10 +296,17 @@ impl Connection {
         self.outlet.push_end();
     }
 
+    /// Whether it waits for an older part of the log.
+    pub(super) const fn is_loading(&self) -> bool {
+        self.loading
+    }
+
     fn refill(&mut self, now: Now<'_>) {
+        self.loading = false;
         match now.hub.fetch(self.format, self.outlet.next()) {
             Fetch::Chunk(chunk) => self.outlet.push_chunk(chunk),
             Fetch::Empty => self.live = true,
+            Fetch::Loading => self.loading = true,
             Fetch::Evicted { first } => self.report_gap(now, first),
         }
     }

@@ -60,7 +60,19 @@ struct Group {
     hub: Arc<Hub>,
     /// The head up to which deliveries were counted as due.
     seen: Offset,
+    /// The loads of older parts of the log up to which connections were told.
+    loads: u64,
     keys: Vec<usize>,
+}
+
+/// Which connections of a group have to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    /// There are events for all of them.
+    Events,
+    /// A part of the log has come, for those who wait for it.
+    Loads,
+    None,
 }
 
 impl Group {
@@ -72,6 +84,18 @@ impl Group {
         self.seen = head;
         self.due(shard, grown * self.keys.len() as u64);
         grown > 0
+    }
+
+    fn news(&mut self, shard: usize) -> News {
+        let loads = self.hub.loads();
+        let loaded = mem::replace(&mut self.loads, loads) != loads;
+        if self.catch_up(shard) {
+            News::Events
+        } else if loaded {
+            News::Loads
+        } else {
+            News::None
+        }
     }
 
     fn due(&self, shard: usize, deliveries: u64) {
@@ -198,11 +222,13 @@ impl Shard {
     fn queue_news(&mut self) {
         let Self { groups, connections, turns, index, .. } = self;
         for (_, group) in groups.iter_mut() {
-            if !group.catch_up(*index) {
+            let news = group.news(*index);
+            if news == News::None {
                 continue;
             }
             for &key in &group.keys {
                 if let Some(member) = connections.get_mut(key)
+                    && (news == News::Events || member.connection.is_loading())
                     && !mem::replace(&mut member.queued, true)
                 {
                     turns.push_back(key);
@@ -313,6 +339,11 @@ impl Shard {
 fn find_or_insert(groups: &mut Slab<Group>, hub: &Arc<Hub>) -> usize {
     let found = groups.iter().find(|(_, group)| Arc::ptr_eq(&group.hub, hub)).map(|(key, _)| key);
     found.unwrap_or_else(|| {
-        groups.insert(Group { hub: Arc::clone(hub), seen: hub.head(), keys: Vec::new() })
+        groups.insert(Group {
+            hub: Arc::clone(hub),
+            seen: hub.head(),
+            loads: hub.loads(),
+            keys: Vec::new(),
+        })
     })
 }

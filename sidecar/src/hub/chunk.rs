@@ -28,6 +28,9 @@ pub enum Fetch {
     Chunk(Arc<Chunk>),
     /// There is nothing newer yet.
     Empty,
+    /// The events are older than what is in memory, and under way. The shards are woken when
+    /// [`Hub::loads`](super::Hub::loads) has grown.
+    Loading,
     /// The offset is no longer held. Reading goes on at `first`.
     Evicted {
         /// The oldest offset that is held.
@@ -191,18 +194,16 @@ impl Cache {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::log::{MemoryLog, Read, Retention, tests::posted};
+    use crate::log::{Entry, tests::posted};
 
     pub(crate) fn chunk(payloads: &[&'static [u8]]) -> Chunk {
-        let mut log = MemoryLog::new(Retention {
-            max_age: std::time::Duration::MAX,
-            max_events: 100,
-            max_bytes: u64::MAX,
-        });
-        for (n, payload) in payloads.iter().enumerate() {
-            log.append(vec![posted(&n.to_string(), payload)], Instant::now());
-        }
-        let Read::Entries(entries) = log.read(1, u64::MAX) else { panic!("nothing was evicted") };
+        let entry = |(n, payload): (usize, &&'static [u8])| Entry {
+            offset: n as u64 + 1,
+            accepted_at: Instant::now(),
+            time: 0,
+            posted: posted(&n.to_string(), payload),
+        };
+        let entries: Vec<_> = payloads.iter().enumerate().map(|n| Arc::new(entry(n))).collect();
         Chunk::encode(Format::SseData, LogId::random(), &entries).unwrap()
     }
 

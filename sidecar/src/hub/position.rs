@@ -1,10 +1,8 @@
 //! Decides where a subscriber starts to read, and what it must be told about what it missed.
 
-use std::time::Instant;
-
 use crate::{
     frame::GapReason,
-    log::{Cursor, LogId, Offset},
+    log::{Cursor, LogId, Micros, Offset},
 };
 
 /// Where a subscriber asked to start.
@@ -14,8 +12,8 @@ pub enum Position {
     Latest,
     /// At the oldest event that is held.
     Earliest,
-    /// At the first event accepted at or after an instant.
-    At(Instant),
+    /// At the first event accepted at or after a moment of the wall clock.
+    At(Micros),
     /// After the event that the cursor names.
     After(Cursor),
     /// A cursor that could not be read.

@@ -13,6 +13,8 @@ use crate::log::Retention;
 pub struct Settings {
     /// The bounds of the log.
     pub retention: Retention,
+    /// Whether the log is in memory only.
+    pub in_memory: bool,
     /// The SSE endpoint's heartbeat; `None` where the endpoint is not served.
     pub heartbeat: Option<Duration>,
     /// The WebSocket endpoint's ping interval; `None` where the endpoint is not served.
@@ -31,15 +33,32 @@ pub struct Settings {
     pub drain: Duration,
 }
 
+/// The least that the tail holds, so that subscribers who reconnect are served from memory.
+const LEAST_TAIL_BYTES: u64 = 8 * 1024 * 1024;
+
+impl Settings {
+    /// The bounds of what stands in memory: all of a memory log; of any other, more than a live
+    /// subscriber may be behind by.
+    #[must_use]
+    pub fn tail(&self) -> Retention {
+        if self.in_memory {
+            return self.retention;
+        }
+        let enough = self.max_lag_bytes.saturating_mul(2).max(LEAST_TAIL_BYTES);
+        Retention { max_bytes: self.retention.max_bytes.min(enough), ..self.retention }
+    }
+}
+
 impl From<&StreamPipelineSpec> for Settings {
     fn from(spec: &StreamPipelineSpec) -> Self {
         let StreamPipelineSpec { placement: _, sources, log, endpoints, delivery } = spec;
-        let Log { storage: _, retention } = log;
+        let Log { storage, retention } = log;
         let Endpoints { sse, websocket, publish } = endpoints;
         let Delivery { max_lag, max_connections, drain } = delivery;
         let http = sources.iter().find_map(|source| source.http.as_ref());
         Self {
             retention: Retention::from(retention),
+            in_memory: storage.memory.is_some(),
             heartbeat: sse.as_ref().map(|sse| sse.heartbeat.get()),
             ping: websocket.as_ref().map(|websocket| websocket.ping.get()),
             publish: publish.as_ref().is_some_and(|publish| publish.anonymous),

@@ -10,12 +10,25 @@ use super::Offset;
 
 /// Names one incarnation of a log. A log that has lost its events has a new one, so that a cursor
 /// into the old is recognised instead of being taken for a position in the new.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct LogId(u64);
 
 impl LogId {
     /// 48 bits: with a million incarnations of one log, the chance that any two are equal is 0.2 %.
     const BITS: u32 = 48;
+
+    /// The incarnation that a log has written down, by [`Self::number`]. Of larger numbers the upper bits
+    /// are left out.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Self {
+        Self(number & ((1 << Self::BITS) - 1))
+    }
+
+    /// What a log writes down to be the same after a restart.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
 
     /// A new incarnation, at random.
     #[must_use]

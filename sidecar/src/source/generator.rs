@@ -61,8 +61,14 @@ pub async fn run(generator: Generator, pipeline: String, hub: Arc<Hub>, state: A
         let due = schedule.due(now.saturating_duration_since(started));
         let events: Vec<_> = due.map(|number| event(&source, run, number)).collect();
         if !events.is_empty() {
-            let appended = hub.publish(events);
-            state.accept(appended.accepted as u64);
+            match hub.publish(events).await {
+                Ok(appended) => {
+                    state.accept(appended.accepted as u64);
+                    state.set_fault(None);
+                }
+                // The numbers that are missing show how long it lasted.
+                Err(error) => state.set_fault(Some(error.to_string())),
+            }
         }
     }
 }
