@@ -94,7 +94,7 @@ fn image_of(reference: &str, program: &Path, name: &str) -> Result<Image> {
 
 fn build(profile: &str) -> Result<Vec<Value>> {
     let mut build = cargo::cargo("build");
-    build.args(["--bins", "--profile", profile]);
+    build.args(["--bins", "--profile", profile, "--features", "weir-sidecar/full"]);
     for name in PROGRAMS {
         build.args(["--package", name]);
     }

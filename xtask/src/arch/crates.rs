@@ -45,7 +45,7 @@ fn arrows(member: &Package, members: &[Package]) -> Vec<String> {
 }
 
 fn sidecar() -> Result<Vec<String>> {
-    let tree = cargo::tree(&["--package", "weir-sidecar", "--edges", "normal"])?;
+    let tree = cargo::tree(&["--package", "weir-sidecar", "--all-features", "--edges", "normal"])?;
     let is_kubernetes = |name: &&String| {
         NOT_IN_THE_SIDECAR.iter().any(|forbidden| {
             name.strip_prefix(forbidden)

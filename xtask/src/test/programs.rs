@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::cargo::{self, cargo};
 
+/// What is compiled for the tests: every crate, with all that it can do.
+pub(crate) const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
+
 /// A test program, by its package and its name.
 pub(crate) type Target = (&'static str, &'static str);
 
@@ -32,7 +35,7 @@ impl Programs {
     /// # Errors
     /// When something does not compile.
     pub(crate) fn compile() -> Result<Self> {
-        let messages = cargo::build(cargo("test").args(["--workspace", "--no-run"]))?;
+        let messages = cargo::build(cargo("test").args(EVERYTHING).arg("--no-run"))?;
         Ok(Self(messages.iter().filter_map(program).collect()))
     }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::cluster::{ON_A_NODE, ON_AN_API, TestCluster};
 use super::machine::Need;
-use super::programs::Programs;
+use super::programs::{EVERYTHING, Programs};
 use super::{Session, program};
 use crate::cargo::{BUILD_LIMIT, cargo};
 use crate::{arch, command, crds, deps, images, setup};
@@ -63,7 +63,7 @@ fn lints(_: &mut Session) -> Result<()> {
 }
 
 fn tests(session: &mut Session) -> Result<()> {
-    test(session, cargo("test").args(["--workspace", "--no-fail-fast", "--", "--quiet"]))
+    test(session, cargo("test").args(EVERYTHING).args(["--no-fail-fast", "--", "--quiet"]))
 }
 
 fn types_alone(session: &mut Session) -> Result<()> {
