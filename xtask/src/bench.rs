@@ -3,79 +3,84 @@
 //! What is measured are the programs as they ship: built by themselves, and not as Cargo builds them
 //! beside a benchmark, whose own dependencies may switch on features of theirs.
 
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
-use clap::Subcommand;
+use anyhow::{Result, bail};
+use clap::ValueEnum;
 
 use crate::cargo::{self, cargo};
 use crate::command;
 
-/// The most that a measurement takes besides the time it measures: to start, connect, settle and warm
-/// up a server, and every wait for what doesn't come.
-const OVERHEAD: Duration = Duration::from_secs(90);
+/// The most that one benchmark takes with its defaults, several times over.
+const LIMIT: Duration = Duration::from_hours(2);
 
-/// The floor and the sidecar, each over SSE and over WebSocket.
-const MEASUREMENTS: u32 = 4;
-
-/// The benchmarks.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Benchmark {
-    /// CPU time per delivery and memory per idle subscriber, beside a server that only writes
-    Fanout(Fanout),
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Benchmark {
+    /// Each of the others, with its defaults
+    All,
+    /// CPU time per delivery at 1,000 and at 5,000 subscribers
+    Fanout,
+    /// The highest rate of deliveries that come in time
+    Rate,
+    /// CPU time per delivery over many pipelines
+    Streams,
+    /// How soon subscribers that were all reset at once are back and caught up
+    Storm,
+    /// What subscribers that don't read cost the others
+    Stalled,
+    /// How many events a second are accepted
+    Ingest,
+    /// Memory per idle subscriber
+    Idle,
 }
 
-/// What `fanout` measures.
+/// The arguments of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Fanout {
-    /// How many subscribers each server has
-    #[arg(long, default_value_t = 1_000)]
-    subscribers: u32,
-    /// How many events are published a second
-    #[arg(long, default_value_t = 20)]
-    rate: u32,
-    /// For how long, in each run
-    #[arg(long, default_value_t = 10)]
-    seconds: u32,
-    /// How often each server is measured for each transport
-    #[arg(long, default_value_t = 3)]
-    rounds: u32,
-    /// The size of an event's payload in bytes
-    #[arg(long, default_value_t = 256)]
-    bytes: u32,
-    /// Further options of the benchmark itself; see `-- --help`
-    #[arg(last = true)]
+pub(crate) struct Options {
+    /// What to measure, beside a floor: a server that does the least that can be done
+    benchmark: Benchmark,
+    /// Options of the benchmark itself; `--help` lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     further: Vec<String>,
 }
 
-/// Runs a benchmark.
+/// Runs a benchmark, or all.
 ///
 /// # Errors
 /// When something cannot be built, a bar is missed, or nothing could be measured.
-pub(crate) fn command(benchmark: &Benchmark) -> Result<()> {
-    match benchmark {
-        Benchmark::Fanout(options) => fanout(options),
-    }
-}
-
-fn fanout(options: &Fanout) -> Result<()> {
-    let Fanout { subscribers, rate, seconds, rounds, bytes, further } = options;
+pub(crate) fn command(options: &Options) -> Result<()> {
+    let Options { benchmark, further } = options;
     // The sidecar last: the benchmark's build puts its own one in the same place.
-    let bench = ["--no-run", "--package", "weir-sidecar", "--bench", "fanout"];
+    let bench = ["--no-run", "--package", "weir-sidecar", "--bench", "compare"];
     let bench = cargo::build(cargo("bench").args(bench))?;
     let sidecar = cargo::build(cargo("build").args(["--release", "--package", "weir-sidecar"]))?;
-    let mut run = command::tool(cargo::program(&bench, "fanout")?);
-    run.arg("--server").arg(cargo::program(&sidecar, "weir-sidecar")?);
-    for (option, value) in [
-        ("--subscribers", subscribers),
-        ("--rate", rate),
-        ("--seconds", seconds),
-        ("--rounds", rounds),
-        ("--bytes", bytes),
-    ] {
-        run.args([option, &value.to_string()]);
+    let (bench, sidecar) =
+        (cargo::program(&bench, "compare")?, cargo::program(&sidecar, "weir-sidecar")?);
+    let chosen = |each: &&Benchmark| {
+        **each != Benchmark::All && (*benchmark == Benchmark::All || benchmark == *each)
+    };
+    let mut missed = Vec::new();
+    for each in Benchmark::value_variants().iter().filter(chosen) {
+        if let Err(error) = run(bench, sidecar, *each, further) {
+            eprintln!("error: {error:#}");
+            missed.push(name(*each));
+        }
     }
-    let each = OVERHEAD + Duration::from_secs((*seconds).into());
-    let limit = each.saturating_mul(rounds.saturating_mul(MEASUREMENTS));
-    command::stream(run.args(further), limit)
+    if !missed.is_empty() {
+        bail!("a bar was missed, or nothing could be measured, by: {}", missed.join(", "));
+    }
+    Ok(())
+}
+
+fn run(bench: &Path, sidecar: &Path, benchmark: Benchmark, further: &[String]) -> Result<()> {
+    println!("\n== {} ==", name(benchmark));
+    let mut run = command::tool(bench);
+    run.arg(name(benchmark)).arg("--server").arg(sidecar).args(further);
+    command::stream(&mut run, LIMIT)
+}
+
+fn name(benchmark: Benchmark) -> String {
+    benchmark.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

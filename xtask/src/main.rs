@@ -46,8 +46,7 @@ enum Task {
     #[command(subcommand)]
     Cluster(cluster::Command),
     /// Measure, and hold the figures to bars
-    #[command(subcommand)]
-    Bench(bench::Benchmark),
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -60,7 +59,7 @@ fn main() -> ExitCode {
         Task::Image(arguments) => image::command(&arguments),
         Task::Images(arguments) => images::command(&arguments),
         Task::Cluster(command) => cluster::command(command),
-        Task::Bench(benchmark) => bench::command(&benchmark),
+        Task::Bench(options) => bench::command(&options),
     };
     // One line that says what to do, and no backtrace: these are not defects of this program.
     done.map_or_else(|error| failure(&error), |()| ExitCode::SUCCESS)

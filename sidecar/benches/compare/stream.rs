@@ -1,7 +1,7 @@
 //! Reads one subscriber's stream: the answer's head, then frames, however they are cut into reads.
 //! Sans-I/O.
 
-use std::mem;
+use std::{mem, net::SocketAddr};
 
 use anyhow::{Result, bail, ensure};
 
@@ -38,14 +38,28 @@ struct Frames {
     partial: Vec<u8>,
 }
 
-/// The request that opens a stream.
-pub(crate) fn request(transport: Transport, host: &str) -> String {
-    let asks = match transport {
-        Transport::Sse => "GET /bench/sse HTTP/1.1\r\naccept: text/event-stream\r\n".to_owned(),
-        Transport::WebSocket => format!(
-            "GET /bench/ws HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: {NONCE}\r\n"
+/// The request that opens a pipeline's stream: behind the event of the cursor, if there is one.
+pub(crate) fn request(
+    transport: Transport,
+    pipeline: &str,
+    host: SocketAddr,
+    cursor: Option<&str>,
+) -> String {
+    let asks = match (transport, cursor) {
+        (Transport::Sse, None) => {
+            format!("GET /{pipeline}/sse HTTP/1.1\r\naccept: text/event-stream\r\n")
+        }
+        (Transport::Sse, Some(cursor)) => format!(
+            "GET /{pipeline}/sse HTTP/1.1\r\naccept: text/event-stream\r\n\
+             last-event-id: {cursor}\r\n"
         ),
+        (Transport::WebSocket, cursor) => {
+            let query = cursor.map(|cursor| format!("?cursor={cursor}")).unwrap_or_default();
+            format!(
+                "GET /{pipeline}/ws{query} HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                 sec-websocket-version: 13\r\nsec-websocket-key: {NONCE}\r\n"
+            )
+        }
     };
     format!("{asks}host: {host}\r\n\r\n")
 }

@@ -7,6 +7,7 @@ mod frames;
 mod http;
 mod payload;
 mod readings;
+mod search;
 mod sequence;
 mod stream;
 mod summary;
@@ -17,6 +18,7 @@ mod transport;
 #[path = "checks"]
 mod checks {
     mod reading;
+    mod searching;
     mod sequences;
     mod streams;
     mod summing;

@@ -25,6 +25,11 @@ pub(crate) struct Faults {
 }
 
 impl Sequence {
+    /// What a subscriber receives that has all before `next`.
+    pub(crate) fn from(next: u64) -> Self {
+        Self { next, ..Self::default() }
+    }
+
     /// Takes note of an event; whether it is the first time.
     pub(crate) fn receive(&mut self, number: u64) -> bool {
         if number >= self.next {

@@ -3,6 +3,7 @@
 //! a subscriber whose socket is full.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     io::{ErrorKind, Read as _, Write as _},
     net::SocketAddr,
@@ -32,7 +33,8 @@ struct Floor {
     poll: Poll,
     listener: TcpListener,
     callers: Slab<Caller>,
-    subscribers: Vec<(Transport, TcpStream)>,
+    /// By pipeline.
+    subscribers: HashMap<String, Vec<(Transport, TcpStream)>>,
 }
 
 /// A connection that is no stream yet, or never will be.
@@ -48,7 +50,7 @@ pub(crate) fn serve(address: SocketAddr) -> Result<Infallible> {
     let poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut events = Events::with_capacity(1024);
-    let mut floor = Floor { poll, listener, callers: Slab::new(), subscribers: Vec::new() };
+    let mut floor = Floor { poll, listener, callers: Slab::new(), subscribers: HashMap::new() };
     loop {
         match floor.poll.poll(&mut events, None) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -84,12 +86,17 @@ impl Floor {
         let Self { poll, callers, subscribers, listener: _ } = self;
         let Some(caller) = callers.get_mut(key) else { return Ok(()) };
         let open = caller.read();
-        while let Some((asks, body)) = caller.next_request()? {
+        while let Some((RequestHead { asks, pipeline, lines, .. }, body)) = caller.next_request()? {
             let transport = match asks {
                 Asks::Publish => {
                     // The publisher first, so that it needn't wait for the subscribers.
                     caller.socket.write_all(OK)?;
-                    fan_out(subscribers, &body);
+                    let Some(subscribers) = subscribers.get_mut(&pipeline) else { continue };
+                    if lines {
+                        body.split(|&byte| byte == b'\n').for_each(|it| fan_out(subscribers, it));
+                    } else {
+                        fan_out(subscribers, &body);
+                    }
                     continue;
                 }
                 Asks::Probe => {
@@ -99,8 +106,8 @@ impl Floor {
                 Asks::Sse => Transport::Sse,
                 Asks::WebSocket => Transport::WebSocket,
             };
-            subscribers
-                .push((transport, callers.remove(key).into_stream(transport, poll.registry())?));
+            let stream = callers.remove(key).into_stream(transport, poll.registry())?;
+            subscribers.entry(pipeline).or_default().push((transport, stream));
             return Ok(());
         }
         if open.is_break() {
@@ -128,17 +135,16 @@ impl Caller {
         }
     }
 
-    /// Takes the first whole request.
-    fn next_request(&mut self) -> Result<Option<(Asks, Vec<u8>)>> {
-        let Some(RequestHead { asks, size, length }) = RequestHead::parse(&self.received)? else {
-            return Ok(None);
-        };
-        if self.received.len() < size + length {
+    /// Takes the first whole request: its head and its body.
+    fn next_request(&mut self) -> Result<Option<(RequestHead, Vec<u8>)>> {
+        let Some(head) = RequestHead::parse(&self.received)? else { return Ok(None) };
+        if self.received.len() < head.size + head.length {
             return Ok(None);
         }
-        let rest = self.received.split_off(size + length);
+        let rest = self.received.split_off(head.size + head.length);
         let mut request = std::mem::replace(&mut self.received, rest);
-        Ok(Some((asks, request.split_off(size))))
+        let body = request.split_off(head.size);
+        Ok(Some((head, body)))
     }
 
     /// Answers as the transport wants it. From here on the socket is only written to.

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 
-use crate::{readings::Used, sequence::Faults, tally::latencies, transport::Transport};
+use crate::{readings::Used, sequence::Faults};
 
 /// One server, measured once.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub(crate) struct Measurement {
     pub(crate) deliveries: u64,
     /// How long the server waited for its core, as a part of how long it ran.
     pub(crate) waited: f64,
+    /// The server's memory when all was delivered, in KiB.
+    pub(crate) end_kib: f64,
 }
 
 /// One server over one transport, in all rounds.
@@ -31,10 +33,10 @@ pub(crate) struct Row {
     pub(crate) ratio: Spread,
     /// The median.
     pub(crate) kib: f64,
-    /// The median of the latency, in milliseconds.
-    pub(crate) p50: f64,
-    /// The 99th percentile of the latency, in milliseconds.
-    pub(crate) p99: f64,
+    /// The median of each round's latencies, in milliseconds.
+    pub(crate) p50: Spread,
+    /// The 99th percentile of each round's latencies, in milliseconds.
+    pub(crate) p99: Spread,
     /// In all rounds together.
     pub(crate) faults: Faults,
     /// In all rounds together.
@@ -49,15 +51,6 @@ pub(crate) struct Spread {
     pub(crate) least: f64,
     pub(crate) median: f64,
     pub(crate) most: f64,
-}
-
-/// What the sidecar is held to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bars {
-    /// The CPU time of a delivery, as a multiple of the floor's.
-    pub(crate) ratio: f64,
-    /// The memory of an idle subscriber, in KiB.
-    pub(crate) kib: f64,
 }
 
 /// Whether a bar was kept.
@@ -78,12 +71,19 @@ impl Measurement {
         growth: i128,
         latency: Histogram<u64>,
         faults: Faults,
+        end: u64,
     ) -> Self {
         let Used { ran, waited } = cpu;
         let micros = ran.as_secs_f64() * 1e6 / deliveries as f64;
         let waited = waited.div_duration_f64(ran);
         let kib = growth as f64 / 1024.0 / f64::from(subscribers);
-        Self { micros, kib, latency, faults, deliveries, waited }
+        let end_kib = end as f64 / 1024.0;
+        Self { micros, kib, latency, faults, deliveries, waited, end_kib }
+    }
+
+    /// The 99th percentile of the latency, in milliseconds.
+    pub(crate) fn p99(&self) -> f64 {
+        millis(self.latency.value_at_quantile(0.99))
     }
 }
 
@@ -91,16 +91,13 @@ impl Row {
     /// Sums up a server's rounds, given the floor's.
     pub(crate) fn of(rounds: &[Measurement], floor: &[Measurement]) -> Result<Self> {
         let ratios = rounds.iter().zip(floor).map(|(round, floor)| round.micros / floor.micros);
-        let mut latency = latencies()?;
-        for round in rounds {
-            latency.add(&round.latency)?;
-        }
+        let p50 = |round: &Measurement| millis(round.latency.value_at_quantile(0.5));
         Ok(Self {
             micros: Spread::of(rounds.iter().map(|round| round.micros))?.median,
             ratio: Spread::of(ratios)?,
             kib: Spread::of(rounds.iter().map(|round| round.kib))?.median,
-            p50: millis(latency.value_at_quantile(0.5)),
-            p99: millis(latency.value_at_quantile(0.99)),
+            p50: Spread::of(rounds.iter().map(p50))?,
+            p99: Spread::of(rounds.iter().map(Measurement::p99))?,
             faults: rounds.iter().map(|round| round.faults).sum(),
             deliveries: rounds.iter().map(|round| round.deliveries).sum(),
             waited: Spread::of(rounds.iter().map(|round| round.waited))?.most,
@@ -121,38 +118,44 @@ impl Spread {
     }
 }
 
-impl Bars {
-    /// Holds the sidecar, and the floor that it is compared with, to the bars.
-    pub(crate) fn judge(self, transport: Transport, floor: &Row, sidecar: &Row) -> Vec<Verdict> {
-        let Self { ratio, kib } = self;
-        let name = transport.name();
-        vec![
-            Verdict {
-                passed: sidecar.ratio.median <= ratio,
-                says: format!(
-                    "{name}: {:.2} times the floor's CPU time per delivery; at most {ratio}",
-                    sidecar.ratio.median
-                ),
-            },
-            Verdict {
-                passed: sidecar.kib <= kib,
-                says: format!("{name}: {:.1} KiB per idle subscriber; at most {kib}", sidecar.kib),
-            },
-            complete(&format!("{name}: the sidecar's"), sidecar),
-            // A floor that loses events has less to do, and is none.
-            complete(&format!("{name}: the floor's"), floor),
-        ]
+/// Each round's figure as a multiple of the floor's in the same round.
+pub(crate) fn ratios(rounds: &[f64], floor: &[f64]) -> impl Iterator<Item = f64> {
+    rounds.iter().zip(floor).map(|(round, floor)| round / floor)
+}
+
+/// Holds the CPU time of a delivery to a bar.
+pub(crate) fn cost(name: &str, sidecar: &Row, max_ratio: f64) -> Verdict {
+    let ratio = sidecar.ratio.median;
+    Verdict {
+        passed: ratio <= max_ratio,
+        says: format!(
+            "{name}: {ratio:.2} times the floor's CPU time per delivery; at most {max_ratio}"
+        ),
     }
 }
 
-fn complete(whose: &str, row: &Row) -> Verdict {
-    let Faults { lost, duplicated, out_of_order } = row.faults;
+/// Whether both had every event once and in order. A floor that loses events has less to do, and is
+/// none.
+pub(crate) fn complete(name: &str, floor: &Row, sidecar: &Row) -> [Verdict; 2] {
+    [
+        complete_of(&format!("{name}: the sidecar's"), sidecar),
+        complete_of(&format!("{name}: the floor's"), floor),
+    ]
+}
+
+/// Whether every event came once and in order.
+pub(crate) fn complete_of(whose: &str, row: &Row) -> Verdict {
+    faultless(whose, row.deliveries, row.faults)
+}
+
+/// Whether there were deliveries, and no fault in them.
+pub(crate) fn faultless(whose: &str, deliveries: u64, faults: Faults) -> Verdict {
+    let Faults { lost, duplicated, out_of_order } = faults;
     Verdict {
-        passed: row.faults.is_none() && row.deliveries > 0,
+        passed: faults.is_none() && deliveries > 0,
         says: format!(
-            "{whose} {} deliveries: {lost} lost, {duplicated} duplicated, {out_of_order} out of \
-             order; none allowed",
-            row.deliveries
+            "{whose} {deliveries} deliveries: {lost} lost, {duplicated} duplicated, {out_of_order} \
+             out of order; none allowed"
         ),
     }
 }

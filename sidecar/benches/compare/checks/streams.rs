@@ -1,5 +1,7 @@
 //! Streams are read as they are meant, however they are cut into reads.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use weir_sidecar::{
@@ -10,17 +12,19 @@ use weir_sidecar::{
 use crate::{
     chunked::Chunked,
     frames::{self, Message, pong},
-    http::{ACCEPT, Asks, NONCE, RequestHead, ResponseHead},
+    http::{ACCEPT, Asks, NONCE, RequestHead, ResponseHead, post},
     payload::{MIN, Stamp},
     stream::{Stream, request},
     transport::Transport,
 };
 
+const HOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
+
 /// A message without what it borrows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Read {
     Open,
-    Event(u64),
+    Event(u64, Option<String>),
     Ping(Vec<u8>),
     Other,
     End,
@@ -29,7 +33,9 @@ enum Read {
 fn own(message: Message<'_>) -> Read {
     match message {
         Message::Open => Read::Open,
-        Message::Event(stamp) => Read::Event(stamp.number),
+        Message::Event(stamp, cursor) => {
+            Read::Event(stamp.number, cursor.map(|it| String::from_utf8_lossy(it).into_owned()))
+        }
         Message::Ping(payload) => Read::Ping(payload.to_vec()),
         Message::Other => Read::Other,
         Message::End => Read::End,
@@ -42,6 +48,11 @@ fn read(transport: Transport, bytes: &[u8], step: usize) -> anyhow::Result<Vec<R
         stream.feed(part, &mut |message| messages.push(own(message)))?;
     }
     Ok(messages)
+}
+
+/// An event as [`encoded`] encodes it.
+fn event(number: u64) -> Read {
+    Read::Event(number, Some(format!("c-{number}")))
 }
 
 /// The sidecar's own frame of an event.
@@ -58,7 +69,7 @@ fn encoded(format: Format, number: u64) -> Vec<u8> {
         data: Bytes::from(Stamp { number, due: 1 }.payload(256)),
     };
     let mut frame = Vec::new();
-    encode(format, "c-1", &event, &mut frame);
+    encode(format, &format!("c-{number}"), &event, &mut frame);
     frame
 }
 
@@ -91,8 +102,8 @@ proptest! {
     #[test]
     fn however_sse_is_cut_every_event_is_read_once(step in 1_usize..2_000) {
         let messages = read(Transport::Sse, &sse_stream(), step).unwrap();
-        let events = [Read::Open, Read::Other, Read::Event(0), Read::Other, Read::Other,
-            Read::Event(1), Read::Event(2)];
+        let events = [Read::Open, Read::Other, event(0), Read::Other, Read::Other,
+            event(1), event(2)];
         prop_assert_eq!(&messages[..events.len()], &events);
         prop_assert!(messages[events.len()..].iter().all(|message| *message == Read::End));
         prop_assert!(messages.len() > events.len());
@@ -101,8 +112,8 @@ proptest! {
     #[test]
     fn however_websocket_is_cut_every_event_is_read_once(step in 1_usize..2_000) {
         let messages = read(Transport::WebSocket, &websocket_stream(), step).unwrap();
-        prop_assert_eq!(messages, [Read::Open, Read::Event(0), Read::Ping(b"alive?".to_vec()),
-            Read::Other, Read::Event(1), Read::Event(2), Read::End]);
+        prop_assert_eq!(messages, [Read::Open, event(0), Read::Ping(b"alive?".to_vec()),
+            Read::Other, event(1), event(2), Read::End]);
     }
 
     #[test]
@@ -121,7 +132,7 @@ fn an_sse_body_without_a_coding_is_read_to_its_end() {
     let stream = [head, encoded(Format::SseData, 0), encoded(Format::SseNamed, 1)].concat();
     // A named event is a control to this reader, which asks for none.
     let messages = read(Transport::Sse, &stream, 7).unwrap();
-    assert_eq!(messages, [Read::Open, Read::Event(0), Read::Other]);
+    assert_eq!(messages, [Read::Open, event(0), Read::Other]);
 }
 
 #[test]
@@ -176,12 +187,20 @@ fn the_nonce_calls_for_the_accept_value() {
 #[test]
 fn requests_are_told_apart() {
     let asks = |text: &str| RequestHead::parse(text.as_bytes()).unwrap().unwrap().asks;
-    assert_eq!(asks(&request(Transport::Sse, "localhost")), Asks::Sse);
-    assert_eq!(asks(&request(Transport::WebSocket, "localhost")), Asks::WebSocket);
+    assert_eq!(asks(&request(Transport::Sse, "a", HOST, Some("c-1"))), Asks::Sse);
+    assert_eq!(asks(&request(Transport::WebSocket, "a", HOST, None)), Asks::WebSocket);
     assert_eq!(asks("GET /readyz HTTP/1.1\r\n\r\n"), Asks::Probe);
-    let post = "POST /bench/events HTTP/1.1\r\nContent-Length: 3\r\n\r\n";
-    let head = RequestHead::parse(post.as_bytes()).unwrap().unwrap();
-    assert_eq!(head, RequestHead { asks: Asks::Publish, size: post.len(), length: 3 });
+}
+
+#[test]
+fn a_post_says_to_which_pipeline_it_goes_and_whether_it_has_lines() {
+    for (payloads, body) in [(vec!["1".to_owned()], "1"), (vec!["1".into(), "2".into()], "1\n2")] {
+        let request = post("bench-7", &payloads);
+        let head = RequestHead::parse(&request).unwrap().unwrap();
+        assert_eq!((head.asks, head.pipeline.as_str()), (Asks::Publish, "bench-7"));
+        assert_eq!((head.lines, &request[head.size..]), (payloads.len() > 1, body.as_bytes()));
+        assert_eq!(head.length, body.len());
+    }
 }
 
 #[test]

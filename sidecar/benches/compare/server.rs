@@ -6,6 +6,7 @@ use std::{
     fs,
     io::{Read as _, Seek as _},
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -14,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-use crate::{arguments::Plan, caller::Caller, machine::Cores};
+use crate::{caller::Caller, machine::Cores};
 
 /// A server that isn't ready by then won't be.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,12 +25,16 @@ const POLL: Duration = Duration::from_millis(10);
 
 const PROBE: &[u8] = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
-/// What the sidecar serves: as a user would write it, with every default.
-const MANIFEST: &str = "\
+/// A pipeline of the sidecar: as a user would write it, with every default but the bound of its
+/// connections.
+fn manifest(pipeline: &str, connections: u32) -> String {
+    format!(
+        "\
+---
 apiVersion: weir.dev/v1alpha1
 kind: StreamPipeline
 metadata:
-  name: bench
+  name: {pipeline}
   namespace: default
 spec:
   placement:
@@ -39,11 +44,31 @@ spec:
           app: bench
   sources:
     - name: load
-      http: {}
+      http: {{}}
   endpoints:
-    sse: {}
-    websocket: {}
-";
+    sse: {{}}
+    websocket: {{}}
+  delivery:
+    maxConnections: {connections}
+"
+    )
+}
+
+/// The name of a pipeline.
+pub(crate) fn pipeline(place: u64) -> String {
+    format!("bench-{place}")
+}
+
+/// What a server is to serve.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    /// The `weir-sidecar` program.
+    pub(crate) program: PathBuf,
+    /// How many subscribers come to each pipeline.
+    pub(crate) connections: u32,
+    /// How many pipelines there are.
+    pub(crate) pipelines: u64,
+}
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +108,7 @@ impl Kind {
 
 impl Server {
     /// Starts a server, and returns when it is ready.
-    pub(crate) fn start(kind: Kind, plan: &Plan, cores: Cores) -> Result<Self> {
+    pub(crate) fn start(kind: Kind, setup: &Setup, cores: Cores) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let addresses = match kind {
             Kind::Floor => Addresses::one()?,
@@ -91,7 +116,7 @@ impl Server {
         };
         let command = match kind {
             Kind::Floor => floor(addresses)?,
-            Kind::Sidecar => sidecar(plan, addresses, &folder)?,
+            Kind::Sidecar => sidecar(setup, addresses, &folder)?,
         };
         let output = fs::File::create(folder.path().join("output"))?;
         let mut launch = Command::new(env::current_exe()?);
@@ -194,12 +219,15 @@ fn floor(addresses: Addresses) -> Result<Vec<OsString>> {
     Ok(vec![env::current_exe()?.into(), "floor".into(), "--listen".into(), listen.into()])
 }
 
-fn sidecar(plan: &Plan, addresses: Addresses, folder: &TempDir) -> Result<Vec<OsString>> {
-    let manifest = folder.path().join("pipeline.yaml");
-    let connections = format!("  delivery:\n    maxConnections: {}\n", plan.subscribers + 100);
-    fs::write(&manifest, format!("{MANIFEST}{connections}"))?;
+fn sidecar(setup: &Setup, addresses: Addresses, folder: &TempDir) -> Result<Vec<OsString>> {
+    let Setup { program, connections, pipelines } = setup;
+    let path = folder.path().join("pipelines.yaml");
+    // A few come to rehearse, and some are still there when their successors come.
+    let connections = 2 * connections + 100;
+    let manifests = (0..*pipelines).map(|place| manifest(&pipeline(place), connections));
+    fs::write(&path, manifests.collect::<String>())?;
     let Addresses { public, publish, admin } = addresses;
-    let mut command = vec![plan.server.canonicalize()?.into(), "run".into(), manifest.into()];
+    let mut command = vec![program.into(), "run".into(), path.into()];
     for (flag, address) in [("--public", public), ("--publish", publish), ("--admin", admin)] {
         command.extend([flag.into(), address.to_string().into()]);
     }

@@ -11,8 +11,8 @@ use crate::{payload::Stamp, transport::Transport};
 pub(crate) enum Message<'a> {
     /// The server's answer has come: events follow.
     Open,
-    /// An event.
-    Event(Stamp),
+    /// An event, and its cursor where the server gave it one.
+    Event(Stamp, Option<&'a [u8]>),
     /// A ping, to be answered with the same payload.
     Ping(&'a [u8]),
     /// A heartbeat, a control.
@@ -46,25 +46,35 @@ pub(crate) fn pong(payload: &[u8]) -> Vec<u8> {
 /// A frame ends with an empty line. A comment has no data, and a control has a name of its own.
 fn first_sse(bytes: &[u8]) -> Option<(Message<'_>, usize)> {
     let size = memmem::find(bytes, b"\n\n")? + 2;
-    let mut data = None;
+    let (mut data, mut cursor) = (None, None);
     for line in bytes.get(..size)?.split(|&byte| byte == b'\n') {
         if line.starts_with(b"event:") {
             return Some((Message::Other, size));
         }
         data = data.or_else(|| line.strip_prefix(b"data: "));
+        cursor = cursor.or_else(|| line.strip_prefix(b"id: "));
     }
-    Some((data.and_then(Stamp::find).map_or(Message::Other, Message::Event), size))
+    Some((event(data.and_then(Stamp::find), cursor), size))
 }
 
 fn first_websocket(bytes: &[u8]) -> Result<Option<(Message<'_>, usize)>> {
     let Some((opcode, payload, size)) = frame(bytes)? else { return Ok(None) };
     let message = match opcode {
-        TEXT => Stamp::find(payload).map_or(Message::Other, Message::Event),
+        TEXT => event(Stamp::find(payload), first_member(payload)),
         PING => Message::Ping(payload),
         CLOSE => Message::End,
         _ => Message::Other,
     };
     Ok(Some((message, size)))
+}
+
+fn event<'a>(stamp: Option<Stamp>, cursor: Option<&'a [u8]>) -> Message<'a> {
+    stamp.map_or(Message::Other, |stamp| Message::Event(stamp, cursor))
+}
+
+/// The cursor, which stands first in a message that has one.
+fn first_member(payload: &[u8]) -> Option<&[u8]> {
+    payload.strip_prefix(b"{\"cursor\":\"")?.split(|&byte| byte == b'"').next()
 }
 
 /// The opcode, the payload and the size of the first frame (RFC 6455, section 5.2).

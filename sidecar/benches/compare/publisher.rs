@@ -7,12 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
-use crate::{caller::Caller, payload::Stamp};
+use crate::{caller::Caller, http::post, payload::Stamp, server::pipeline};
 
 /// A server that holds up its publisher for longer than this in all is no match for the rate.
 const MOST_BEHIND: Duration = Duration::from_secs(5);
+
+/// The server, or the machine, is no match for the rate.
+#[derive(Debug, thiserror::Error)]
+#[error("the server or this machine is too slow for {rate} events/s")]
+pub(crate) struct TooSlow {
+    rate: u32,
+}
 
 /// The load generator's clock.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +35,10 @@ pub(crate) struct Schedule {
     pub(crate) rate: u32,
     /// The size of their payloads.
     pub(crate) bytes: usize,
+    /// To how many pipelines they go, in turn.
+    pub(crate) pipelines: u64,
+    /// How many that are due, of one pipeline, go into one post.
+    pub(crate) batch: u64,
 }
 
 impl Clock {
@@ -49,34 +60,35 @@ impl Clock {
 impl Schedule {
     /// How long it takes.
     pub(crate) fn length(&self) -> Duration {
-        let Self { clock: _, numbers, rate, bytes: _ } = self;
-        let count = u32::try_from(numbers.end - numbers.start).unwrap_or(u32::MAX);
-        Duration::from_secs(1) * count / *rate
+        let count = u32::try_from(self.numbers.end - self.numbers.start).unwrap_or(u32::MAX);
+        Duration::from_secs(1) * count / self.rate
     }
 }
 
 /// Publishes the events of a schedule, each when it is due, or at once when it is overdue because the
 /// server took its time with those before.
 pub(crate) fn publish(address: SocketAddr, schedule: Schedule) -> Result<()> {
-    let Schedule { clock, numbers, rate, bytes } = schedule;
+    let Schedule { clock, numbers, rate, bytes, pipelines, batch } = schedule;
     let mut caller = Caller::connect(address)?;
     let interval = Duration::from_secs(1) / rate;
-    let mut due = Instant::now() + interval;
-    for number in numbers {
+    let (mut due, mut next) = (Instant::now() + interval, numbers.start);
+    while next < numbers.end {
         thread::sleep(due.saturating_duration_since(Instant::now()));
+        let (first, target) = (next, pipeline(next % pipelines));
+        let mut payloads = Vec::new();
+        loop {
+            payloads.push(Stamp { number: next, due: clock.reading(due) }.payload(bytes));
+            (due, next) = (due + interval, next + 1);
+            let full = payloads.len() as u64 >= batch || pipelines > 1;
+            if full || next == numbers.end || due > Instant::now() {
+                break;
+            }
+        }
         let behind = Instant::now().saturating_duration_since(due);
-        ensure!(behind < MOST_BEHIND, "the server or this machine is too slow for {rate} events/s");
-        let payload = Stamp { number, due: clock.reading(due) }.payload(bytes);
-        caller.call(request(&payload).as_bytes()).with_context(|| format!("event {number}"))?;
-        due += interval;
+        if behind > MOST_BEHIND {
+            return Err(TooSlow { rate }.into());
+        }
+        caller.call(&post(&target, &payloads)).with_context(|| format!("event {first}"))?;
     }
     Ok(())
-}
-
-fn request(payload: &str) -> String {
-    format!(
-        "POST /bench/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{payload}",
-        payload.len()
-    )
 }

@@ -7,6 +7,9 @@ use anyhow::{Result, ensure};
 pub(crate) const NONCE: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
+/// The type of a body of which each line is an event.
+const LINES: &str = "application/x-ndjson";
+
 /// More headers than any of the messages here has.
 const HEADERS: usize = 32;
 
@@ -49,6 +52,10 @@ impl ResponseHead {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RequestHead {
     pub(crate) asks: Asks,
+    /// The first part of the path: the pipeline.
+    pub(crate) pipeline: String,
+    /// Whether each line of the body is an event.
+    pub(crate) lines: bool,
     /// Its size in bytes.
     pub(crate) size: usize,
     pub(crate) length: usize,
@@ -85,8 +92,27 @@ impl RequestHead {
         } else {
             Asks::Probe
         };
-        Ok(Some(Self { asks, size, length: length(request.headers)? }))
+        let pipeline = request.path.and_then(|path| path.split('/').nth(1)).unwrap_or_default();
+        Ok(Some(Self {
+            asks,
+            pipeline: pipeline.to_owned(),
+            lines: is(request.headers, "content-type", LINES),
+            size,
+            length: length(request.headers)?,
+        }))
     }
+}
+
+/// The request that publishes payloads, at least one, to a pipeline.
+pub(crate) fn post(pipeline: &str, payloads: &[String]) -> Vec<u8> {
+    let kind = if payloads.len() > 1 { LINES } else { "application/json" };
+    let body = payloads.join("\n");
+    format!(
+        "POST /{pipeline}/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 fn is(headers: &[httparse::Header<'_>], name: &str, value: &str) -> bool {
