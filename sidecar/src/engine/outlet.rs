@@ -147,11 +147,12 @@ impl Outlet {
         let done = current.chunk.written(self.framing, current.written, current.sent);
         let events = current.written..current.written + done;
         current.written = events.end;
-        let finished = current.sent == size;
-        let written = (done > 0).then(|| Written { chunk: Arc::clone(&current.chunk), events });
-        if finished {
-            self.current = None;
-        }
+        let chunk = if current.sent == size {
+            self.current.take().map(|current| current.chunk)
+        } else {
+            Some(Arc::clone(&current.chunk))
+        };
+        let written = chunk.filter(|_| done > 0).map(|chunk| Written { chunk, events });
         (written, count - taken)
     }
 }

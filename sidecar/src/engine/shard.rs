@@ -40,6 +40,8 @@ pub(super) struct Shard {
     groups: Slab<Group>,
     /// Connections that have more to write now.
     turns: VecDeque<usize>,
+    /// The groups whose hubs have moved on; empty between two rounds.
+    moved: Vec<(usize, News)>,
     started: Instant,
     tick: Tick,
     draining: bool,
@@ -114,6 +116,7 @@ impl Shard {
             connections: Slab::new(),
             groups: Slab::new(),
             turns: VecDeque::new(),
+            moved: Vec::new(),
             started: Instant::now(),
             tick: 0,
             draining: false,
@@ -160,9 +163,11 @@ impl Shard {
                 self.can_read(key);
             }
         }
-        self.queue_news();
+        // Who gets into the line by this round's news has had its turn in this round.
+        let line = self.turns.len();
+        self.spread_news(scratch);
         self.tick_if_due();
-        self.give_turns(scratch);
+        self.give_turns(line, scratch);
     }
 
     fn until_next_tick(&self) -> Duration {
@@ -218,36 +223,59 @@ impl Shard {
         }
     }
 
-    /// Queues the connections of every hub that has moved on.
-    fn queue_news(&mut self) {
-        let Self { groups, connections, turns, index, .. } = self;
-        for (_, group) in groups.iter_mut() {
-            let news = group.news(*index);
-            if news == News::None {
-                continue;
+    /// Gives a turn to the connections of every hub that has moved on. Not by way of the line: whoever
+    /// is looked at twice is fetched into the cache twice.
+    fn spread_news(&mut self, scratch: &mut [u8]) {
+        let mut moved = mem::take(&mut self.moved);
+        for (key, group) in &mut self.groups {
+            match group.news(self.index) {
+                News::None => {}
+                news @ (News::Events | News::Loads) => moved.push((key, news)),
             }
-            for &key in &group.keys {
-                if let Some(member) = connections.get_mut(key)
-                    && (news == News::Events || member.connection.is_loading())
-                    && !mem::replace(&mut member.queued, true)
-                {
-                    turns.push_back(key);
-                }
+        }
+        for (group, news) in moved.drain(..) {
+            let mut place = 0;
+            while let Some(key) = self.key_at(group, place) {
+                // Where a connection ended, the last one stands in its place now.
+                place += usize::from(self.tell(key, news, scratch));
             }
+        }
+        self.moved = moved;
+    }
+
+    fn key_at(&self, group: usize, place: usize) -> Option<usize> {
+        self.groups.get(group)?.keys.get(place).copied()
+    }
+
+    /// Gives a connection that the news are for its turn, if it isn't in the line for one. Says whether
+    /// it is still there.
+    fn tell(&mut self, key: usize, news: News, scratch: &mut [u8]) -> bool {
+        let Some(member) = self.connections.get(key) else { return true };
+        let concerned = news == News::Events || member.connection.is_loading();
+        if member.queued || !concerned {
+            return true;
+        }
+        self.give_turn(key, scratch);
+        self.connections.contains(key)
+    }
+
+    /// Gives each of the first `count` connections in the line one turn.
+    fn give_turns(&mut self, count: usize, scratch: &mut [u8]) {
+        for _ in 0..count {
+            let Some(key) = self.turns.pop_front() else { break };
+            if let Some(member) = self.connections.get_mut(key) {
+                member.queued = false;
+            }
+            self.give_turn(key, scratch);
         }
     }
 
-    /// Gives each connection in the line one turn.
-    fn give_turns(&mut self, scratch: &mut [u8]) {
-        for _ in 0..self.turns.len() {
-            let Some(key) = self.turns.pop_front() else { break };
-            let Some(member) = self.connections.get_mut(key) else { continue };
-            member.queued = false;
-            let Some(group) = self.groups.get(member.group) else { continue };
-            let now = Now { shard: self.index, tick: self.tick, hub: &group.hub };
-            let turn = member.connection.take_turn(now, scratch);
-            self.settle(key, turn);
-        }
+    fn give_turn(&mut self, key: usize, scratch: &mut [u8]) {
+        let Some(member) = self.connections.get_mut(key) else { return };
+        let Some(group) = self.groups.get(member.group) else { return };
+        let now = Now { shard: self.index, tick: self.tick, hub: &group.hub };
+        let turn = member.connection.take_turn(now, scratch);
+        self.settle(key, turn);
     }
 
     fn settle(&mut self, key: usize, turn: Turn) {
