@@ -7,6 +7,7 @@ mod cluster;
 mod command;
 mod crds;
 mod deps;
+mod fuzz;
 mod image;
 mod images;
 mod interrupt;
@@ -47,6 +48,8 @@ enum Task {
     Cluster(cluster::Command),
     /// Measure, and hold the figures to bars
     Bench(bench::Options),
+    /// Look for inputs that break a parser
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Images(arguments) => images::command(&arguments),
         Task::Cluster(command) => cluster::command(command),
         Task::Bench(options) => bench::command(&options),
+        Task::Fuzz(options) => fuzz::command(&options),
     };
     // One line that says what to do, and no backtrace: these are not defects of this program.
     done.map_or_else(|error| failure(&error), |()| ExitCode::SUCCESS)

@@ -1,0 +1,30 @@
+//! What is fuzzed: everything that reads bytes that a stranger may have sent, or a disk garbled.
+//!
+//! A target panics where a law is broken. `cargo test` replays the seeds and what was once a finding
+//! (`seeds/TARGET/`), so that nothing found comes back; `cargo xtask fuzz` looks for more.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "that is how a target tells"
+)]
+
+mod cursor;
+mod intake;
+mod manifests;
+mod message;
+mod requests;
+mod websocket;
+
+/// A target, by its name.
+pub(crate) type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub(crate) const ALL: &[Target] = &[
+    ("cursor", cursor::read),
+    ("intake", intake::decode),
+    ("manifests", manifests::load),
+    ("requests", requests::answer),
+    ("websocket", websocket::decode),
+];

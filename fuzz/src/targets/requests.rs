@@ -1,0 +1,91 @@
+//! Requests to the public port: whatever is asked for, by whatever path, query and headers, is answered,
+//! and never by an error of the server's own.
+
+use std::{
+    convert::Infallible,
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use http::Request;
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+use tower_service::Service as _;
+use weir_sidecar::{
+    config,
+    edge::{Door, Service, Takeover, accept::Peer, accept::Routes, routes},
+    engine::Engine,
+    registry::Registry,
+};
+
+use super::message::parse;
+
+const MANIFEST: &str = "\
+apiVersion: weir.dev/v1alpha1
+kind: StreamPipeline
+metadata: {name: orders, namespace: shop}
+spec:
+  placement: {gateway: {}}
+  sources: [{name: app, http: {}}]
+  endpoints: {sse: {}, websocket: {}, publish: {anonymous: true}}
+";
+
+struct Edge {
+    runtime: Runtime,
+    routes: Routes,
+    _engine: Engine,
+}
+
+static EDGE: LazyLock<Edge> = LazyLock::new(|| {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("there is a runtime");
+    let _inside = runtime.enter();
+    let engine = Engine::start(1).expect("a shard starts");
+    let registry = Arc::new(Registry::new(engine.wakers()));
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let manifest = folder.path().join("manifest.yaml");
+    fs::write(&manifest, MANIFEST).expect("a file can be written");
+    registry.apply(config::load(&[manifest]).expect("the manifest is valid"));
+    let service = Service {
+        registry,
+        draining: CancellationToken::new(),
+        stopping: CancellationToken::new(),
+    };
+    let routes = routes(&service, Door::Public);
+    drop(_inside);
+    Edge { runtime, routes, _engine: engine }
+});
+
+pub(super) fn answer(input: &[u8]) {
+    let (first, headers, body) = parse(input);
+    let Some(mut request) = request(first, body) else { return };
+    *request.headers_mut() = headers;
+    let (takeover, handover) = Takeover::channel();
+    request.extensions_mut().insert(takeover);
+    request.extensions_mut().insert(Peer(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    let Edge { runtime, routes, _engine: _ } = &*EDGE;
+    runtime.block_on(async {
+        let mut service = warp::service(routes.clone());
+        tokio::select! {
+            response = service.call(request) => {
+                let response = response.unwrap_or_else(|never: Infallible| match never {});
+                let status = response.status();
+                let ours = status.is_server_error() && status.as_u16() != 503;
+                assert!(!ours, "answered with {status}");
+            }
+            // A stream; the engine would take it over now.
+            _ = handover => {}
+            () = tokio::time::sleep(Duration::from_secs(5)) => panic!("no answer"),
+        }
+    });
+}
+
+/// `METHOD TARGET`, as far as hyper would take it.
+fn request(line: &[u8], body: &[u8]) -> Option<Request<String>> {
+    let mut words = std::str::from_utf8(line).ok()?.split(' ');
+    let (method, target) = (words.next()?, words.next()?);
+    let body = String::from_utf8_lossy(body).into_owned();
+    let request = Request::builder().method(method).uri(target).body(body).ok()?;
+    request.uri().path_and_query().is_some().then_some(request)
+}
