@@ -102,7 +102,10 @@ impl App {
     pub async fn stop(self) {
         self.stopping.cancel();
         self.tasks.close();
+        // At the same time: a connection of HTTP/2 ends after its last stream.
+        self.engine.lane().stop();
         self.tasks.wait().await;
+        self.engine.lane().stopped().await;
         let engine = Arc::clone(&self.engine);
         // Joining threads blocks.
         if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {

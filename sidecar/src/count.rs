@@ -8,8 +8,9 @@
 //!   so that due = written + dropped + departed + lagging can fail.
 //! - A delivery is due from the event's acceptance on, or from the subscriber's arrival where that is
 //!   later: nobody waits before being there. Its latency is the time from then until it is written.
-//! - A counter on the delivery path has one writer, its shard's thread, and is merged when it is read.
-//!   So counting takes no lock and no contended cache line.
+//! - A counter on the delivery path belongs to one shard, or to [the lane](crate::engine::Lane), whose
+//!   tasks share a part of their own, and is merged when it is read. So counting takes no lock, and on a
+//!   shard no contended cache line.
 //! - `total` is stored before `good` and read after it: whoever reads sees good ≤ total.
 
 mod histogram;
@@ -69,19 +70,14 @@ impl Counter {
     }
 }
 
-/// A counter, or a gauge, that only one thread writes.
+/// A counter on the delivery path: one part's, so that adding to it is hardly ever contended.
 #[derive(Debug, Default)]
 pub struct Tally(AtomicU64);
 
 impl Tally {
-    /// Adds `n`. Only the owning thread may call this.
+    /// Adds `n`.
     pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Release);
-    }
-
-    /// Sets the value. Only the owning thread may call this.
-    pub fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Release);
+        self.0.fetch_add(n, Ordering::Release);
     }
 
     /// The value.
@@ -126,7 +122,7 @@ pub struct ShardAccounts {
 }
 
 impl Accounts {
-    /// Accounts for as many shards as the engine has.
+    /// Accounts for as many shards as the engine has, and for the lane.
     #[must_use]
     pub fn new(shards: usize) -> Self {
         Self {
@@ -135,18 +131,18 @@ impl Accounts {
             refused: Counter::default(),
             cut_off: Counter::default(),
             connected: Default::default(),
-            shards: (0..shards).map(|_| ShardAccounts::default()).collect(),
+            shards: (0..=shards).map(|_| ShardAccounts::default()).collect(),
             meters: ArcSwap::default(),
         }
     }
 
-    /// The part of a shard.
+    /// The part of a shard; the one after the last shard's is the lane's.
     #[must_use]
     pub fn shard(&self, shard: usize) -> Option<&ShardAccounts> {
         self.shards.get(shard)
     }
 
-    /// Every shard's part.
+    /// Every shard's part, and the lane's.
     #[must_use]
     pub fn shards(&self) -> &[ShardAccounts] {
         &self.shards

@@ -1,7 +1,8 @@
 //! The engine: once the handshake is done, it drives the subscribers' sockets.
 //!
 //! General HTTP stacks spend a task, a wake-up and 10 to 20 KiB on each connection. Here a shard (one
-//! thread, one epoll) owns its sockets and writes them in a loop, so that one wake-up serves all.
+//! thread, one epoll) owns its sockets and writes them in a loop, so that one wake-up serves all. What
+//! has no socket of its own, inside TLS or HTTP/2, goes to [the lane](Lane).
 //!
 //! # Laws
 //!
@@ -13,9 +14,11 @@
 //! - Between two frames, controls go before events.
 
 mod connection;
+mod lane;
 mod outlet;
 mod reader;
 mod shard;
+mod wire;
 
 use std::{
     io, mem,
@@ -27,11 +30,14 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering, fence},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use mio::{Poll, Token, Waker};
 use parking_lot::Mutex;
+
+pub use lane::Lane;
 
 use crate::{
     count::Seat,
@@ -40,11 +46,11 @@ use crate::{
     log::Offset,
 };
 
-/// A connection whose handshake is done, on its way to a shard.
+/// A connection whose handshake is done, on its way to a shard or to the lane.
 #[derive(Debug)]
-pub struct Adoption {
+pub struct Adoption<S = TcpStream> {
     /// The socket. Nothing of the answer has been written to it yet.
-    pub socket: TcpStream,
+    pub socket: S,
     /// What to write first, unframed: the head of the response.
     pub head: Vec<u8>,
     /// What to write next, in the connection's framing: the opening frames.
@@ -63,14 +69,24 @@ pub struct Adoption {
     pub next: Offset,
 }
 
+impl<S> Adoption<S> {
+    /// The same connection over another socket, which `map` makes of this one.
+    fn map<T>(self, map: impl FnOnce(S) -> T) -> Adoption<T> {
+        let Self { socket, head, opening, early, hub, seat, format, framing, next } = self;
+        let socket = map(socket);
+        Adoption { socket, head, opening, early, hub, seat, format, framing, next }
+    }
+}
+
 /// Wakes the shards when a hub has news.
 #[derive(Debug, Clone)]
 pub struct Wakers(Arc<[Arc<Handle>]>);
 
-/// The shards.
+/// The shards and the lane.
 #[derive(Debug)]
 pub struct Engine {
     handles: Arc<[Arc<Handle>]>,
+    lane: Arc<Lane>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -89,6 +105,9 @@ struct Handle {
     /// Set once: close every connection now, and end.
     stopping: AtomicBool,
 }
+
+/// How long leaving connections may write their last bytes when the engine stops.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The token of a shard's waker; connections have the keys of a slab, which grow from 0.
 const WAKER: Token = Token(usize::MAX);
@@ -116,13 +135,20 @@ impl Engine {
             };
             threads.push(thread::Builder::new().name(name).spawn(guarded)?);
         }
-        Ok(Self { handles, threads: Mutex::new(threads) })
+        let lane = Arc::new(Lane::new(handles.len()));
+        Ok(Self { handles, lane, threads: Mutex::new(threads) })
     }
 
     /// The handle by which hubs wake the shards.
     #[must_use]
     pub fn wakers(&self) -> Wakers {
         Wakers(Arc::clone(&self.handles))
+    }
+
+    /// Where the connections go that no shard can drive.
+    #[must_use]
+    pub const fn lane(&self) -> &Arc<Lane> {
+        &self.lane
     }
 
     /// Hands a connection to the shard that has the fewest.
@@ -137,18 +163,21 @@ impl Engine {
     /// How many connections there are.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.handles.iter().map(|handle| handle.connections.load(Ordering::Relaxed)).sum()
+        let load = |handle: &Arc<Handle>| handle.connections.load(Ordering::Relaxed);
+        self.handles.iter().map(load).sum::<usize>() + self.lane.connections()
     }
 
     /// Starts to close every connection, each with its cursor and a hint when to come back, spread
     /// over its pipeline's drain window.
     pub fn drain(&self) {
         self.signal(|handle| &handle.draining);
+        self.lane.drain();
     }
 
     /// Closes every connection now, and waits for the shards to end.
     pub fn stop(&self) {
         self.signal(|handle| &handle.stopping);
+        self.lane.stop();
         for thread in mem::take(&mut *self.threads.lock()) {
             if thread.join().is_err() {
                 tracing::error!("a shard ended by a panic");

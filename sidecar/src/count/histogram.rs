@@ -1,4 +1,4 @@
-//! A histogram with one writer, for display: verdicts are taken from exact counters.
+//! A histogram for display: verdicts are taken from exact counters.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct HistogramReading {
 }
 
 impl Histogram {
-    /// Counts a duration. Only the owning thread may call this.
+    /// Counts a duration.
     pub fn record(&self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS_MICROS.partition_point(|&bound| bound < micros);

@@ -47,13 +47,13 @@ struct Cell {
 }
 
 impl Meter {
-    /// A meter at zero.
+    /// A meter at zero, for as many shards and for the lane.
     #[must_use]
     pub fn new(name: MeterName, judge: Judge, shards: usize, now: Timestamp) -> Self {
         Self {
             name,
             judge,
-            cells: (0..shards).map(|_| Cell::default()).collect(),
+            cells: (0..=shards).map(|_| Cell::default()).collect(),
             recorder: Mutex::new(Recorder::new(now)),
         }
     }

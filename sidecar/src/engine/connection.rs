@@ -1,18 +1,16 @@
-//! One subscriber's socket, as its shard drives it.
+//! One subscriber's socket, as its shard or its task drives it.
 
 use std::{
-    io::{self, ErrorKind, IoSlice, Read as _, Write as _},
-    net::Shutdown,
+    io::ErrorKind,
     sync::Arc,
     time::{Duration, Instant},
 };
-
-use mio::{Interest, Registry, Token, net::TcpStream};
 
 use super::{
     Adoption,
     outlet::{Outlet, Written},
     reader::{Heard, Reader},
+    wire::Wire,
 };
 use crate::{
     count::{Seat, Transport},
@@ -45,8 +43,8 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// A subscriber.
 #[derive(Debug)]
-pub(super) struct Connection {
-    socket: TcpStream,
+pub(super) struct Connection<W> {
+    wire: W,
     seat: Seat,
     format: Format,
     outlet: Outlet,
@@ -107,30 +105,15 @@ pub(super) struct Now<'a> {
     pub(super) hub: &'a Arc<Hub>,
 }
 
-/// Writes what is there. Nearly always one of the slices is empty, and a plain write is cheaper.
-fn write(socket: &mut TcpStream, slices: &[IoSlice<'_>; 2]) -> io::Result<usize> {
-    match slices {
-        [bytes, none] | [none, bytes] if none.is_empty() => socket.write(bytes),
-        both => socket.write_vectored(both),
-    }
-}
-
 pub(super) fn ticks(duration: Duration) -> Tick {
     Tick::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX)
 }
 
-impl Connection {
-    /// Takes over a connection; registers it under `token`.
-    pub(super) fn adopt(
-        adoption: Adoption,
-        registry: &Registry,
-        token: Token,
-        tick: Tick,
-    ) -> io::Result<Self> {
+impl<W: Wire> Connection<W> {
+    /// Takes over a connection.
+    pub(super) fn adopt(adoption: Adoption<W>, tick: Tick) -> Self {
         let Adoption { socket, head, opening, early, hub: _, seat, format, framing, next } =
             adoption;
-        let mut socket = TcpStream::from_std(socket);
-        registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
         let mut outlet = Outlet::new(framing, head, next);
         if !opening.is_empty() {
             outlet.push_control(&opening);
@@ -140,7 +123,7 @@ impl Connection {
             Transport::WebSocket => Reader::web_socket(),
         };
         let mut connection = Self {
-            socket,
+            wire: socket,
             seat,
             format,
             outlet,
@@ -159,13 +142,12 @@ impl Connection {
         };
         // Whatever the early bytes call for is written in the first turn.
         connection.answer(&early);
-        Ok(connection)
+        connection
     }
 
-    /// Takes the socket out of the shard's poll.
-    pub(super) fn release(&mut self, registry: &Registry) {
-        // It can only fail for a socket that was never registered.
-        let _ = registry.deregister(&mut self.socket);
+    /// What the connection reads from and writes to.
+    pub(super) const fn wire(&mut self) -> &mut W {
+        &mut self.wire
     }
 
     /// Takes note that the peer has sent something.
@@ -176,6 +158,11 @@ impl Connection {
     /// Takes note that the socket has room again.
     pub(super) const fn unblock(&mut self) {
         self.blocked_since = None;
+    }
+
+    /// Whether it has to look at the time at every tick: it waits for room, or is about to leave.
+    pub(super) fn is_restless(&self) -> bool {
+        self.blocked_since.is_some() || self.leaves_at.is_some() || self.phase != Phase::Streaming
     }
 
     /// How many events up to before `head` are not yet written.
@@ -197,7 +184,7 @@ impl Connection {
     }
 
     fn write(&mut self, now: Now<'_>) -> Turn {
-        if self.blocked_since.is_some() {
+        if W::SAYS_WHEN_WRITABLE && self.blocked_since.is_some() {
             return Turn::Waiting;
         }
         for _ in 0..WRITES_PER_TURN {
@@ -207,11 +194,11 @@ impl Connection {
             if self.outlet.is_idle() {
                 return self.finish(now);
             }
-            match write(&mut self.socket, &self.outlet.slices()) {
+            match self.wire.write(&self.outlet.slices()) {
                 Ok(count) => self.note_written(now, count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.blocked_since = Some(now.tick);
+                    self.blocked_since.get_or_insert(now.tick);
                     return Turn::Waiting;
                 }
                 Err(_) => return Turn::Over(Ending::Departed),
@@ -222,7 +209,7 @@ impl Connection {
 
     fn read(&mut self, scratch: &mut [u8], tick: Tick) -> Turn {
         for _ in 0..READS_PER_TURN {
-            match self.socket.read(scratch) {
+            match self.wire.read(scratch) {
                 Ok(0) => return Turn::Over(Ending::Departed),
                 Ok(count) => {
                     self.last_heard = tick;
@@ -333,6 +320,7 @@ impl Connection {
 
     fn note_written(&mut self, now: Now<'_>, count: usize) {
         self.last_sent = now.tick;
+        self.blocked_since = None;
         let accounts = now.hub.accounts();
         if let Some(part) = accounts.shard(now.shard) {
             part.bytes.add(count as u64);
@@ -347,7 +335,7 @@ impl Connection {
     /// There is nothing left to write: waits for more, or ends a stream that is leaving.
     fn finish(&mut self, now: Now<'_>) -> Turn {
         if self.phase == Phase::Leaving {
-            let _ = self.socket.shutdown(Shutdown::Write);
+            self.wire.end();
             self.phase = Phase::Lingering { until: now.tick.saturating_add(ticks(LINGER)) };
         }
         Turn::Waiting

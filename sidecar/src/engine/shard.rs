@@ -4,7 +4,7 @@
 
 use std::{
     collections::VecDeque,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     mem,
     sync::{
         Arc,
@@ -13,11 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mio::{Events, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token, net::TcpStream};
 use slab::Slab;
 
 use super::{
-    Adoption, Handle, WAKER,
+    Adoption, Handle, LAST_WORDS, WAKER,
     connection::{Connection, Ending, Now, TICK, Tick, Turn, ticks},
 };
 use crate::{hub::Hub, log::Offset};
@@ -27,9 +27,6 @@ const SCRATCH: usize = 16 * 1024;
 
 /// How many readiness events are taken from the kernel at once.
 const EVENTS: usize = 1024;
-
-/// How long the shard lets leaving connections write their last bytes when it stops.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A thread's sockets.
 pub(super) struct Shard {
@@ -49,7 +46,7 @@ pub(super) struct Shard {
 
 /// A connection, and the group it belongs to.
 struct Member {
-    connection: Connection,
+    connection: Connection<TcpStream>,
     group: usize,
     /// The place among the group's keys.
     place: usize,
@@ -188,9 +185,9 @@ impl Shard {
         let hub = Arc::clone(&adoption.hub);
         let entry = self.connections.vacant_entry();
         let key = entry.key();
-        let adopted = Connection::adopt(adoption, self.poll.registry(), Token(key), self.tick);
-        let connection = match adopted {
-            Ok(connection) => connection,
+        let registered = register(adoption, self.poll.registry(), Token(key));
+        let connection = match registered {
+            Ok(adoption) => Connection::adopt(adoption, self.tick),
             Err(error) => {
                 tracing::warn!(%error, "can't take over a connection");
                 self.handle.connections.fetch_sub(1, Ordering::Relaxed);
@@ -297,7 +294,8 @@ impl Shard {
     fn remove(&mut self, key: usize, ending: Ending) {
         let Some(mut member) = self.connections.try_remove(key) else { return };
         self.handle.connections.fetch_sub(1, Ordering::Relaxed);
-        member.connection.release(self.poll.registry());
+        // It can only fail for a socket that was never registered.
+        let _ = self.poll.registry().deregister(member.connection.wire());
         let Some(group) = self.groups.get_mut(member.group) else { return };
         // What it was sent since the group last looked was due to it, too.
         group.catch_up(self.index);
@@ -362,6 +360,17 @@ impl Shard {
             self.queue(key);
         }
     }
+}
+
+/// Puts the connection's socket into the shard's poll.
+fn register(
+    adoption: Adoption,
+    registry: &Registry,
+    token: Token,
+) -> io::Result<Adoption<TcpStream>> {
+    let mut adoption = adoption.map(TcpStream::from_std);
+    registry.register(&mut adoption.socket, token, Interest::READABLE | Interest::WRITABLE)?;
+    Ok(adoption)
 }
 
 fn find_or_insert(groups: &mut Slab<Group>, hub: &Arc<Hub>) -> usize {
