@@ -53,12 +53,17 @@ impl App {
         let admin = Admin::new(Arc::clone(&registry), Arc::clone(&engine), draining.clone());
         let admin = Arc::new(admin);
         let tasks = TaskTracker::new();
-        let service =
-            Service { registry: Arc::clone(&registry), draining, stopping: stopping.clone() };
+        let service = Service {
+            registry: Arc::clone(&registry),
+            draining: draining.clone(),
+            stopping: stopping.clone(),
+        };
         let acceptor = Acceptor {
             engine: Arc::clone(&engine),
             slots: slots(),
             tasks: tasks.clone(),
+            // Nobody but subscribers is sent away.
+            draining: CancellationToken::new(),
             stopping: stopping.clone(),
         };
         let Listeners { public, admin: probes, publish, publish_socket } = listeners;
@@ -68,8 +73,8 @@ impl App {
         }
         tasks.spawn(acceptor.clone().serve_tcp(publish, application));
         // Slots of their own, so that no storm of subscribers keeps the application or a probe out.
-        let acceptor = Acceptor { slots: slots(), ..acceptor };
-        tasks.spawn(acceptor.clone().serve_tcp(public, routes(&service, Door::Public)));
+        let subscribers = Acceptor { slots: slots(), draining, ..acceptor.clone() };
+        tasks.spawn(subscribers.serve_tcp(public, routes(&service, Door::Public)));
         let acceptor = Acceptor { slots: slots(), ..acceptor };
         tasks.spawn(acceptor.serve_tcp(probes, admin::routes(&admin)));
         let upkeep = [

@@ -4,6 +4,10 @@
 //! them: its route decides what to answer and [takes the connection over](takeover).
 
 pub mod accept;
+mod greeting;
+mod head;
+mod http1;
+mod http2;
 mod problem;
 mod publish;
 mod routes;
@@ -12,4 +16,4 @@ mod takeover;
 
 pub(crate) use problem::respond;
 pub use routes::{Door, Service, routes};
-pub use takeover::{Handover, Takeover};
+pub use takeover::{Handover, Manner, Takeover};

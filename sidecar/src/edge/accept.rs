@@ -8,7 +8,7 @@
 //! - When the process ends, requests that have begun are answered.
 
 use std::{
-    convert::Infallible,
+    error::Error,
     io,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
@@ -16,10 +16,9 @@ use std::{
 };
 
 use http::{Request, Response, StatusCode};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::body::Body;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::AsyncRead,
     net::{TcpListener, TcpStream, UnixListener},
     sync::{OwnedSemaphorePermit, Semaphore},
     time,
@@ -29,25 +28,24 @@ use tower_service::Service as _;
 use warp::{Reply as _, filters::BoxedFilter};
 
 use super::{
+    greeting::{self, Protocol, Rewound},
+    http1::{self, Stream},
+    http2,
     problem::problem,
-    takeover::{Handover, Takeover},
+    takeover::Takeover,
 };
-use crate::engine::{Adoption, Engine};
+use crate::engine::Engine;
 
 /// How long a connection may take for its first byte, and then for the head of its first request.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a connection that has made a request may take for the head of the next. Longer than the
 /// minute for which load balancers and clients keep an idle connection: whoever closes first must not
 /// be the server, or a request that is on its way is lost.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long requests that have begun may take when the process ends.
-const LAST_REQUESTS: Duration = Duration::from_secs(5);
-
-/// The most that hyper buffers of one connection. A request's head must fit; a body is passed on in
-/// pieces.
-const BUFFER: usize = 64 * 1024;
+pub(super) const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// How much the kernel buffers for one subscriber: what a stalled one costs, and what one that is far
 /// away can have in flight.
@@ -62,6 +60,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What answers the requests of a listener.
 pub type Routes = BoxedFilter<(Response<Vec<u8>>,)>;
 
+/// A place among the connections that are not with the engine.
+type Slot = OwnedSemaphorePermit;
+
 /// What every accept loop needs.
 #[derive(Debug, Clone)]
 pub struct Acceptor {
@@ -71,6 +72,8 @@ pub struct Acceptor {
     pub slots: Arc<Semaphore>,
     /// The connections that are being served.
     pub tasks: TaskTracker,
+    /// Cancelled when subscribers are sent away: connections of HTTP/2 then take no new streams.
+    pub draining: CancellationToken,
     /// Ends the loop and its connections.
     pub stopping: CancellationToken,
 }
@@ -79,22 +82,8 @@ impl Acceptor {
     /// Serves TCP connections, whose streams go to the engine.
     pub async fn serve_tcp(self, listener: TcpListener, routes: Routes) {
         while let Some((socket, peer, slot)) = self.next(|| listener.accept()).await {
-            let (acceptor, routes) = (self.clone(), routes.clone());
-            self.tasks.spawn(async move {
-                if let Err(error) = prepare(&socket) {
-                    tracing::debug!(%error, "can't set up a connection");
-                }
-                let first = time::timeout(PATIENCE, socket.readable());
-                let spoke = tokio::select! {
-                    first = first => matches!(first, Ok(Ok(()))),
-                    () = acceptor.stopping.cancelled() => false,
-                };
-                if spoke && let Some(stream) = acceptor.drive(socket, Peer(peer.ip()), routes).await
-                {
-                    acceptor.hand_to_engine(stream);
-                }
-                drop(slot);
-            });
+            let serving = self.clone().serve(socket, Peer(peer.ip()), routes.clone(), slot);
+            self.tasks.spawn(serving);
         }
     }
 
@@ -104,14 +93,15 @@ impl Acceptor {
             let (acceptor, routes) = (self.clone(), routes.clone());
             self.tasks.spawn(async move {
                 // The routes of the application's door take no connection over.
-                let _ = acceptor.drive(socket, Peer(Ipv4Addr::LOCALHOST.into()), routes).await;
+                let peer = Peer(Ipv4Addr::LOCALHOST.into());
+                let _ = http1::serve(socket, peer, routes, &acceptor.stopping).await;
                 drop(slot);
             });
         }
     }
 
     /// The next connection and its slot; `None` when the loop is to end.
-    async fn next<S, A, F>(&self, accept: impl Fn() -> F) -> Option<(S, A, OwnedSemaphorePermit)>
+    async fn next<S, A, F>(&self, accept: impl Fn() -> F) -> Option<(S, A, Slot)>
     where
         F: Future<Output = io::Result<(S, A)>>,
     {
@@ -134,64 +124,44 @@ impl Acceptor {
         }
     }
 
-    /// Answers a connection's requests, until one of them becomes a stream.
-    async fn drive<I>(&self, io: I, peer: Peer, routes: Routes) -> Option<Stream<I>>
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (takeover, mut handover) = Takeover::channel();
-        let asked = CancellationToken::new();
-        let impatience = out_of_patience(asked.clone());
-        let service = service_fn(move |request| {
-            asked.cancel();
-            answer(routes.clone(), takeover.clone(), peer, request)
-        });
-        let mut connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(KEEP_ALIVE)
-            .max_buf_size(BUFFER)
-            .serve_connection(TokioIo::new(io), service);
-        let handover = tokio::select! {
-            biased;
-            handover = &mut handover => handover.ok()?,
-            // What goes wrong here is the peer's doing: it left, or spoke no HTTP and was told so.
-            _ = &mut connection => return None,
-            () = impatience => return None,
-            () = self.stopping.cancelled() => {
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
-                let _ = time::timeout(LAST_REQUESTS, connection).await;
-                return None;
+    /// Serves one TCP connection.
+    async fn serve(self, socket: TcpStream, peer: Peer, routes: Routes, slot: Slot) {
+        if let Err(error) = prepare(&socket) {
+            tracing::debug!(%error, "can't set up a connection");
+        }
+        let Some((protocol, io)) = self.greet(socket).await else { return };
+        match protocol {
+            Protocol::Http1 | Protocol::Tls => {
+                let stream = http1::serve(io, peer, routes, &self.stopping).await;
+                if let Some(stream) = stream {
+                    self.hand_to_engine(stream);
+                }
             }
-        };
-        let parts = connection.into_parts();
-        Some(Stream { io: parts.io.into_inner(), early: parts.read_buf, handover })
-    }
-
-    fn hand_to_engine(&self, stream: Stream<TcpStream>) {
-        let Stream { io, early, handover } = stream;
-        let Handover { head, opening, hub, seat, format, framing, next } = handover;
-        match io.into_std() {
-            Ok(socket) => self.engine.adopt(Adoption {
-                socket,
-                head,
-                opening,
-                early,
-                hub,
-                seat,
-                format,
-                framing,
-                next,
-            }),
-            Err(error) => tracing::warn!(%error, "can't hand a connection to the engine"),
+            Protocol::Http2 => http2::serve(&self, io, peer, routes, slot).await,
         }
     }
-}
 
-/// Ends when a connection has had [`PATIENCE`] and has not asked for anything.
-async fn out_of_patience(asked: CancellationToken) {
-    tokio::select! {
-        () = asked.cancelled() => std::future::pending().await,
-        () = time::sleep(PATIENCE) => {}
+    /// Waits for a connection's first bytes; `None` where they don't come in time.
+    async fn greet<I>(&self, io: I) -> Option<(Protocol, Rewound<I>)>
+    where
+        I: AsyncRead + Unpin,
+    {
+        let greeted = time::timeout(PATIENCE, greeting::greet(io));
+        tokio::select! {
+            greeted = greeted => greeted.ok()?.ok(),
+            () = self.stopping.cancelled() => None,
+        }
+    }
+
+    fn hand_to_engine(&self, stream: Stream<Rewound<TcpStream>>) {
+        let Stream { io, early, handover } = stream;
+        let (unread, io) = io.into_parts();
+        // hyper has read the beginning long ago.
+        debug_assert!(unread.is_empty());
+        match io.into_std() {
+            Ok(socket) => self.engine.adopt(handover.adopt(socket, early)),
+            Err(error) => tracing::warn!(%error, "can't hand a connection to the engine"),
+        }
     }
 }
 
@@ -207,29 +177,27 @@ impl Peer {
     }
 }
 
-/// A connection that a route has taken over.
-struct Stream<I> {
-    io: I,
-    /// What the peer sent behind its request.
-    early: bytes::Bytes,
-    handover: Handover,
-}
-
-async fn answer(
+/// Answers one request, of whatever version of HTTP.
+pub(super) async fn answer<B>(
     routes: Routes,
     takeover: Takeover,
     peer: Peer,
-    mut request: Request<Incoming>,
-) -> Result<warp::reply::Response, Infallible> {
+    mut request: Request<B>,
+) -> warp::reply::Response
+where
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Sync + 'static,
+{
     // What is asked of a proxy (RFC 9112, section 3.2.3) has no path for warp to look at.
     if request.uri().path_and_query().is_none() {
         let detail = "this is no proxy: ask for a path";
-        return Ok(problem("method", StatusCode::BAD_REQUEST, detail).into_response());
+        return problem("method", StatusCode::BAD_REQUEST, detail).into_response();
     }
-    let takeover = takeover.with_version(request.version());
     request.extensions_mut().insert(takeover);
     request.extensions_mut().insert(peer);
-    warp::service(routes).call(request).await
+    match warp::service(routes).call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
 }
 
 fn prepare(socket: &TcpStream) -> io::Result<()> {

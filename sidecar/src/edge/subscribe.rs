@@ -5,14 +5,14 @@
     reason = "a refusal is made once for a connection, and sent at once"
 )]
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
-use http::{HeaderMap, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use serde::Deserialize;
 
 use super::{
     problem::{not_found, problem, respond},
-    takeover::{Handover, Takeover},
+    takeover::{Handover, Manner, Takeover},
 };
 use crate::{
     count::{Seat, Transport},
@@ -96,8 +96,10 @@ pub(super) async fn serve(
 ) -> Response<Vec<u8>> {
     let Subscription { query, headers, takeover } = subscription;
     let answered = match transport {
-        Transport::Sse => sse(pipeline, &query, &headers, takeover.version(), draining).await,
-        Transport::WebSocket => web_socket(pipeline, &query, &headers, draining).await,
+        Transport::Sse => sse(pipeline, &query, &headers, takeover.manner(), draining).await,
+        Transport::WebSocket => {
+            web_socket(pipeline, &query, &headers, takeover.manner(), draining).await
+        }
     };
     match answered {
         Ok(handover) => match takeover.take(handover).await {},
@@ -112,12 +114,15 @@ async fn sse(
     pipeline: &Pipeline,
     query: &Query,
     headers: &HeaderMap,
-    version: Version,
+    manner: Manner,
     draining: bool,
 ) -> Result<Handover, Refusal> {
     let hub = pipeline.hub();
     if hub.settings().heartbeat.is_none() {
         return Err(not_served(pipeline, "sse"));
+    }
+    if manner.tunnel {
+        return Err(no_web_socket());
     }
     let position = query.position(headers).map_err(bad_query)?;
     let format = query.sse_format().map_err(bad_query)?;
@@ -127,7 +132,7 @@ async fn sse(
     let seat = hub
         .take_seat(Transport::Sse)
         .map_err(|full| come_back(hub, "too_many_connections", &full.to_string()))?;
-    let framing = framing(version);
+    let framing = framing(manner.version);
     let open = |cursor: &str, opening: &mut Vec<u8>| {
         frame::sse_open(cursor, fastrand::u64(RETRY_MS), opening);
     };
@@ -135,27 +140,27 @@ async fn sse(
         .start(&position)
         .await
         .map_err(|error| come_back(hub, error.category(), &error.to_string()))?;
-    Ok(hand_over(hub, seat, start, format, framing, sse_head(framing), open))
+    Ok(hand_over(hub, seat, start, format, framing, sse_head(), open))
 }
 
 async fn web_socket(
     pipeline: &Pipeline,
     query: &Query,
     headers: &HeaderMap,
+    manner: Manner,
     draining: bool,
 ) -> Result<Handover, Refusal> {
     let hub = pipeline.hub();
     if hub.settings().ping.is_none() {
         return Err(not_served(pipeline, "ws"));
     }
-    let accept = websocket::handshake(headers).map_err(refuse_handshake)?;
+    let head = web_socket_head(manner, headers).map_err(refuse_handshake)?;
     let position = query.position(headers).map_err(bad_query)?;
     if draining {
         return Err(unavailable("this replica is stopping"));
     }
     let seat =
         hub.take_seat(Transport::WebSocket).map_err(|full| unavailable(&full.to_string()))?;
-    let head = web_socket_head(&accept);
     let (format, framing) = (Format::WsJson, Framing::Bare);
     let start = hub.start(&position).await.map_err(|error| unavailable(&error.to_string()))?;
     Ok(hand_over(hub, seat, start, format, framing, head, websocket::encode_open))
@@ -168,7 +173,7 @@ fn hand_over(
     start: Start,
     format: Format,
     framing: Framing,
-    head: Vec<u8>,
+    head: Response<()>,
     open: impl FnOnce(&str, &mut Vec<u8>),
 ) -> Handover {
     let cursor = hub.cursor(start.next - 1).to_string();
@@ -200,26 +205,48 @@ fn framing(version: Version) -> Framing {
 }
 
 /// The head of an SSE response. No cache may keep it, no proxy transform or buffer it.
-fn sse_head(framing: Framing) -> Vec<u8> {
-    let delimiter = match framing {
-        Framing::Chunked => "transfer-encoding: chunked",
-        Framing::Bare => "connection: close",
-    };
-    format!(
-        "HTTP/1.1 200 OK\r\n\
-         content-type: text/event-stream; charset=utf-8\r\n\
-         cache-control: no-cache, no-transform\r\n\
-         x-accel-buffering: no\r\n\
-         {delimiter}\r\n\r\n"
-    )
-    .into_bytes()
+fn sse_head() -> Response<()> {
+    let mut head = Response::new(());
+    let headers = head.headers_mut();
+    let text = HeaderValue::from_static;
+    headers.insert(header::CONTENT_TYPE, text("text/event-stream; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, text("no-cache, no-transform"));
+    headers.insert("x-accel-buffering", text("no"));
+    head
 }
 
-fn web_socket_head(accept: &str) -> Vec<u8> {
-    let mut head = String::from("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n");
-    // Writing into a string can't fail.
-    let _ = write!(head, "upgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n");
-    head.into_bytes()
+/// The head that opens a WebSocket. Inside a stream of HTTP/2 the stream is opened already, and there is
+/// no key to answer (RFC 8441, section 5).
+fn web_socket_head(
+    manner: Manner,
+    headers: &HeaderMap,
+) -> Result<Response<()>, websocket::HandshakeError> {
+    let mut head = Response::new(());
+    if manner.tunnel {
+        websocket::tunnel_handshake(headers)?;
+        return Ok(head);
+    }
+    if manner.version == Version::HTTP_2 {
+        return Err(websocket::HandshakeError::NotATunnel);
+    }
+    let accept = websocket::handshake(headers)?;
+    *head.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = head.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    // Base64 is always a header's value.
+    if let Ok(accept) = HeaderValue::try_from(accept) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    Ok(head)
+}
+
+fn no_web_socket() -> Refusal {
+    problem(
+        "handshake",
+        StatusCode::BAD_REQUEST,
+        "Server-Sent Events are asked for by a GET: a WebSocket is at /{pipeline}/ws",
+    )
 }
 
 fn not_served(pipeline: &Pipeline, endpoint: &str) -> Response<Vec<u8>> {
@@ -237,15 +264,13 @@ fn come_back(hub: &Hub, code: &str, message: &str) -> Response<Vec<u8>> {
     frame::encode_control(Format::SseData, &control, &mut body);
     tracing::debug!(pipeline = hub.name(), code, "asked a subscriber to come back");
     let mut response = respond(StatusCode::OK, "text/event-stream; charset=utf-8", body);
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 fn unavailable(detail: &str) -> Response<Vec<u8>> {
     let mut response = problem("unavailable", StatusCode::SERVICE_UNAVAILABLE, detail);
-    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("2"));
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
     response
 }
 
@@ -257,17 +282,17 @@ fn refuse_handshake(error: websocket::HandshakeError) -> Response<Vec<u8>> {
         websocket::HandshakeError::Version => {
             (StatusCode::UPGRADE_REQUIRED, header::SEC_WEBSOCKET_VERSION, "13")
         }
-        websocket::HandshakeError::Key => (StatusCode::BAD_REQUEST, header::CONNECTION, "close"),
+        websocket::HandshakeError::Key | websocket::HandshakeError::NotATunnel => {
+            (StatusCode::BAD_REQUEST, header::CONNECTION, "close")
+        }
     };
     let mut response = problem("handshake", status, error.to_string());
-    response.headers_mut().insert(name, header::HeaderValue::from_static(value));
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
     response
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
     use crate::log::{Cursor, LogId};
 

@@ -3,16 +3,19 @@
 //! HTTP has this for upgrades (101) only; an SSE response is an ordinary one. So a route that serves a
 //! stream sends a [`Handover`] and never completes; the accept loop, which drives the connection, then
 //! stops driving it, takes the socket back, and gives both to the engine. hyper has written nothing at
-//! that point, because it waits for the route.
+//! that point, because it waits for the route. Over HTTP/2 the same is done with one stream.
 
 use std::{convert::Infallible, future, sync::Arc};
 
-use http::Version;
+use bytes::Bytes;
+use http::{Response, Version};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::head;
 use crate::{
     count::Seat,
+    engine::Adoption,
     frame::Format,
     hub::{Framing, Hub},
     log::Offset,
@@ -21,8 +24,8 @@ use crate::{
 /// What the engine needs of a stream besides its socket.
 #[derive(Debug)]
 pub struct Handover {
-    /// The head of the response.
-    pub head: Vec<u8>,
+    /// The head of the response, without what only a version of HTTP has in it.
+    pub head: Response<()>,
     /// The opening frames, not yet in the framing.
     pub opening: Vec<u8>,
     /// The pipeline.
@@ -37,10 +40,35 @@ pub struct Handover {
     pub next: Offset,
 }
 
+impl Handover {
+    /// The stream over HTTP/1, on its socket, with what the peer sent behind its request.
+    pub(super) fn adopt<S>(self, socket: S, early: Bytes) -> Adoption<S> {
+        let Self { head, opening, hub, seat, format, framing, next } = self;
+        let head = head::http1(head, framing);
+        Adoption { socket, head, opening, early, hub, seat, format, framing, next }
+    }
+
+    /// The stream over HTTP/2, whose response has begun.
+    pub(super) fn adopt_begun<S>(self, socket: S) -> Adoption<S> {
+        let Self { head: _, opening, hub, seat, format, framing, next } = self;
+        let (head, early) = (Vec::new(), Bytes::new());
+        Adoption { socket, head, opening, early, hub, seat, format, framing, next }
+    }
+}
+
+/// How a request came, as far as its stream depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// The version of HTTP.
+    pub version: Version,
+    /// Whether it asks for a WebSocket inside a stream of HTTP/2 (RFC 8441).
+    pub tunnel: bool,
+}
+
 /// A connection that can be taken over, once.
 #[derive(Debug, Clone)]
 pub struct Takeover {
-    version: Version,
+    manner: Manner,
     sender: Arc<Mutex<Option<oneshot::Sender<Handover>>>>,
 }
 
@@ -50,19 +78,20 @@ impl Takeover {
     pub fn channel() -> (Self, oneshot::Receiver<Handover>) {
         let (sender, receiver) = oneshot::channel();
         let sender = Arc::new(Mutex::new(Some(sender)));
-        (Self { version: Version::HTTP_11, sender }, receiver)
+        let manner = Manner { version: Version::HTTP_11, tunnel: false };
+        (Self { manner, sender }, receiver)
     }
 
-    /// The same connection, for a request of this version.
+    /// The same connection, for a request that came in this manner.
     #[must_use]
-    pub fn with_version(&self, version: Version) -> Self {
-        Self { version, sender: Arc::clone(&self.sender) }
+    pub fn with_manner(&self, manner: Manner) -> Self {
+        Self { manner, sender: Arc::clone(&self.sender) }
     }
 
-    /// The version of the request.
+    /// How the request came.
     #[must_use]
-    pub const fn version(&self) -> Version {
-        self.version
+    pub const fn manner(&self) -> Manner {
+        self.manner
     }
 
     /// Hands the connection over. Never returns: the connection's driver drops this future.

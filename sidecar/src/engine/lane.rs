@@ -90,15 +90,19 @@ impl Lane {
         self.adopt(adoption.map(StreamWire::new));
     }
 
-    /// Takes over a stream of HTTP/2 whose response has begun.
+    /// Takes over a stream of HTTP/2 whose response has begun. The guard is dropped at its end.
     ///
     /// Must be called within a tokio runtime.
-    pub fn adopt_http2(self: &Arc<Self>, adoption: Adoption<(SendStream<Bytes>, RecvStream)>) {
+    pub fn adopt_http2<G: Send + 'static>(
+        self: &Arc<Self>,
+        adoption: Adoption<(SendStream<Bytes>, RecvStream, G)>,
+    ) {
         let tunnel = match adoption.seat.transport() {
             Transport::Sse => false,
             Transport::WebSocket => true,
         };
-        self.adopt(adoption.map(|(send, receive)| Http2Wire::new(send, receive, tunnel)));
+        let wire = |(send, receive, guard)| Http2Wire::new(send, receive, tunnel, guard);
+        self.adopt(adoption.map(wire));
     }
 
     fn adopt<W: TaskWire>(self: &Arc<Self>, adoption: Adoption<W>) {

@@ -9,7 +9,7 @@ mod mask;
 
 pub use close::CloseCode;
 pub use decoder::{Decoder, Message, ProtocolError};
-pub use handshake::{HandshakeError, accept_key, handshake};
+pub use handshake::{HandshakeError, accept_key, handshake, tunnel_handshake};
 
 use super::Control;
 use crate::event::{Event, push_member, push_string};

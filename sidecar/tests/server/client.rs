@@ -3,12 +3,19 @@
 use std::net::SocketAddr;
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 
 use crate::fixture::PATIENCE;
+
+/// What a subscriber reads from and writes to.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+pub(crate) type Socket = Box<dyn Io>;
 
 /// One HTTP request.
 pub(crate) struct Request {
@@ -86,7 +93,7 @@ pub(crate) struct Dispatched {
 
 /// A subscriber over SSE.
 pub(crate) struct Sse {
-    socket: TcpStream,
+    socket: Socket,
     /// The head of the response.
     pub(crate) head: String,
     raw: Vec<u8>,
@@ -103,7 +110,12 @@ pub(crate) struct Sse {
 
 impl Sse {
     pub(crate) async fn open(to: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
-        let mut socket = TcpStream::connect(to).await.unwrap();
+        let socket = TcpStream::connect(to).await.unwrap();
+        Self::ask(Box::new(socket), path, headers).await
+    }
+
+    /// Subscribes over HTTP/1.1 on a connection.
+    pub(crate) async fn ask(mut socket: Socket, path: &str, headers: &[(&str, &str)]) -> Self {
         let headers: String = headers.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
         let request = format!(
             "GET {path} HTTP/1.1\r\nhost: test\r\naccept: text/event-stream\r\n{headers}\r\n"
@@ -119,10 +131,15 @@ impl Sse {
         };
         let head = String::from_utf8(raw[..end].to_vec()).unwrap();
         raw.drain(..end + 4);
+        Self { raw, ..Self::begun(socket, head) }
+    }
+
+    /// A subscriber whose response has begun with this head.
+    pub(crate) fn begun(socket: Socket, head: String) -> Self {
         Self {
             socket,
             head,
-            raw,
+            raw: Vec::new(),
             text: Vec::new(),
             lines: Vec::new(),
             last_event_id: String::new(),
@@ -164,6 +181,7 @@ impl Sse {
     }
 
     async fn read(&mut self) -> bool {
+        self.raw.reserve(16 * 1024);
         let read = timeout(PATIENCE, self.socket.read_buf(&mut self.raw)).await;
         let read = read.expect("bytes in time").unwrap_or(0);
         self.unchunk();
@@ -238,7 +256,7 @@ pub(crate) enum Frame {
 
 /// A subscriber over WebSocket.
 pub(crate) struct WebSocket {
-    pub(crate) socket: TcpStream,
+    pub(crate) socket: Socket,
     /// The head of the response.
     pub(crate) head: String,
     raw: Vec<u8>,
@@ -248,7 +266,12 @@ pub(crate) struct WebSocket {
 
 impl WebSocket {
     pub(crate) async fn open(to: SocketAddr, path: &str) -> Self {
-        let mut socket = TcpStream::connect(to).await.unwrap();
+        let socket = TcpStream::connect(to).await.unwrap();
+        Self::ask(Box::new(socket), path).await
+    }
+
+    /// Opens a WebSocket over HTTP/1.1 on a connection.
+    pub(crate) async fn ask(mut socket: Socket, path: &str) -> Self {
         let request = format!(
             "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -264,13 +287,22 @@ impl WebSocket {
         };
         let head = String::from_utf8(raw[..end].to_vec()).unwrap();
         raw.drain(..end + 4);
-        let mut opened = Self { socket, head, raw, opened_at: String::new() };
-        if opened.head.starts_with("HTTP/1.1 101") {
-            let opening = opened.next_json().await;
-            assert_eq!(opening["control"], "open");
-            opening["cursor"].as_str().unwrap().clone_into(&mut opened.opened_at);
-        }
-        opened
+        let is_open = head.starts_with("HTTP/1.1 101");
+        let opened = Self { socket, head, raw, opened_at: String::new() };
+        if is_open { opened.opened().await } else { opened }
+    }
+
+    /// A WebSocket whose handshake is done.
+    pub(crate) async fn begun(socket: Socket) -> Self {
+        let (head, raw, opened_at) = (String::new(), Vec::new(), String::new());
+        Self { socket, head, raw, opened_at }.opened().await
+    }
+
+    async fn opened(mut self) -> Self {
+        let opening = self.next_json().await;
+        assert_eq!(opening["control"], "open");
+        opening["cursor"].as_str().unwrap().clone_into(&mut self.opened_at);
+        self
     }
 
     /// The next frame; `None` at the end of the connection.

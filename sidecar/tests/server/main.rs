@@ -4,6 +4,7 @@
 //! - `sse`, `websocket`: what a subscriber gets, byte by byte where that matters.
 //! - `resume`: cursors, gaps, order.
 //! - `bounds`: slow subscribers, limits, and peers that say nothing.
+//! - `http2`: the same over HTTP/2, and what only HTTP/2 has.
 //! - `life`: changed configurations, drain, stop.
 //! - `counts`: the books balance, in samples and metrics.
 
@@ -19,6 +20,8 @@ mod bounds;
 mod client;
 mod counts;
 mod fixture;
+mod h2_client;
+mod http2;
 mod life;
 mod publish;
 mod resume;

@@ -18,7 +18,7 @@ use super::{TaskWire, Wire};
 const MOST_AT_ONCE: usize = 32 * 1024;
 
 /// A stream, and whom it wakes.
-pub(super) struct Http2Wire {
+pub(super) struct Http2Wire<G> {
     send: SendStream<Bytes>,
     receive: RecvStream,
     /// What was received and is not read yet.
@@ -28,12 +28,18 @@ pub(super) struct Http2Wire {
     /// a request does not: whoever has asked, listens.
     tunnel: bool,
     ended: bool,
+    _guard: G,
 }
 
-impl Http2Wire {
-    pub(super) fn new(send: SendStream<Bytes>, receive: RecvStream, tunnel: bool) -> Self {
-        let waker = Waker::noop().clone();
-        Self { send, receive, rest: Bytes::new(), waker, tunnel, ended: false }
+impl<G> Http2Wire<G> {
+    pub(super) fn new(
+        send: SendStream<Bytes>,
+        receive: RecvStream,
+        tunnel: bool,
+        guard: G,
+    ) -> Self {
+        let (rest, waker) = (Bytes::new(), Waker::noop().clone());
+        Self { send, receive, rest, waker, tunnel, ended: false, _guard: guard }
     }
 
     /// Waits for something to read; `false` at the end of the peer's side.
@@ -67,7 +73,7 @@ impl Http2Wire {
     }
 }
 
-impl Wire for Http2Wire {
+impl<G> Wire for Http2Wire<G> {
     const SAYS_WHEN_WRITABLE: bool = false;
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -117,7 +123,7 @@ impl Wire for Http2Wire {
     }
 }
 
-impl TaskWire for Http2Wire {
+impl<G: Send + 'static> TaskWire for Http2Wire<G> {
     fn attend(&mut self, context: &Context<'_>) {
         self.waker.clone_from(context.waker());
     }

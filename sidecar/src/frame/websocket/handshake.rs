@@ -16,6 +16,12 @@ pub enum HandshakeError {
          websocket"
     )]
     NotAnUpgrade,
+    /// It came over HTTP/2, where a WebSocket is opened in another way: answer with 400.
+    #[error(
+        "over HTTP/2 a WebSocket is opened by CONNECT with :protocol websocket (RFC 8441): use that, or \
+         HTTP/1.1"
+    )]
+    NotATunnel,
     /// It asks for another version: answer with 426 and `sec-websocket-version: 13`.
     #[error("sec-websocket-version must be 13")]
     Version,
@@ -36,12 +42,24 @@ pub fn handshake(headers: &HeaderMap) -> Result<String, HandshakeError> {
     if !upgrades {
         return Err(HandshakeError::NotAnUpgrade);
     }
-    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err(HandshakeError::Version);
-    }
+    check_version(headers)?;
     let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(HandshakeError::Key)?.as_bytes();
     let is_nonce = STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16);
     if is_nonce { Ok(accept_key(key)) } else { Err(HandshakeError::Key) }
+}
+
+/// Checks the headers of a CONNECT over HTTP/2 whose `:protocol` is `websocket` (RFC 8441, section 5).
+///
+/// # Errors
+///
+/// Says what a client has to change.
+pub fn tunnel_handshake(headers: &HeaderMap) -> Result<(), HandshakeError> {
+    check_version(headers)
+}
+
+fn check_version(headers: &HeaderMap) -> Result<(), HandshakeError> {
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION);
+    version.filter(|version| *version == "13").map(drop).ok_or(HandshakeError::Version)
 }
 
 /// The value of `sec-websocket-accept` for a client's key (RFC 6455, section 4.2.2).

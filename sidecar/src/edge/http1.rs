@@ -1,0 +1,79 @@
+//! Answers the requests of a connection over HTTP/1, until one of them becomes a stream.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    accept::{KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Peer, Routes, answer},
+    takeover::{Handover, Manner, Takeover},
+};
+
+/// The most that hyper buffers of one connection. A request's head must fit; a body is passed on in
+/// pieces.
+const BUFFER: usize = 64 * 1024;
+
+/// A connection that a route has taken over.
+pub(super) struct Stream<I> {
+    pub(super) io: I,
+    /// What the peer sent behind its request.
+    pub(super) early: Bytes,
+    pub(super) handover: Handover,
+}
+
+/// Serves a connection. Returns it where one of its requests became a stream.
+pub(super) async fn serve<I>(
+    io: I,
+    peer: Peer,
+    routes: Routes,
+    stopping: &CancellationToken,
+) -> Option<Stream<I>>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (takeover, mut handover) = Takeover::channel();
+    let asked = CancellationToken::new();
+    let impatience = out_of_patience(asked.clone());
+    let service = service_fn(move |request| {
+        asked.cancel();
+        let (routes, takeover) = (routes.clone(), takeover.clone());
+        async move {
+            let manner = Manner { version: request.version(), tunnel: false };
+            Ok::<_, Infallible>(answer(routes, takeover.with_manner(manner), peer, request).await)
+        }
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(KEEP_ALIVE)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(io), service);
+    let handover = tokio::select! {
+        biased;
+        handover = &mut handover => handover.ok()?,
+        // What goes wrong here is the peer's doing: it left, or spoke no HTTP and was told so.
+        _ = &mut connection => return None,
+        () = impatience => return None,
+        () = stopping.cancelled() => {
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            let _ = time::timeout(LAST_REQUESTS, connection).await;
+            return None;
+        }
+    };
+    let parts = connection.into_parts();
+    Some(Stream { io: parts.io.into_inner(), early: parts.read_buf, handover })
+}
+
+/// Ends when a connection has had [`PATIENCE`] and has not asked for anything.
+async fn out_of_patience(asked: CancellationToken) {
+    tokio::select! {
+        () = asked.cancelled() => std::future::pending().await,
+        () = time::sleep(PATIENCE) => {}
+    }
+}

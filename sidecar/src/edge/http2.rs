@@ -1,0 +1,198 @@
+//! Answers the requests of a connection over HTTP/2, each by the same routes as over HTTP/1, and gives
+//! those that become streams to [the lane](crate::engine::Lane).
+//!
+//! # Laws
+//!
+//! - What a peer can have at once is bounded: streams, their heads, what is buffered of each. One that
+//!   opens streams only to reset them is told to calm down, and gone.
+//! - A connection that has no stream of a subscriber holds a slot, as one over HTTP/1 does.
+//! - When subscribers are sent away, the connection takes no new streams: whoever comes back opens
+//!   another one, and so reaches another replica.
+
+mod body;
+mod exchange;
+
+use std::{
+    future::{Future, pending},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{
+    Ping, PingPong,
+    server::{Builder, Connection},
+};
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::OwnedSemaphorePermit,
+    time::{self, Instant},
+};
+use tokio_util::task::TaskTracker;
+
+use self::exchange::Exchange;
+use super::accept::{Acceptor, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Peer, Routes};
+
+/// The most streams of one connection: all the tabs of a browser, or what a proxy puts onto one
+/// connection before it opens the next.
+const MOST_STREAMS: u32 = 1_024;
+
+/// The largest list of headers of a request.
+const MOST_HEADERS: u32 = 32 * 1024;
+
+/// How much of a stream's answer is buffered until the socket takes it.
+const SEND_BUFFER: usize = 32 * 1024;
+
+/// How much a publisher may have in flight in one stream, and in all streams of a connection.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// How many streams may be reset before they were looked at: more is an attack (CVE-2023-44487).
+const MOST_RESETS: usize = 64;
+
+/// How many streams may be reset because the peer broke the protocol in them.
+const MOST_ERRORS: usize = 256;
+
+/// How often a connection is pinged, and how long the answer may take. Less than the minute after which
+/// load balancers close an idle connection.
+const PING: Duration = Duration::from_secs(30);
+const PONG: Duration = Duration::from_secs(20);
+
+/// A connection's place among those that are not with the engine; empty while it has a subscriber.
+type Slot = Arc<Mutex<Option<OwnedSemaphorePermit>>>;
+
+/// What the exchanges of a connection share.
+#[derive(Debug, Clone)]
+struct Shared {
+    acceptor: Acceptor,
+    routes: Routes,
+    peer: Peer,
+    slot: Slot,
+    /// Has a token for each stream that is with the lane.
+    subscribers: TaskTracker,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve<I>(
+    acceptor: &Acceptor,
+    io: I,
+    peer: Peer,
+    routes: Routes,
+    slot: OwnedSemaphorePermit,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Ok(Ok(connection)) = time::timeout(PATIENCE, builder().handshake(io)).await else { return };
+    let subscribers = TaskTracker::new();
+    // Closed from the start, so that it can be waited for whenever it is empty.
+    subscribers.close();
+    let slot = Arc::new(Mutex::new(Some(slot)));
+    let shared = Shared { acceptor: acceptor.clone(), routes, peer, slot, subscribers };
+    drive(connection, &shared).await;
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_header_list_size(MOST_HEADERS)
+        .max_send_buffer_size(SEND_BUFFER)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_pending_accept_reset_streams(MOST_RESETS)
+        .max_local_error_reset_streams(Some(MOST_ERRORS))
+        .enable_connect_protocol();
+    builder
+}
+
+async fn drive<I>(mut connection: Connection<I, Bytes>, shared: &Shared)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Acceptor { draining, stopping, .. } = &shared.acceptor;
+    let mut alive = pin!(keep_alive(connection.ping_pong()));
+    let mut idle = pin!(time::sleep(PATIENCE));
+    let (mut leaving, mut deadline) = (false, None);
+    loop {
+        tokio::select! {
+            biased;
+            accepted = connection.accept() => match accepted {
+                Some(Ok((request, respond))) => {
+                    idle.as_mut().reset(Instant::now() + KEEP_ALIVE);
+                    shared.acceptor.tasks.spawn(Exchange::new(shared, respond).run(request));
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "a connection over HTTP/2 broke");
+                    return;
+                }
+                None => return,
+            },
+            () = &mut alive => return,
+            () = stopping.cancelled(), if deadline.is_none() => {
+                leaving = true;
+                deadline = Some(Instant::now() + LAST_REQUESTS);
+                connection.graceful_shutdown();
+            }
+            () = draining.cancelled(), if !leaving => {
+                leaving = true;
+                connection.graceful_shutdown();
+            }
+            () = shared.deserted(), if shared.has_no_slot() => {
+                if !shared.take_slot() {
+                    return;
+                }
+            }
+            () = &mut idle => {
+                idle.as_mut().reset(Instant::now() + KEEP_ALIVE);
+                if !connection.has_streams() && !leaving {
+                    leaving = true;
+                    deadline = Some(Instant::now() + LAST_REQUESTS);
+                    connection.graceful_shutdown();
+                }
+            }
+            () = at(deadline) => return,
+        }
+    }
+}
+
+impl Shared {
+    /// Comes when no stream is with the lane.
+    fn deserted(&self) -> impl Future<Output = ()> {
+        let subscribers = self.subscribers.clone();
+        async move { subscribers.wait().await }
+    }
+
+    fn has_no_slot(&self) -> bool {
+        self.slot.lock().is_none()
+    }
+
+    /// Takes a slot again, unless there is none.
+    fn take_slot(&self) -> bool {
+        let taken = Arc::clone(&self.acceptor.slots).try_acquire_owned().ok();
+        let mut slot = self.slot.lock();
+        *slot = taken;
+        slot.is_some()
+    }
+}
+
+/// Ends when the peer leaves a ping unanswered.
+async fn keep_alive(ping_pong: Option<PingPong>) {
+    let Some(mut ping_pong) = ping_pong else { return pending().await };
+    loop {
+        time::sleep(PING).await;
+        match time::timeout(PONG, ping_pong.ping(Ping::opaque())).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
+
+/// Comes at a moment; never, where there is none.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => time::sleep_until(moment).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,94 @@
+//! One stream of HTTP/2: a request, and its answer or the stream that it becomes.
+
+use std::{future::poll_fn, mem, time::Duration};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, ext::Protocol, server::SendResponse};
+use http::{HeaderValue, Method, Request, Response, header};
+use hyper::body::Body as _;
+use tokio::time;
+
+use super::{
+    super::{
+        accept::answer,
+        head,
+        takeover::{Handover, Manner, Takeover},
+    },
+    Shared,
+    body::{self, RequestBody},
+};
+
+/// How long a peer may take to read an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A stream whose request has come.
+pub(super) struct Exchange {
+    shared: Shared,
+    respond: SendResponse<Bytes>,
+}
+
+impl Exchange {
+    pub(super) fn new(shared: &Shared, respond: SendResponse<Bytes>) -> Self {
+        Self { shared: shared.clone(), respond }
+    }
+
+    /// Answers the request, or gives its stream away.
+    pub(super) async fn run(mut self, request: Request<RecvStream>) {
+        let manner = Manner { version: request.version(), tunnel: is_tunnel(&request) };
+        if request.method() == Method::CONNECT && !manner.tunnel {
+            // This is no proxy, and knows no other protocol.
+            return self.respond.send_reset(Reason::REFUSED_STREAM);
+        }
+        let is_head = request.method() == Method::HEAD;
+        let mut request = request.map(RequestBody::new);
+        if manner.tunnel {
+            // What RFC 6455 opens by a GET.
+            *request.method_mut() = Method::GET;
+        }
+        let body = request.body().clone();
+        let (takeover, handover) = Takeover::channel();
+        let takeover = takeover.with_manner(manner);
+        let answered = answer(self.shared.routes.clone(), takeover, self.shared.peer, request);
+        tokio::select! {
+            biased;
+            Ok(handover) = handover => self.hand_to_lane(handover, &body),
+            response = answered => self.send(response, is_head).await,
+            // Nobody waits for the answer any more.
+            _ = poll_fn(|context| self.respond.poll_reset(context)) => {}
+        }
+    }
+
+    async fn send(mut self, response: warp::reply::Response, is_head: bool) {
+        let (mut parts, body) = response.into_parts();
+        head::http2(&mut parts.headers);
+        if let Some(size) = body.size_hint().exact() {
+            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+        }
+        let ended = is_head || body.is_end_stream();
+        let head = Response::from_parts(parts, ());
+        let Ok(mut stream) = self.respond.send_response(head, ended) else { return };
+        if !ended {
+            // It fails where the peer has left.
+            let _ = time::timeout(PATIENCE, body::send(body, &mut stream)).await;
+        }
+    }
+
+    fn hand_to_lane(mut self, mut handover: Handover, body: &RequestBody) {
+        let mut head = mem::take(&mut handover.head);
+        head::http2(head.headers_mut());
+        let Some(receive) = body.take() else { return };
+        let Ok(send) = self.respond.send_response(head, false) else { return };
+        let token = self.shared.subscribers.token();
+        // From here on its seat bounds the connection.
+        drop(self.shared.slot.lock().take());
+        let adoption = handover.adopt_begun((send, receive, token));
+        self.shared.acceptor.engine.lane().adopt_http2(adoption);
+    }
+}
+
+/// Whether a request opens a WebSocket inside its stream (RFC 8441).
+fn is_tunnel(request: &Request<RecvStream>) -> bool {
+    let protocol = request.extensions().get::<Protocol>();
+    request.method() == Method::CONNECT
+        && protocol.is_some_and(|protocol| protocol.as_str() == "websocket")
+}
