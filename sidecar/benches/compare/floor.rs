@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    io::{ErrorKind, Read as _, Write as _},
+    io::{self, ErrorKind, Read as _, Write as _},
     net::SocketAddr,
     ops::ControlFlow,
 };
@@ -16,6 +16,7 @@ use mio::{
     net::{TcpListener, TcpStream},
 };
 use slab::Slab;
+use socket2::{Domain, Socket, Type};
 
 use crate::{
     http::{ACCEPT, Asks, RequestHead},
@@ -24,6 +25,9 @@ use crate::{
 
 /// The token of the listener; callers have the keys of a slab, which grow from 0.
 const LISTENER: Token = Token(usize::MAX);
+
+/// As many connections wait to be accepted as at the sidecar: none of a storm is turned away.
+const BACKLOG: i32 = 4_096;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 const SSE_HEAD: &[u8] =
@@ -45,8 +49,7 @@ struct Caller {
 
 /// Serves until the process is killed.
 pub(crate) fn serve(address: SocketAddr) -> Result<Infallible> {
-    let mut listener =
-        TcpListener::bind(address).with_context(|| format!("can't listen on {address}"))?;
+    let mut listener = listen(address).with_context(|| format!("can't listen on {address}"))?;
     let poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut events = Events::with_capacity(1024);
@@ -63,6 +66,15 @@ pub(crate) fn serve(address: SocketAddr) -> Result<Infallible> {
             }
         }
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(TcpListener::from_std(socket.into()))
 }
 
 impl Floor {
