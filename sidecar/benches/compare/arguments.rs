@@ -4,7 +4,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, value_parser};
 
-use crate::{payload, transport::Transport};
+use crate::{payload, server::Storage, transport::Transport};
 
 /// The program that Cargo builds beside this one.
 const BUILT_BESIDE: &str = env!("CARGO_BIN_EXE_weir-sidecar");
@@ -209,6 +209,12 @@ pub(crate) struct Ingest {
     /// How many events a batched post has.
     #[arg(long, default_value_t = 100, value_parser = value_parser!(u32).range(2..=1_000))]
     pub(crate) batch: u32,
+    /// Where the sidecar keeps what is posted, one after the other.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Storage::Memory])]
+    pub(crate) storage: Vec<Storage>,
+    /// The bar: how many events a second the disk log takes in batches, where the disk can.
+    #[arg(long, value_name = "EVENTS", default_value_t = 100_000.0)]
+    pub(crate) min_rate: f64,
 }
 
 /// Memory per idle subscriber.

@@ -42,12 +42,10 @@ impl Bench {
     fn on<T>(
         &self,
         kind: Kind,
-        connections: u32,
-        pipelines: u64,
+        setup: Setup,
         measure: impl FnOnce(&Server) -> Result<T>,
     ) -> Result<T> {
-        let setup = Setup { program: self.program.clone(), connections, pipelines };
-        let server = Server::start(kind, &setup, self.cores)?;
+        let server = Server::start(kind, &self.program, setup, self.cores)?;
         measure(&server).map_err(|error| error.context(server.printed()))
     }
 

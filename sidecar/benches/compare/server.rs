@@ -6,13 +6,14 @@ use std::{
     fs,
     io::{Read as _, Seek as _},
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
 use tempfile::TempDir;
 
 use crate::{caller::Caller, machine::Cores};
@@ -27,7 +28,11 @@ const PROBE: &[u8] = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 /// A pipeline of the sidecar: as a user would write it, with every default but the bound of its
 /// connections.
-fn manifest(pipeline: &str, connections: u32) -> String {
+fn manifest(pipeline: &str, connections: u32, storage: Storage) -> String {
+    let storage = match storage {
+        Storage::Memory => "memory",
+        Storage::Disk => "disk",
+    };
     format!(
         "\
 ---
@@ -45,6 +50,9 @@ spec:
   sources:
     - name: load
       http: {{}}
+  log:
+    storage:
+      {storage}: {{}}
   endpoints:
     sse: {{}}
     websocket: {{}}
@@ -60,14 +68,30 @@ pub(crate) fn pipeline(place: u64) -> String {
 }
 
 /// What a server is to serve.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
-    /// The `weir-sidecar` program.
-    pub(crate) program: PathBuf,
     /// How many subscribers come to each pipeline.
     pub(crate) connections: u32,
     /// How many pipelines there are.
     pub(crate) pipelines: u64,
+    /// Where the sidecar keeps their events. The floor keeps none.
+    pub(crate) storage: Storage,
+}
+
+/// Where the sidecar keeps events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Storage {
+    /// In memory.
+    Memory,
+    /// On the disk of the folder for temporary files.
+    Disk,
+}
+
+impl Setup {
+    /// One pipeline, in memory, for so many subscribers.
+    pub(crate) const fn of(connections: u32) -> Self {
+        Self { connections, pipelines: 1, storage: Storage::Memory }
+    }
 }
 
 /// Which server.
@@ -108,7 +132,7 @@ impl Kind {
 
 impl Server {
     /// Starts a server, and returns when it is ready.
-    pub(crate) fn start(kind: Kind, setup: &Setup, cores: Cores) -> Result<Self> {
+    pub(crate) fn start(kind: Kind, program: &Path, setup: Setup, cores: Cores) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let addresses = match kind {
             Kind::Floor => Addresses::one()?,
@@ -116,7 +140,7 @@ impl Server {
         };
         let command = match kind {
             Kind::Floor => floor(addresses)?,
-            Kind::Sidecar => sidecar(setup, addresses, &folder)?,
+            Kind::Sidecar => sidecar(program, setup, addresses, &folder)?,
         };
         let output = fs::File::create(folder.path().join("output"))?;
         let mut launch = Command::new(env::current_exe()?);
@@ -219,17 +243,25 @@ fn floor(addresses: Addresses) -> Result<Vec<OsString>> {
     Ok(vec![env::current_exe()?.into(), "floor".into(), "--listen".into(), listen.into()])
 }
 
-fn sidecar(setup: &Setup, addresses: Addresses, folder: &TempDir) -> Result<Vec<OsString>> {
-    let Setup { program, connections, pipelines } = setup;
+fn sidecar(
+    program: &Path,
+    setup: Setup,
+    addresses: Addresses,
+    folder: &TempDir,
+) -> Result<Vec<OsString>> {
+    let Setup { connections, pipelines, storage } = setup;
     let path = folder.path().join("pipelines.yaml");
-    // A few come to rehearse, and some are still there when their successors come.
+    // Some come to rehearse, and may still be there when their successors come.
     let connections = 2 * connections + 100;
-    let manifests = (0..*pipelines).map(|place| manifest(&pipeline(place), connections));
+    let manifests = (0..pipelines).map(|place| manifest(&pipeline(place), connections, storage));
     fs::write(&path, manifests.collect::<String>())?;
     let Addresses { public, publish, admin } = addresses;
     let mut command = vec![program.into(), "run".into(), path.into()];
     for (flag, address) in [("--public", public), ("--publish", publish), ("--admin", admin)] {
         command.extend([flag.into(), address.to_string().into()]);
+    }
+    if storage == Storage::Disk {
+        command.extend(["--data-dir".into(), folder.path().join("data").into()]);
     }
     command.push("--status=never".into());
     Ok(command)

@@ -14,7 +14,7 @@ use crate::{
     publisher::{Clock, Schedule, publish},
     readings::{CpuTime, resident_memory},
     report::Report,
-    server::{Kind, Server},
+    server::{Kind, Server, Setup},
     subscribers::{BATCH, Crowd, Subscribers},
     summary::{Measurement, Row},
     tally::Tally,
@@ -77,7 +77,8 @@ pub(super) struct Load {
 /// Measures a server once.
 pub(super) fn measure(bench: &Bench, kind: Kind, load: &Load) -> Result<Measurement> {
     machine::allow_open_files(load.subscribers)?;
-    bench.on(kind, load.subscribers, load.pipelines, |server| measure_on(server, load))
+    let setup = Setup { pipelines: load.pipelines, ..Setup::of(load.subscribers) };
+    bench.on(kind, setup, |server| measure_on(server, load))
 }
 
 fn measure_on(server: &Server, load: &Load) -> Result<Measurement> {

@@ -14,7 +14,7 @@ use crate::{
     publisher::Clock,
     readings::resident_memory,
     report::Report,
-    server::{Kind, Server},
+    server::{Kind, Server, Setup},
     subscribers::{Crowd, Subscribers},
     summary::{Spread, Verdict},
     tally::Tally,
@@ -36,7 +36,9 @@ pub(crate) fn idle(bench: &Bench, plan: &Idle) -> Result<Report> {
             let name = format!("{} \u{d7} {subscribers}", transport.name());
             let [floor, sidecar] = bench.rounds(|kind| {
                 machine::allow_open_files(subscribers)?;
-                bench.on(kind, subscribers, 1, |server| measure(server, subscribers, transport))
+                bench.on(kind, Setup::of(subscribers), |server| {
+                    measure(server, subscribers, transport)
+                })
             })?;
             for (kind, rounds) in [(Kind::Floor, &floor), (Kind::Sidecar, &sidecar)] {
                 let Spread { least, median, most } = Spread::of(rounds.iter().copied())?;

@@ -1,7 +1,13 @@
-//! How many events a second are accepted: posted one by one and in batches, beside a floor that only
-//! answers. It has no bar of its own: what the floor doesn't do is the point of a publish.
+//! How many events a second are accepted: posted one by one and in batches, into memory and onto the
+//! disk. The floor only answers, so it is no bar: what it doesn't do is the point of a publish. The disk's
+//! bar is what the disk itself can do.
 
-use std::{iter, time::Duration};
+use std::{
+    fs::File,
+    io::Write as _,
+    iter,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 
@@ -14,8 +20,8 @@ use crate::{
     posters::Posters,
     readings::{CpuTime, Used},
     report::Report,
-    server::{Kind, Server, pipeline},
-    summary::{Spread, ratios},
+    server::{Kind, Server, Setup, Storage, pipeline},
+    summary::{Spread, Verdict, ratios},
 };
 
 const COLUMNS: [&str; 5] =
@@ -23,7 +29,8 @@ const COLUMNS: [&str; 5] =
 
 const NOTE: &str = "\
 Medians of the rounds; each round's ratio is to the floor of that round. Each connection posts again
-as soon as it is answered. No subscriber is connected.";
+as soon as it is answered. No subscriber is connected. The disk's limit is that of a loop that writes the
+payloads of as many events as all connections have under way, and waits until the disk has them.";
 
 /// How long caches and branch predictors have to learn.
 const WARM: Duration = Duration::from_secs(1);
@@ -36,35 +43,83 @@ struct Outcome {
 }
 
 pub(crate) fn ingest(bench: &Bench, plan: &Ingest) -> Result<Report> {
-    let &Ingest { common: _, seconds, bytes, connections, batch } = plan;
+    let Ingest { common: _, seconds, bytes, connections, batch, storage, min_rate } = plan;
     let title = format!(
         "Events of {bytes} bytes posted by {connections} connections, {} rounds of {seconds} s",
         bench.rounds
     );
+    machine::allow_open_files(*connections)?;
     let mut report = Report::new(&title, bench.cores, &COLUMNS, NOTE);
-    for batch in [1, batch] {
-        let [floor, sidecar] = bench.rounds(|kind| {
-            machine::allow_open_files(connections)?;
-            bench.on(kind, connections, 1, |server| measure(server, plan, batch))
-        })?;
-        let rates = |outcomes: &[Outcome]| outcomes.iter().map(|it| it.rate).collect::<Vec<_>>();
-        for (kind, outcomes) in [(Kind::Floor, &floor), (Kind::Sidecar, &sidecar)] {
-            let ratio = Spread::of(ratios(&rates(outcomes), &rates(&floor)))?;
-            report.note_wait(outcomes.iter().map(|it| it.waited).fold(0.0, f64::max));
-            report.add([
-                kind.name().to_owned(),
-                if batch == 1 { "single".to_owned() } else { format!("of {batch}") },
-                format!("{:.0}", Spread::of(rates(outcomes).into_iter())?.median),
-                format!("{:.2} ({:.2}\u{2013}{:.2})", ratio.median, ratio.least, ratio.most),
-                format!("{:.2}", Spread::of(outcomes.iter().map(|it| it.micros))?.median),
-            ]);
+    for batch in [1, *batch] {
+        let posts = if batch == 1 { "single".to_owned() } else { format!("of {batch}") };
+        for (place, &storage) in storage.iter().enumerate() {
+            let [floor, sidecar] =
+                bench.rounds(|kind| measure(bench, kind, storage, plan, batch))?;
+            if place == 0 {
+                add(&mut report, "floor", &posts, &floor, &floor)?;
+            }
+            match storage {
+                Storage::Memory => add(&mut report, "in memory", &posts, &sidecar, &floor)?,
+                Storage::Disk => {
+                    add(&mut report, "on disk", &posts, &sidecar, &floor)?;
+                    let limit = limit_of_the_disk(plan, batch)?;
+                    // An event a post is bounded by what a post costs.
+                    let bar = if batch > 1 { limit.min(*min_rate) } else { 0.0 };
+                    report.judge([held(&posts, median(&sidecar)?, limit, bar)]);
+                }
+            }
         }
     }
     Ok(report)
 }
 
+fn held(posts: &str, rate: f64, limit: f64, bar: f64) -> Verdict {
+    Verdict {
+        passed: rate >= bar,
+        says: format!(
+            "{posts}: the disk log takes {rate:.0} events/s, where the disk's limit is {limit:.0}; at \
+             least {bar:.0}"
+        ),
+    }
+}
+
+fn add(
+    report: &mut Report,
+    server: &str,
+    posts: &str,
+    outcomes: &[Outcome],
+    floor: &[Outcome],
+) -> Result<()> {
+    let rates = |outcomes: &[Outcome]| outcomes.iter().map(|it| it.rate).collect::<Vec<_>>();
+    let ratio = Spread::of(ratios(&rates(outcomes), &rates(floor)))?;
+    report.note_wait(outcomes.iter().map(|it| it.waited).fold(0.0, f64::max));
+    report.add([
+        server.to_owned(),
+        posts.to_owned(),
+        format!("{:.0}", median(outcomes)?),
+        format!("{:.2} ({:.2}\u{2013}{:.2})", ratio.median, ratio.least, ratio.most),
+        format!("{:.2}", Spread::of(outcomes.iter().map(|it| it.micros))?.median),
+    ]);
+    Ok(())
+}
+
+fn median(outcomes: &[Outcome]) -> Result<f64> {
+    Ok(Spread::of(outcomes.iter().map(|it| it.rate))?.median)
+}
+
+fn measure(
+    bench: &Bench,
+    kind: Kind,
+    storage: Storage,
+    plan: &Ingest,
+    batch: u32,
+) -> Result<Outcome> {
+    let setup = Setup { storage, ..Setup::of(plan.connections) };
+    bench.on(kind, setup, |server| measure_on(server, plan, batch))
+}
+
 #[expect(clippy::cast_precision_loss, reason = "shown with a few digits")]
-fn measure(server: &Server, plan: &Ingest, batch: u32) -> Result<Outcome> {
+fn measure_on(server: &Server, plan: &Ingest, batch: u32) -> Result<Outcome> {
     let payload = Stamp { number: 0, due: 0 }.payload(usize::try_from(plan.bytes)?);
     let payloads: Vec<_> = iter::repeat_n(payload, usize::try_from(batch)?).collect();
     let request = post(&pipeline(0), &payloads);
@@ -79,4 +134,19 @@ fn measure(server: &Server, plan: &Ingest, batch: u32) -> Result<Outcome> {
         micros: ran.as_secs_f64() * 1e6 / events,
         waited: waited.div_duration_f64(ran),
     })
+}
+
+/// How many events a second the disk takes from whoever does nothing else, where the sidecar's data lie.
+fn limit_of_the_disk(plan: &Ingest, batch: u32) -> Result<f64> {
+    let folder = tempfile::tempdir()?;
+    let mut file = File::create(folder.path().join("log"))?;
+    let events = plan.connections * batch;
+    let group = vec![b'x'; usize::try_from(events * plan.bytes)?];
+    let (start, mut groups) = (Instant::now(), 0);
+    while start.elapsed() < Duration::from_secs(plan.seconds.into()) {
+        file.write_all(&group)?;
+        file.sync_data()?;
+        groups += 1;
+    }
+    Ok(f64::from(groups) * f64::from(events) / start.elapsed().as_secs_f64())
 }

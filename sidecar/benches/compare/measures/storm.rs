@@ -15,7 +15,7 @@ use crate::{
     publisher::{Clock, Schedule, publish},
     report::Report,
     sequence::Faults,
-    server::{Kind, Server},
+    server::{Kind, Server, Setup},
     subscribers::{Crowd, Subscribers},
     summary::{Spread, Verdict, faultless, ratios},
     tally::Tally,
@@ -55,7 +55,7 @@ pub(crate) fn storm(bench: &Bench, plan: &Storm) -> Result<Report> {
     for &transport in &bench.transports {
         let [floor, sidecar] = bench.rounds(|kind| {
             machine::allow_open_files(subscribers)?;
-            bench.on(kind, subscribers, 1, |server| measure(server, kind, plan, transport))
+            bench.on(kind, Setup::of(subscribers), |server| measure(server, kind, plan, transport))
         })?;
         let millis = |outcomes: &[Outcome]| outcomes.iter().map(|it| it.millis).collect::<Vec<_>>();
         let (name, least) = (transport.name(), millis(&floor));
