@@ -14,18 +14,36 @@
 //!   sees an event before that.
 //! - The time of acceptance never steps back from one event to the next.
 
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod codec;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod cursor;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod health;
 mod identities;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod password;
+#[cfg(feature = "redis")]
+mod redis;
 mod ring;
 mod tail;
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration, time::Instant};
 
 pub use cursor::{Cursor, CursorError, LogId};
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub use health::{Backoff, Health};
 pub use memory::MemoryLog;
+#[cfg(feature = "nats")]
+pub use nats::{NatsConfig, NatsLog};
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub use password::Password;
+#[cfg(feature = "redis")]
+pub use redis::{RedisConfig, RedisLog};
 pub use ring::Ring;
 pub use tail::{Tail, instant_of};
 

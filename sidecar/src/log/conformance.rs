@@ -27,7 +27,6 @@ pub(crate) trait Subject {
 }
 
 /// A kind of log that outlives the process.
-#[expect(dead_code, reason = "the logs that outlive the process follow")]
 pub(crate) trait Durable: Subject {
     /// The log that was opened last, as a process finds it that starts after it was closed.
     async fn reopen(&self, retention: Retention) -> Opened;
@@ -242,7 +241,6 @@ pub(crate) async fn appends_at_once_lose_nothing_and_keep_each_writers_order(
     }
 }
 
-#[expect(dead_code, reason = "the logs that outlive the process follow")]
 pub(crate) async fn a_reopened_log_is_the_same(subject: &impl Durable) {
     let log = subject.open(UNBOUNDED).await;
     log.append(&["a", "b", "c"]).await;
@@ -259,7 +257,6 @@ pub(crate) async fn a_reopened_log_is_the_same(subject: &impl Durable) {
     log.tail_reaches(5).await;
 }
 
-#[expect(dead_code, reason = "the logs that outlive the process follow")]
 pub(crate) async fn a_log_reopened_with_narrower_bounds_evicts(subject: &impl Durable) {
     let log = subject.open(UNBOUNDED).await;
     log.append(&["a", "b", "c"]).await;

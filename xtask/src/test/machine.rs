@@ -2,7 +2,7 @@
 
 use crate::cluster::{build, existing, up};
 use crate::command;
-use crate::setup::Report;
+use crate::setup::{Purpose, Report};
 
 /// What a stage may need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,12 @@ pub(crate) enum Need {
     Api,
     /// A node, on which images that were made here run as pods.
     Pods,
+    /// The servers that keep shared logs.
+    Brokers,
 }
+
+/// The packages of these servers.
+const BROKERS: [&str; 2] = ["redis-server", "nats-server"];
 
 /// What this machine has.
 #[derive(Clone, Debug)]
@@ -24,6 +29,8 @@ pub(crate) struct Machine {
     existing: bool,
     /// Why pods cannot run here.
     obstacle: Option<String>,
+    /// The packages of brokers that are missing.
+    brokers: Vec<&'static str>,
 }
 
 const GO: &str = "needs Go 1.26, which compiles the test cluster: install it from https://go.dev/dl, and run `cargo xtask test`";
@@ -31,12 +38,15 @@ const GO: &str = "needs Go 1.26, which compiles the test cluster: install it fro
 impl Machine {
     pub(crate) fn new(quick: bool) -> Self {
         let compiled = |node| build::is_done(node).unwrap_or(false);
+        let report = Report::of_this_machine();
+        let stores = report.missing_for(Purpose::Stores).into_iter();
         Self {
             quick,
             go: command::find("go").is_some(),
             compiled: (compiled(false), compiled(true)),
             existing: existing::wanted().is_ok_and(|wanted| wanted.is_some()),
-            obstacle: up::obstacle(&Report::of_this_machine()),
+            brokers: stores.filter(|package| BROKERS.contains(package)).collect(),
+            obstacle: up::obstacle(&report),
         }
     }
 
@@ -46,10 +56,11 @@ impl Machine {
     }
 
     fn lacks_one(&self, need: Need) -> Option<String> {
-        if self.quick {
-            return Some("--quick was given: run `cargo xtask test`".to_owned());
-        }
         match need {
+            Need::Brokers => self.lacks_brokers(),
+            Need::Api | Need::Pods if self.quick => {
+                Some("--quick was given: run `cargo xtask test`".to_owned())
+            }
             Need::Api if self.existing || self.compiled.0 || self.go => None,
             Need::Api => Some(GO.to_owned()),
             Need::Pods if self.existing => Some(
@@ -59,6 +70,15 @@ impl Machine {
             ),
             Need::Pods => self.lacks_pods(),
         }
+    }
+
+    fn lacks_brokers(&self) -> Option<String> {
+        let missing = self.brokers.join(" ");
+        (!missing.is_empty()).then(|| {
+            format!(
+                "needs {missing}: run `apt-get install --no-install-recommends {missing}` as root"
+            )
+        })
     }
 
     fn lacks_pods(&self) -> Option<String> {
@@ -80,6 +100,7 @@ mod tests {
             compiled: (false, false),
             existing: false,
             obstacle: None,
+            brokers: Vec::new(),
         }
     }
 
@@ -115,6 +136,14 @@ mod tests {
         let [api, pods] = lacks(&Machine { existing: true, ..able() });
         assert_eq!(api, None);
         assert!(pods.unwrap().contains("spared"));
+    }
+
+    #[test]
+    fn without_a_broker_its_package_is_named() {
+        let machine = Machine { brokers: vec!["nats-server"], ..able() };
+        assert!(machine.lacks(&[Need::Brokers]).unwrap().contains("nats-server"));
+        let quick = Machine { quick: true, ..able() };
+        assert_eq!(quick.lacks(&[Need::Brokers]), None, "they are no cluster");
     }
 
     #[test]

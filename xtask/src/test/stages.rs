@@ -34,6 +34,7 @@ pub(crate) const STAGES: &[Stage] = &[
     stage("rules about dependencies", &[], |_| deps::check()),
     stage("lints", &[], lints),
     stage("tests without a cluster", &[], tests),
+    stage("tests against real brokers", &[Need::Brokers], on_brokers),
     stage("the API's types without Kubernetes", &[], types_alone),
     stage("the sidecar without Kubernetes", &[], sidecar_alone),
     stage("tests on an API server", &[Need::Api], on_an_api),
@@ -63,7 +64,14 @@ fn lints(_: &mut Session) -> Result<()> {
 }
 
 fn tests(session: &mut Session) -> Result<()> {
-    test(session, cargo("test").args(EVERYTHING).args(["--no-fail-fast", "--", "--quiet"]))
+    let without = ["--no-fail-fast", "--", "--quiet", "--skip", "redis", "--skip", "nats"];
+    test(session, cargo("test").args(EVERYTHING).args(without))
+}
+
+/// The tests that talk to Redis and NATS have their names in their own.
+fn on_brokers(session: &mut Session) -> Result<()> {
+    let these = ["--no-fail-fast", "--", "--quiet", "redis", "nats"];
+    test(session, cargo("test").args(EVERYTHING).args(these))
 }
 
 fn types_alone(session: &mut Session) -> Result<()> {
