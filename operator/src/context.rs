@@ -7,6 +7,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource};
 
 use crate::failure::explain;
+use crate::farewells::Farewells;
 use crate::metrics::ReconcileMetrics;
 use crate::samples::Sampler;
 
@@ -21,6 +22,8 @@ pub struct Context {
     pub metrics: ReconcileMetrics,
     /// What asks the replicas for their samples, for all controllers.
     pub sampler: Arc<Sampler>,
+    /// The final counters of sidecars that have ended.
+    pub farewells: Arc<Farewells>,
     /// What the operator was started with.
     pub options: Options,
 }
@@ -58,7 +61,8 @@ impl Context {
             instance: Some(options.identity.clone()),
         };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, recorder, metrics, sampler, options }
+        let farewells = Arc::default();
+        Self { client, recorder, metrics, sampler, farewells, options }
     }
 
     /// The resources of a kind in the namespaces that are watched.

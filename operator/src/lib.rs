@@ -5,7 +5,7 @@
 //!
 //! - [`app`]: what runs where, and in which order it starts and stops.
 //! - [`pipeline`]: the StreamPipeline controller.
-//! - [`slo`], [`samples`]: the StreamSLO controller, and what the sidecars counted.
+//! - [`slo`], [`samples`], [`farewells`]: the StreamSLO controller, and what the sidecars counted.
 //! - [`webhook`], [`injection`], [`certificates`]: how a pod gets the sidecar when it is created.
 //! - [`controller`]: what drives every kind: spans, metrics, backoff, bounded concurrency.
 //! - [`apply`], [`conditions`], [`failure`]: what every controller writes with, and how it fails.
@@ -22,6 +22,7 @@ pub mod conditions;
 pub mod context;
 pub mod controller;
 pub mod failure;
+pub mod farewells;
 pub mod injection;
 pub mod labels;
 pub mod leader;

@@ -23,6 +23,8 @@ const LEAST_MEBIBYTES: u64 = 128;
 /// The limit for the default log of 64 MiB, and for all smaller ones, so that a change among those
 /// restarts nothing.
 const USUAL_MEBIBYTES: u64 = 256;
+/// Where the kubelet looks for a container's last words, where its spec says nothing else.
+const TERMINATION_MESSAGE: &str = "/dev/termination-log";
 /// Where the image has the program.
 const PROGRAM: &str = "/usr/local/bin/weir-sidecar";
 
@@ -125,6 +127,7 @@ fn args(place: Place) -> Vec<String> {
         Place::Gateway => {}
         Place::BesideApplication => args.push(format!("--publish-socket={PUBLISH_SOCKET}")),
     }
+    args.push(format!("--last-words={TERMINATION_MESSAGE}"));
     args.extend(["--log-format=json".to_owned(), "--status=never".to_owned()]);
     args
 }

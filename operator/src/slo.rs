@@ -46,6 +46,7 @@ use crate::apply::ApplyError;
 use crate::context::Context;
 use crate::controller::{Done, Next, Reconciler};
 use crate::failure::{Category, Failure};
+use crate::farewells::Farewells;
 use crate::samples::Sampler;
 
 /// Looks again at an SLO that can't be evaluated as it stands. A change of it, or of its pipeline, is
@@ -148,8 +149,8 @@ impl Slos {
             (Err(violations), _) => (Outcome::InvalidSpec(violations), idle("invalid")),
             (Ok(_), None) => (Outcome::PipelineNotFound, idle("pipeline_not_found")),
             (Ok(valid), Some(replicas)) => {
-                let sampler = &self.context.sampler;
-                let outcome = judge(sampler, &slo, &valid, &replicas, tracked).await?;
+                let Context { sampler, farewells, .. } = self.context.as_ref();
+                let outcome = judge(sampler, farewells, &slo, &valid, &replicas, tracked).await?;
                 (outcome, self.again(&slo, &valid, tracked))
             }
         };
@@ -184,6 +185,7 @@ impl Slos {
 /// Samples the replicas, and evaluates every objective.
 async fn judge(
     sampler: &Sampler,
+    farewells: &Farewells,
     slo: &StreamSLO,
     valid: &ValidatedSlo,
     replicas: &Replicas,
@@ -201,6 +203,7 @@ async fn judge(
     let subject = Subject { namespace: &namespace, name: &name, generation };
     let now = clock();
     let problems = tracked.ingest(subject, &answers, now);
+    tracked.hear(subject, &farewells.of(&namespace), now);
     let data = data::assess(replicas, &problems);
     Ok(Outcome::Evaluated { judged: tracked.judge(now), data })
 }

@@ -65,6 +65,11 @@ pub struct Run {
     #[arg(long, value_name = "PATH")]
     pub publish_socket: Option<PathBuf>,
 
+    /// A file for the final counters, written when the process ends: in a pod, the container's
+    /// termination message.
+    #[arg(long, value_name = "FILE")]
+    pub last_words: Option<PathBuf>,
+
     /// How log lines are written.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

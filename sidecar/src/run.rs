@@ -1,11 +1,13 @@
 //! The `run` command: serves manifests from files, takes up their changes, and shows how it goes.
 
+mod last_words;
 mod show;
 
 use std::{
     io::{self, IsTerminal},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use tokio::{
@@ -17,10 +19,12 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     app::{App, BindError, Listeners},
     args::{LogFormat, Run, Status},
+    clock,
     config::{
         self, Config, ConfigErrors,
         watch::{Change, Watcher},
     },
+    registry::Registry,
 };
 
 /// Why the command ends with an error.
@@ -70,11 +74,23 @@ async fn serve(arguments: &Run) -> Result<(), RunError> {
         }
     }
     drop(show);
+    let registry = Arc::clone(app.registry());
     let stopped = app.stop();
     tokio::select! {
-        () = stopped => Ok(()),
+        () = stopped => {}
         // A second signal: whoever sent it doesn't want to wait.
-        () = next(&mut signals) => Ok(()),
+        () = next(&mut signals) => {}
+    }
+    if let Some(path) = &arguments.last_words {
+        hand_over(path, &registry);
+    }
+    Ok(())
+}
+
+/// Hands the final counters over. It is too late for an error.
+fn hand_over(path: &Path, registry: &Registry) {
+    if let Err(error) = last_words::write(path, &registry.samples(clock::now())) {
+        tracing::warn!(%error, path = %path.display(), "can't hand over the final counters");
     }
 }
 

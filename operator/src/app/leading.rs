@@ -12,6 +12,7 @@ use crate::args::Args;
 use crate::certificates::{CertificateMetrics, Keeper};
 use crate::context::Context;
 use crate::controller::drive;
+use crate::farewells;
 use crate::leader::{Elector, KubeLeases, Timing};
 use crate::pipeline::Pipelines;
 use crate::slo::Slos;
@@ -92,6 +93,7 @@ fn start(
     let mut tasks = Tasks::default();
     let pipelines = Pipelines::new(Arc::clone(context));
     tasks.spawn("pipelines", drive(pipelines, Arc::clone(context), stop.clone()));
+    tasks.spawn("farewells", farewells::watch(Arc::clone(context), stop.clone()));
     tasks.spawn("slos", drive(slos, Arc::clone(context), stop.clone()));
     if let Some(keeper) = keeper {
         tasks.spawn("certificate", keeper.run(stop.clone()));

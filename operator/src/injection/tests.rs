@@ -72,6 +72,7 @@ fn a_pod_gets_the_native_sidecar_at_the_front() {
         "--public=[::]:7070",
         "--admin=[::]:7071",
         "--publish-socket=/run/weir/publish.sock",
+        "--last-words=/dev/termination-log",
         "--log-format=json",
         "--status=never",
     ]);

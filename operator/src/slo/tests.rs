@@ -46,6 +46,7 @@ fn an_evaluation_comes_early_only_for_a_generation_that_is_known() {
 /// An SLO that is judged by sampling fakes.
 struct Judge {
     sampler: Sampler,
+    farewells: Farewells,
     slo: StreamSLO,
     tracked: Tracked,
 }
@@ -56,7 +57,7 @@ impl Judge {
         let mut slo = slo("[{name: errors, target: \"99\", errorRate: {}}]");
         slo.spec.time_window.duration = "1h".parse().unwrap();
         let sampler = Sampler::register(timeout, &mut Registry::default());
-        Self { sampler, slo, tracked: Tracked::default() }
+        Self { sampler, farewells: Farewells::default(), slo, tracked: Tracked::default() }
     }
 
     /// Samples the replicas: good and total of the objective, and whether the counts are complete.
@@ -64,8 +65,8 @@ impl Judge {
         let mut valid = validate::validate("feed", &self.slo.spec).unwrap();
         // So short that no answer is used twice.
         valid.interval = Millis(1);
-        let outcome =
-            judge(&self.sampler, &self.slo, &valid, replicas, &mut self.tracked).await.unwrap();
+        let Self { sampler, farewells, slo, tracked } = self;
+        let outcome = judge(sampler, farewells, slo, &valid, replicas, tracked).await.unwrap();
         let Outcome::Evaluated { judged, data } = outcome else { panic!("{outcome:?}") };
         (judged[0].evaluation.good, judged[0].evaluation.total, data)
     }
@@ -133,4 +134,25 @@ async fn a_new_process_of_the_operator_counts_what_the_sidecar_remembers_once() 
     let (good, total, _) = judge.judge(&replicas).await;
     assert_eq!((good, total), (9, 10));
     assert_eq!(sidecar.requests(), ["/samples?since=0", "/samples?since=0"]);
+}
+
+#[tokio::test]
+async fn what_a_sidecar_counted_after_it_was_last_asked_is_heard_when_it_ends() {
+    let mut judge = Judge::new(PATIENCE);
+    let asked = judge.samples("a", Millis::from_secs(30), Counts::new(9, 10));
+    let started_at = asked.instance.started_at;
+    let sidecar = FakeSidecar::start(Behaviour::Serve(asked)).await;
+    judge.judge(&replicas(&[("web-0", &sidecar)])).await;
+    let mut ended = judge.samples("a", Millis::from_secs(1), Counts::new(12, 14));
+    ended.instance.started_at = started_at;
+    let objective = &mut ended.pipelines[0].slos[0].objectives[0];
+    objective.started_at = None;
+    objective.recent.clear();
+    let message = serde_json::to_string(&ended).unwrap();
+    judge.farewells.hear(&crate::farewells::tests::ended_pod("shop", &message));
+    // However often it is heard.
+    for _ in 0..2 {
+        let (good, total, _) = judge.judge(&Replicas::default()).await;
+        assert_eq!((good, total), (12, 14));
+    }
 }

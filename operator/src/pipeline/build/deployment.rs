@@ -116,6 +116,7 @@ mod tests {
             "/etc/weir/pipelines",
             "--public=[::]:7070",
             "--admin=[::]:7071",
+            "--last-words=/dev/termination-log",
             "--log-format=json",
             "--status=never",
         ]);

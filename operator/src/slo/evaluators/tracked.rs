@@ -1,6 +1,7 @@
 //! Follows one SLO: takes in what its sidecars answered, and says what that means.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -133,6 +134,25 @@ impl Tracked {
         }
         self.instances = instances;
         problems
+    }
+
+    /// Counts what sidecars said when they ended. What they counted before is counted already, so that
+    /// one of them may be heard again.
+    pub(in crate::slo) fn hear(
+        &mut self,
+        subject: Subject<'_>,
+        farewells: &[Arc<Samples>],
+        now: Timestamp,
+    ) {
+        for samples in farewells {
+            if let Some(problem) = self.take_in(subject, samples, now) {
+                tracing::debug!(
+                    ?problem,
+                    instance = samples.instance.id,
+                    "a farewell is not counted"
+                );
+            }
+        }
     }
 
     fn take_in(
