@@ -13,7 +13,7 @@ mod source;
 #[cfg(feature = "kube")]
 mod status;
 
-pub use delivery::{Delivery, Drain, MaxLag};
+pub use delivery::{Delivery, Drain, MaxLag, SlowConsumer};
 pub use endpoints::{Endpoints, Publish, Sse, WebSocket};
 pub use log::{Log, MemoryStorage, Retention, Storage};
 pub use objective::{

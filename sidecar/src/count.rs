@@ -3,9 +3,10 @@
 //! # Laws
 //!
 //! - A delivery is one event that is due to one subscriber. It ends in exactly one of: written (its
-//!   last byte was taken by the socket), dropped (given up while the subscriber stayed) or departed
-//!   (given up because the subscriber left). Until then it is lagging. What is due is counted by itself,
-//!   so that due = written + dropped + departed + lagging can fail.
+//!   last byte was taken by the socket), filtered (the subscriber's filter doesn't match it), conflated (a
+//!   newer event of the same key stands for it), dropped (given up while the subscriber stayed) or
+//!   departed (given up because the subscriber left). Until then it is lagging. What is due is counted by
+//!   itself, so that due = written + filtered + conflated + dropped + departed + lagging can fail.
 //! - A delivery is due from the event's acceptance on, or from the subscriber's arrival where that is
 //!   later: nobody waits before being there. Its latency is the time from then until it is written.
 //! - A counter on the delivery path belongs to one shard, or to [the lane](crate::engine::Lane), whose
@@ -29,6 +30,11 @@ use weir_slo::{Deliveries, Subscribers};
 
 pub use histogram::{BOUNDS_MICROS, Histogram, HistogramReading};
 pub use meter::{Judge, Meter, MeterName};
+
+use crate::{
+    filter::Failure,
+    hub::{Filter, Passed},
+};
 
 /// How a subscriber is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,6 +102,14 @@ pub struct Accounts {
     pub gaps: Counter,
     /// Connections refused because the pipeline was full.
     pub refused: Counter,
+    /// Connections refused because the filter can't be used, or one more is too many.
+    pub filters_refused: Counter,
+    /// Evaluations of filters.
+    pub evaluations: Counter,
+    /// Evaluations that failed, by the failure.
+    pub failures: [Counter; Failure::ALL.len()],
+    /// Publishes refused because a subscriber didn't keep up.
+    pub held_up: Counter,
     /// Connections cut off because the subscriber didn't keep up.
     pub cut_off: Counter,
     connected: [AtomicU64; Transport::ALL.len()],
@@ -111,6 +125,10 @@ pub struct ShardAccounts {
     pub due: Tally,
     /// Deliveries written, by transport.
     pub written: [Tally; Transport::ALL.len()],
+    /// Deliveries that the subscriber's filter doesn't match.
+    pub filtered: Tally,
+    /// Deliveries for which a newer event of the same key stands.
+    pub conflated: Tally,
     /// Deliveries given up while the subscriber stayed.
     pub dropped: Tally,
     /// Deliveries given up because the subscriber left.
@@ -129,6 +147,10 @@ impl Accounts {
             accepted: Counter::default(),
             gaps: Counter::default(),
             refused: Counter::default(),
+            filters_refused: Counter::default(),
+            evaluations: Counter::default(),
+            failures: Default::default(),
+            held_up: Counter::default(),
             cut_off: Counter::default(),
             connected: Default::default(),
             shards: (0..=shards).map(|_| ShardAccounts::default()).collect(),
@@ -190,6 +212,24 @@ impl Accounts {
         }
     }
 
+    /// Counts an evaluation of a filter.
+    pub fn evaluated(&self, failure: Option<Failure>) {
+        self.evaluations.add(1);
+        let failed = failure.and_then(|failure| self.failures.get(failure as usize));
+        if let Some(failed) = failed {
+            failed.add(1);
+        }
+    }
+
+    /// Counts events that a subscriber of a shard is past without having got them.
+    pub fn passed(&self, shard: usize, passed: Passed) {
+        let Passed { filtered, conflated } = passed;
+        if let Some(part) = self.shard(shard) {
+            part.filtered.add(filtered);
+            part.conflated.add(conflated);
+        }
+    }
+
     /// Connected subscribers.
     #[must_use]
     pub fn subscribers(&self) -> Subscribers {
@@ -201,25 +241,37 @@ impl Accounts {
     #[must_use]
     pub fn deliveries(&self) -> Deliveries {
         let mut sum = Deliveries { accepted: self.accepted.get(), ..Deliveries::default() };
-        for ShardAccounts { due, written, dropped, departed, bytes: _, latency: _ } in &self.shards
-        {
+        for part in &self.shards {
+            let ShardAccounts {
+                due,
+                written,
+                filtered,
+                conflated,
+                dropped,
+                departed,
+                bytes: _,
+                latency: _,
+            } = part;
             sum.written += written.iter().map(Tally::get).sum::<u64>();
+            sum.filtered += filtered.get();
+            sum.conflated += conflated.get();
             sum.dropped += dropped.get();
             sum.departed += departed.get();
             sum.due += due.get();
         }
         // An event may be written a moment before its shard counts it as due.
-        let ended = sum.written + sum.dropped + sum.departed;
+        let ended = sum.written + sum.filtered + sum.conflated + sum.dropped + sum.departed;
         sum.lagging = sum.due.saturating_sub(ended);
         sum
     }
 }
 
-/// A connection's place among `maxConnections`; given back when dropped.
+/// A connection's place among `maxConnections`, and who sits there; given back when dropped.
 #[derive(Debug)]
 pub struct Seat {
     accounts: Arc<Accounts>,
     transport: Transport,
+    filter: Option<Arc<Filter>>,
 }
 
 impl Seat {
@@ -234,7 +286,20 @@ impl Seat {
             return None;
         }
         accounts.connected.get(transport as usize)?.fetch_add(1, Ordering::Relaxed);
-        Some(Self { accounts: Arc::clone(accounts), transport })
+        Some(Self { accounts: Arc::clone(accounts), transport, filter: None })
+    }
+
+    /// The same seat, for a subscriber that gets only what a filter matches.
+    #[must_use]
+    pub fn with_filter(mut self, filter: Option<Arc<Filter>>) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// What the subscriber's events must match; `None` where it gets all.
+    #[must_use]
+    pub const fn filter(&self) -> Option<&Arc<Filter>> {
+        self.filter.as_ref()
     }
 
     /// The transport of the connection.

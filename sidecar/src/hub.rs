@@ -13,14 +13,18 @@
 //!   told when it has come.
 
 pub(crate) mod chunk;
+mod conflation;
+mod filters;
 mod history;
 mod position;
+mod room;
 mod settings;
 
 use std::{
+    ops::Range,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -28,23 +32,43 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use tokio::{runtime, time};
+use weir_crds::v1alpha1::SlowConsumer;
 
 use chunk::{CHUNK_BYTES, Cache};
-pub use chunk::{Chunk, Fetch, Framing};
+pub use chunk::{Chunk, Fetch, Framing, Passed};
+use conflation::{Conflation, Keys};
+use filters::Filters;
+pub use filters::{Demand, Filter, Known, MAX_FILTERS, TooMany};
 use history::{History, Look, PAGE_BYTES};
 pub use position::{Gap, Position, Start};
+pub use room::Mark;
+use room::Room;
 pub use settings::Settings;
 
 use crate::{
     count::{Accounts, Seat, Transport},
     engine::Wakers,
+    filter::{Expression, Refused, compile},
     frame::Format,
     intake::Posted,
-    log::{Appended, Cursor, Entry, Held, Log, LogError, LogId, Offset, Read, Tail},
+    log::{Appended, Cursor, Entry, Held, Log, LogError, LogId, Offset, Read, Tail, size_of_event},
 };
 
 /// How long to wait after a part of the log could not be read, before its readers ask again.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
+
+/// How much of the log is looked at to learn what a filter says of it.
+const LEARNED_BYTES: u64 = 16 * CHUNK_BYTES;
+
+/// How many events one fetch passes over at most where it looks for those that are not conflated.
+const LOOKED_AT: u64 = 10_000;
+
+/// How events are told apart where they are conflated. What can't be compiled is refused with the
+/// configuration.
+fn keys(settings: &Settings) -> Keys {
+    let expression = settings.conflate_key.as_deref().and_then(|source| compile(source).ok());
+    Keys::new(expression.map(Arc::new))
+}
 
 /// One pipeline, as publishers and subscribers see it.
 #[derive(Debug)]
@@ -59,6 +83,13 @@ pub struct Hub {
     /// How many parts of the log were loaded, or could not be.
     loads: AtomicU64,
     chunks: Mutex<Cache>,
+    filters: Filters,
+    keys: ArcSwap<Keys>,
+    /// What is conflated for subscribers without a filter.
+    conflation: Mutex<Conflation>,
+    room: Arc<Room>,
+    /// [`Settings::slow_consumer`], to be looked at for every write.
+    slow_consumer: AtomicU8,
     settings: ArcSwap<Settings>,
     /// Set when the pipeline is gone from the configuration: subscribers are sent away.
     closed: AtomicBool,
@@ -96,6 +127,11 @@ impl Hub {
             history: History::default(),
             loads: AtomicU64::new(0),
             chunks: Mutex::default(),
+            filters: Filters::default(),
+            keys: ArcSwap::from_pointee(keys(&settings)),
+            conflation: Mutex::default(),
+            room: Arc::default(),
+            slow_consumer: AtomicU8::new(settings.slow_consumer as u8),
             settings: ArcSwap::from_pointee(settings),
             closed: AtomicBool::new(false),
             accounts,
@@ -152,7 +188,19 @@ impl Hub {
         if let Some(log) = self.log() {
             log.set_retention(settings.retention);
         }
+        self.slow_consumer.store(settings.slow_consumer as u8, Ordering::Relaxed);
+        if settings.conflate_key != self.settings.load().conflate_key {
+            self.keys.store(Arc::new(keys(&settings)));
+            *self.conflation.lock() = Conflation::default();
+            self.filters.forget_conflation();
+        }
         self.settings.store(Arc::new(settings));
+    }
+
+    /// Whether subscribers that fall behind are dealt with in this way.
+    #[must_use]
+    pub fn deals_by(&self, policy: SlowConsumer) -> bool {
+        self.slow_consumer.load(Ordering::Relaxed) == policy as u8
     }
 
     /// The counters of the pipeline.
@@ -167,10 +215,44 @@ impl Hub {
     ///
     /// Says why the log can't take them; it has taken none.
     pub async fn publish(&self, events: Vec<Posted>) -> Result<Appended, LogError> {
-        match self.log() {
-            Some(log) => log.append(events).await,
-            None => Err(self.not_open()),
+        let Some(log) = self.log() else { return Err(self.not_open()) };
+        if self.deals_by(SlowConsumer::Block) {
+            self.wait_for_room(&events).await?;
         }
+        log.append(events).await
+    }
+
+    /// Waits until the slowest subscriber is near enough for these events. Publishers that wait together
+    /// go on together, so that it may be behind by a batch of each.
+    async fn wait_for_room(&self, events: &[Posted]) -> Result<(), LogError> {
+        let count = events.len() as u64;
+        let bytes: u64 = events.iter().map(|posted| size_of_event(&posted.event)).sum();
+        let settings = self.settings();
+        let has_room = |slowest: Option<Offset>| {
+            let lag = slowest.map_or(0, |slowest| self.head().saturating_sub(slowest));
+            // A batch that never fits is taken when nobody is behind.
+            lag == 0
+                || (lag + count <= settings.max_lag_events
+                    && self.bytes_since(slowest.unwrap_or(0)) + bytes <= settings.max_lag_bytes)
+        };
+        if self.room.wait(has_room).await {
+            return Ok(());
+        }
+        self.accounts.held_up.add(1);
+        let why = format!("it did not come near enough in {} s", room::PATIENCE.as_secs());
+        Err(LogError::SlowConsumer(why))
+    }
+
+    /// Lets publishers wait for a subscriber from now on, where they do.
+    #[must_use]
+    pub fn mark(&self, offset: Offset) -> Option<Mark> {
+        self.deals_by(SlowConsumer::Block).then(|| self.room.mark(offset))
+    }
+
+    /// Whether publishers wait for a subscriber.
+    #[must_use]
+    pub fn is_held_up(&self) -> bool {
+        self.room.is_wanted()
     }
 
     /// What is said while the log is not open.
@@ -184,8 +266,7 @@ impl Hub {
     #[must_use]
     pub fn cursor(&self, offset: Offset) -> Cursor {
         // Before the log is open nobody has an offset.
-        let log = self.log.get().map_or_else(LogId::default, |opened| opened.id);
-        Cursor { log, offset }
+        Cursor { log: self.log_id(), offset }
     }
 
     /// The offset of the next event.
@@ -243,6 +324,30 @@ impl Hub {
         Seat::take(&self.accounts, transport, limit).ok_or(Full { limit })
     }
 
+    /// Reads a filter that a subscriber sent.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with it.
+    pub async fn expression(&self, source: &str) -> Result<Arc<Expression>, Refused> {
+        self.filters.compile(source).await
+    }
+
+    /// The filter of a subscriber, shared with those who want the same; `None` where it gets all.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there are [`MAX_FILTERS`] others.
+    pub fn filter(&self, demand: Demand) -> Result<Option<Arc<Filter>>, TooMany> {
+        self.filters.share(demand)
+    }
+
+    /// How many different filters the subscribers have.
+    #[must_use]
+    pub fn filters(&self) -> usize {
+        self.filters.len()
+    }
+
     /// The encoded events from `from` on: at least one, unless `from` is the head.
     pub fn fetch(self: &Arc<Self>, format: Format, from: Offset) -> Fetch {
         if from >= self.head() {
@@ -251,35 +356,176 @@ impl Hub {
         if let Some(chunk) = self.chunks.lock().get(format, from, self.head()) {
             return Fetch::Chunk(chunk);
         }
-        match self.tail.read(from, CHUNK_BYTES) {
-            Read::Entries(entries) => self.encode(format, &entries),
-            Read::Evicted { first: _ } => self.fetch_older(format, from),
-        }
-    }
-
-    fn encode(&self, format: Format, entries: &[Arc<Entry>]) -> Fetch {
-        let Some(Opened { id, log: _ }) = self.log.get() else { return Fetch::Empty };
-        match Chunk::encode(format, *id, entries) {
+        let (id, entries) = match self.entries(from) {
+            Ok(found) => found,
+            Err(instead) => return instead,
+        };
+        match Chunk::encode(format, id, &entries) {
             Some(chunk) => Fetch::Chunk(self.chunks.lock().put(format, chunk)),
             None => Fetch::Empty,
         }
     }
 
-    /// What is older than the tail: gone, here, or under way.
-    fn fetch_older(self: &Arc<Self>, format: Format, from: Offset) -> Fetch {
-        let Some(Opened { id: _, log }) = self.log.get() else { return Fetch::Empty };
-        let first = log.first();
-        if from < first {
-            return Fetch::Evicted { first };
+    /// The encoded events from `from` on that a filter matches, as far as one fetch looks.
+    pub fn fetch_filtered(
+        self: &Arc<Self>,
+        format: Format,
+        filter: &Filter,
+        from: Offset,
+    ) -> Fetch {
+        if from >= self.head() {
+            return Fetch::Empty;
         }
-        match self.history.look(from, CHUNK_BYTES) {
-            Look::Here(entries) => self.encode(format, &entries),
-            Look::Wait => Fetch::Loading,
-            Look::Load => {
-                self.runtime.spawn(Arc::clone(self).load(Arc::clone(log), from));
-                Fetch::Loading
+        if let Some(chunk) = filter.chunks.lock().get(format, from, self.head()) {
+            return Fetch::Chunk(chunk);
+        }
+        let (id, entries) = match self.entries(from) {
+            Ok(found) => found,
+            Err(instead) => return instead,
+        };
+        let read: u64 = entries.iter().map(|entry| entry.size()).sum();
+        match filter.select(format, id, &entries, &self.accounts) {
+            Some(Ok(mut chunk)) => {
+                if read > CHUNK_BYTES / 2 {
+                    chunk.set_full();
+                }
+                Fetch::Chunk(filter.chunks.lock().put(format, chunk))
+            }
+            Some(Err(passed)) => Fetch::Skipped(passed),
+            None => Fetch::Empty,
+        }
+    }
+
+    /// The encoded events from `from` up to before `until` for which no newer one before `until` stands:
+    /// as far as one fetch looks.
+    pub fn fetch_conflated(
+        self: &Arc<Self>,
+        format: Format,
+        filter: Option<&Filter>,
+        range: Range<Offset>,
+    ) -> Fetch {
+        let index = filter.map_or(&self.conflation, Filter::conflation);
+        let mut index = index.lock();
+        index.start(range.start, self.tail.first());
+        if index.end() < range.end {
+            self.index_more(&mut index, filter);
+            // The shards take turns with a long backlog, too.
+            return Fetch::Skipped(Passed::default());
+        }
+        let Range { start, end: until } = range;
+        let (mut passed, mut picked, mut bytes) = (Passed::default(), Vec::new(), 0);
+        let (id, mut end) = (self.log_id(), start);
+        'pages: while end < until {
+            let entries = match self.tail.read(end, CHUNK_BYTES) {
+                Read::Entries(entries) => entries,
+                Read::Evicted { first } if picked.is_empty() && passed.count() == 0 => {
+                    return Fetch::Evicted { first };
+                }
+                Read::Evicted { first: _ } => break,
+            };
+            if entries.is_empty() {
+                break;
+            }
+            for entry in entries {
+                if entry.offset >= until || bytes > CHUNK_BYTES || passed.count() > LOOKED_AT {
+                    break 'pages;
+                }
+                end = entry.offset + 1;
+                if filter.is_some_and(|filter| !filter.matches(&entry, &self.accounts)) {
+                    passed.filtered += 1;
+                } else if index.is_superseded(entry.offset, until) {
+                    passed.conflated += 1;
+                } else {
+                    bytes += entry.size();
+                    picked.push((entry, u32::try_from(passed.conflated).unwrap_or(u32::MAX)));
+                }
             }
         }
+        let events = picked.iter().map(|(entry, conflated)| (entry, *conflated));
+        let Some(mut chunk) = Chunk::pick(format, id, start..end, events) else {
+            return Fetch::Skipped(passed);
+        };
+        chunk.set_conflated(passed.conflated);
+        Fetch::Chunk(Arc::new(chunk))
+    }
+
+    /// Takes more events into an index of what is conflated, as many as one fetch looks at.
+    fn index_more(&self, index: &mut Conflation, filter: Option<&Filter>) {
+        let keys = self.keys.load();
+        let Read::Entries(entries) = self.tail.read(index.end(), LEARNED_BYTES) else { return };
+        for entry in entries {
+            let wanted = filter.is_none_or(|filter| filter.matches(&entry, &self.accounts));
+            index.push(&entry, wanted.then(|| keys.of(&entry.posted.event)).flatten());
+        }
+    }
+
+    /// The offset behind which no more waits than this.
+    #[must_use]
+    pub fn offset_within(&self, events: u64, bytes: u64) -> Offset {
+        self.tail.look(|ring| {
+            let (mut low, mut high) =
+                (ring.head().saturating_sub(events).max(ring.first()), ring.head());
+            // The smallest offset from which on the bytes fit.
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if ring.bytes_since(middle) <= bytes {
+                    high = middle;
+                } else {
+                    low = middle + 1;
+                }
+            }
+            low
+        })
+    }
+
+    fn log_id(&self) -> LogId {
+        self.log.get().map_or_else(LogId::default, |opened| opened.id)
+    }
+
+    /// Neighbouring entries from `from` on, and the log's name; or what to answer instead.
+    fn entries(self: &Arc<Self>, from: Offset) -> Result<(LogId, Vec<Arc<Entry>>), Fetch> {
+        let Some(Opened { id, log }) = self.log.get() else { return Err(Fetch::Empty) };
+        let entries = match self.tail.read(from, CHUNK_BYTES) {
+            Read::Entries(entries) => entries,
+            Read::Evicted { first: _ } => self.older_entries(log, from)?,
+        };
+        Ok((*id, entries))
+    }
+
+    /// What is older than the tail: gone, here, or under way.
+    fn older_entries(
+        self: &Arc<Self>,
+        log: &Arc<dyn Log>,
+        from: Offset,
+    ) -> Result<Vec<Arc<Entry>>, Fetch> {
+        let first = log.first();
+        if from < first {
+            return Err(Fetch::Evicted { first });
+        }
+        match self.history.look(from, CHUNK_BYTES) {
+            Look::Here(entries) => Ok(entries),
+            Look::Wait => Err(Fetch::Loading),
+            Look::Load => {
+                self.runtime.spawn(Arc::clone(self).load(Arc::clone(log), from));
+                Err(Fetch::Loading)
+            }
+        }
+    }
+
+    /// What a filter is known to say of a range of events, after a look at those of them that are in
+    /// memory. Costs no more than a fetch; what is not known then is known a few looks later.
+    pub fn learn(&self, filter: &Filter, range: Range<Offset>) -> Known {
+        let known = filter.known(range.clone());
+        let seen = known.matched + known.unmatched;
+        if seen >= range.end.saturating_sub(range.start) {
+            return known;
+        }
+        // Verdicts come in order, but for those before the window.
+        let from = range.start + seen;
+        if let Read::Entries(entries) = self.tail.read(from, LEARNED_BYTES) {
+            filter.learn(&entries, &self.accounts);
+        }
+        filter.known(range)
     }
 
     /// Loads a part of the log, and tells those who wait for it.

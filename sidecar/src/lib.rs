@@ -20,6 +20,7 @@ pub mod edge;
 pub mod engine;
 pub mod evaluate;
 pub mod event;
+pub mod filter;
 pub mod frame;
 pub mod hub;
 pub mod intake;

@@ -182,6 +182,9 @@ pub enum LogError {
     /// There is no room for more.
     #[error("the log is full: {0}")]
     Full(String),
+    /// A subscriber is too far behind, and the pipeline lets publishers wait for it.
+    #[error("the pipeline waits for a subscriber: {0}")]
+    SlowConsumer(String),
     /// What it holds can't be read.
     #[error("the log is damaged: {0}")]
     Damaged(String),
@@ -194,6 +197,7 @@ impl LogError {
         match self {
             Self::Unavailable(_) => "log_unavailable",
             Self::Full(_) => "log_full",
+            Self::SlowConsumer(_) => "slow_consumer",
             Self::Damaged(_) => "log_damaged",
         }
     }
@@ -204,7 +208,7 @@ impl LogError {
 const OVERHEAD: u64 = 256;
 
 /// The size by which retention and lag are counted.
-fn size_of_event(event: &Event) -> u64 {
+pub(crate) fn size_of_event(event: &Event) -> u64 {
     event.size() as u64 + OVERHEAD
 }
 

@@ -108,6 +108,10 @@ pub struct Deliveries {
     pub due: u64,
     /// Deliveries written to the socket.
     pub written: u64,
+    /// Deliveries that the subscriber's filter doesn't match.
+    pub filtered: u64,
+    /// Deliveries for which a newer event of the same key stands.
+    pub conflated: u64,
     /// Deliveries given up while the subscriber stayed: reported to it as a gap.
     pub dropped: u64,
     /// Deliveries given up because the subscriber left.

@@ -19,8 +19,16 @@ fn the_golden_document_is_read_as_it_is_meant() {
     assert_eq!(pipeline.generation, Some(3));
     assert_eq!(pipeline.subscribers, Subscribers { sse: 12, websocket: 3 });
     assert_eq!(pipeline.sources[1].message.as_deref(), Some("connection refused; retrying in 4s"));
-    let expected =
-        Deliveries { accepted: 410, due: 6150, written: 6140, dropped: 4, departed: 1, lagging: 5 };
+    let expected = Deliveries {
+        accepted: 410,
+        due: 6150,
+        written: 6100,
+        filtered: 30,
+        conflated: 10,
+        dropped: 4,
+        departed: 1,
+        lagging: 5,
+    };
     assert_eq!(pipeline.deliveries, expected);
     let latency = samples.objective("shop", "orders", "latency").unwrap();
     assert_eq!(latency.started_at, Some(Timestamp::from_millis(1_767_225_604_000)));

@@ -8,10 +8,25 @@ use serde::{Deserialize, Serialize};
 use crate::scalar::{Duration, Quantity};
 
 /// The terms of delivery.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "kube", derive(KubeSchema))]
+#[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
+#[cfg_attr(
+    feature = "kube",
+    x_kube(validation = Rule::new("!has(self.conflateKey) || self.slowConsumer == 'Conflate'").field_path(".conflateKey").message("has a meaning only where slowConsumer is Conflate: set that, or remove conflateKey"))
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
-    /// How far a subscriber may fall behind before it is disconnected; it resumes where it was.
+    /// What becomes of a subscriber that falls behind by more than maxLag.
+    #[serde(default)]
+    pub slow_consumer: SlowConsumer,
+    /// What makes two events stand for the same thing, of which only the newest matters to a subscriber
+    /// that is behind: a CEL expression over the event, such as event.data.sensor. By default it is the
+    /// event's subject, or, where it has none, its source and type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub conflate_key: Option<String>,
+    /// How far a subscriber may fall behind before slowConsumer says what follows.
     #[serde(default)]
     pub max_lag: MaxLag,
     /// The most connections that one replica holds for this pipeline.
@@ -26,6 +41,8 @@ pub struct Delivery {
 impl Default for Delivery {
     fn default() -> Self {
         Self {
+            slow_consumer: SlowConsumer::default(),
+            conflate_key: None,
             max_lag: MaxLag::default(),
             max_connections: default_max_connections(),
             drain: Drain::default(),
@@ -35,6 +52,20 @@ impl Default for Delivery {
 
 const fn default_max_connections() -> i32 {
     10_000
+}
+
+/// What becomes of a subscriber that doesn't keep up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SlowConsumer {
+    /// It is disconnected, and resumes where it was.
+    #[default]
+    Disconnect,
+    /// It gets only the newest event of each key of what it is behind by.
+    Conflate,
+    /// It skips the oldest of what it is behind by, and is told so.
+    DropOldest,
+    /// Publishers wait for it.
+    Block,
 }
 
 /// How far a subscriber may fall behind.

@@ -3,7 +3,7 @@
 use super::{Violation, Violations, label::is_dns_label};
 use crate::v1alpha1::{
     Delivery, Endpoints, Gateway, LabelSelector, LabelSelectorRequirement, Log, Operator,
-    Placement, PlacementKind, Source, SourceKind, StreamPipelineSpec,
+    Placement, PlacementKind, SlowConsumer, Source, SourceKind, StreamPipelineSpec,
 };
 
 /// Every rule that the pipeline `name` with this `spec` breaks; none where it is valid.
@@ -145,7 +145,19 @@ fn check_endpoints(found: &mut Violations, endpoints: &Endpoints) {
 }
 
 fn check_delivery(found: &mut Violations, delivery: &Delivery) {
-    let Delivery { max_lag, max_connections, drain } = delivery;
+    let Delivery { slow_consumer, conflate_key, max_lag, max_connections, drain } = delivery;
+    if let Some(key) = conflate_key {
+        found.require(
+            *slow_consumer == SlowConsumer::Conflate,
+            "spec.delivery.conflateKey",
+            "has a meaning only where slowConsumer is Conflate: set that, or remove conflateKey",
+        );
+        found.require(
+            key.len() <= 2_048,
+            "spec.delivery.conflateKey",
+            "must have at most 2048 bytes",
+        );
+    }
     found.range("spec.delivery.maxLag.events", max_lag.events, 1, 10_000_000);
     found.range("spec.delivery.maxConnections", *max_connections, 1, 1_000_000);
     found.within("spec.delivery.drain.window", &drain.window, "0s", "10m");

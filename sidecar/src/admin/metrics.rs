@@ -10,6 +10,7 @@ use prometheus_client::{
 
 use crate::{
     count::{Accounts, BOUNDS_MICROS, HistogramReading, Tally, Transport},
+    filter::Failure,
     pipeline::Pipeline,
     registry::Registry,
 };
@@ -152,6 +153,42 @@ const FAMILIES: &[Family] = &[
         read: |pipeline, write| write(&[], pipeline.hub().accounts().refused.get()),
     },
     Family {
+        name: "weir_filters",
+        help: "Different filters that subscribers have.",
+        kind: Kind::Gauge,
+        read: |pipeline, write| write(&[], pipeline.hub().filters() as u64),
+    },
+    Family {
+        name: "weir_filters_refused",
+        help: "Subscribers refused because their filter can't be used, or is one too many.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().filters_refused.get()),
+    },
+    Family {
+        name: "weir_filter_evaluations",
+        help: "Evaluations of filters: one for each event and filter.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().evaluations.get()),
+    },
+    Family {
+        name: "weir_filter_failures",
+        help: "Evaluations that failed, so that the event doesn't match, by reason.",
+        kind: Kind::Counter,
+        read: |pipeline, write| {
+            let accounts = pipeline.hub().accounts();
+            let failures = Failure::ALL.into_iter().zip(&accounts.failures);
+            failures
+                .into_iter()
+                .try_for_each(|(failure, count)| write(&[("reason", failure.name())], count.get()))
+        },
+    },
+    Family {
+        name: "weir_publishes_held_up",
+        help: "Publishes refused after a wait because a subscriber didn't keep up, where spec.delivery.slowConsumer is Block.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().held_up.get()),
+    },
+    Family {
         name: "weir_connections_cut_off",
         help: "Connections cut off because the subscriber fell behind by more than spec.delivery.maxLag.",
         kind: Kind::Counter,
@@ -168,6 +205,18 @@ const FAMILIES: &[Family] = &[
                 write(&[("transport", transport.label())], written.map(Tally::get).sum())
             })
         },
+    },
+    Family {
+        name: "weir_deliveries_filtered",
+        help: "Deliveries that the subscriber's filter doesn't match.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().deliveries().filtered),
+    },
+    Family {
+        name: "weir_deliveries_conflated",
+        help: "Deliveries for which a newer event of the same key stands.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().deliveries().conflated),
     },
     Family {
         name: "weir_deliveries_dropped",

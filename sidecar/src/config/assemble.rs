@@ -8,6 +8,8 @@ use std::{
 use weir_crds::manifest::{Manifest, Metadata};
 use weir_crds::v1alpha1::{StreamPipelineSpec, StreamSLOSpec};
 
+use crate::filter;
+
 use super::{
     Config, ConfigError, ConfigErrors, PipelineConfig, SloConfig,
     files::Files,
@@ -54,6 +56,10 @@ impl Assembly {
         let Manifest { api_version: _, kind: _, metadata, spec } = manifest;
         let namespace = metadata.namespace_or_default().to_owned();
         let Metadata { name, namespace: _, uid, generation, labels: _ } = metadata;
+        if let Some(Err(refused)) = spec.delivery.conflate_key.as_deref().map(filter::compile) {
+            let field = "spec.delivery.conflateKey";
+            self.fail(file, at.name, field, format!("can't be used: {refused}"));
+        }
         match self.pipelines.entry(name.clone()) {
             Entry::Vacant(vacant) => {
                 let slos = Vec::new();

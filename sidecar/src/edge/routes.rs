@@ -151,7 +151,7 @@ fn fallback(door: Door) -> impl Filter<Extract = (Response<Vec<u8>>,), Error = I
                 (Door::Public, "sse" | "ws", &Method::GET) => problem(
                     "query",
                     StatusCode::BAD_REQUEST,
-                    "the query can't be read: give each of cursor, from, format and events at most once",
+                    "the query can't be read: give each of cursor, from, format, events and filter at most once",
                 ),
                 (Door::Public, "sse" | "ws", _) => not_allowed("GET"),
                 (_, "events", _) => not_allowed("POST"),

@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     count::{Seat, Transport},
+    filter::Expression,
     frame::{self, Control, Format, websocket},
-    hub::{Framing, Gap, Hub, Position, Start},
+    hub::{Demand, Filter, Framing, Gap, Hub, Position, Start, TooMany},
     pipeline::Pipeline,
 };
 
@@ -33,6 +34,8 @@ pub(super) struct Query {
     format: Option<String>,
     /// `named`: an SSE event carries the event's type as its name.
     events: Option<String>,
+    /// Which events to get, in CEL.
+    filter: Option<String>,
 }
 
 /// A response's `retry` and a hint to come back are spread over this many milliseconds, so that
@@ -126,12 +129,16 @@ async fn sse(
     }
     let position = query.position(headers).map_err(bad_query)?;
     let format = query.sse_format().map_err(bad_query)?;
+    let wished = wished(hub, query).await?;
     if draining {
         return Err(come_back(hub, "draining", "this replica is stopping"));
     }
     let seat = hub
         .take_seat(Transport::Sse)
         .map_err(|full| come_back(hub, "too_many_connections", &full.to_string()))?;
+    let filter = shared(hub, wished)
+        .map_err(|error| come_back(hub, "too_many_filters", &error.to_string()))?;
+    let seat = seat.with_filter(filter);
     let framing = framing(manner.version);
     let open = |cursor: &str, opening: &mut Vec<u8>| {
         frame::sse_open(cursor, fastrand::u64(RETRY_MS), opening);
@@ -156,14 +163,33 @@ async fn web_socket(
     }
     let head = web_socket_head(manner, headers).map_err(refuse_handshake)?;
     let position = query.position(headers).map_err(bad_query)?;
+    let wished = wished(hub, query).await?;
     if draining {
         return Err(unavailable("this replica is stopping"));
     }
     let seat =
         hub.take_seat(Transport::WebSocket).map_err(|full| unavailable(&full.to_string()))?;
+    let filter = shared(hub, wished).map_err(|error| unavailable(&error.to_string()))?;
+    let seat = seat.with_filter(filter);
     let (format, framing) = (Format::WsJson, Framing::Bare);
     let start = hub.start(&position).await.map_err(|error| unavailable(&error.to_string()))?;
     Ok(hand_over(hub, seat, start, format, framing, head, websocket::encode_open))
+}
+
+/// The filter that the subscriber asks for.
+async fn wished(hub: &Hub, query: &Query) -> Result<Option<Arc<Expression>>, Refusal> {
+    let Some(source) = query.filter.as_deref().filter(|source| !source.trim().is_empty()) else {
+        return Ok(None);
+    };
+    hub.expression(source).await.map(Some).map_err(|refused| {
+        hub.accounts().filters_refused.add(1);
+        problem("filter", StatusCode::BAD_REQUEST, format!("filter: {refused}"))
+    })
+}
+
+fn shared(hub: &Hub, wished: Option<Arc<Expression>>) -> Result<Option<Arc<Filter>>, TooMany> {
+    let demand = Demand { wished, ..Demand::default() };
+    hub.filter(demand).inspect_err(|_| hub.accounts().filters_refused.add(1))
 }
 
 /// Writes the opening: the position first, then what is missing.
@@ -304,6 +330,7 @@ mod tests {
             from: get("from"),
             format: get("format"),
             events: get("events"),
+            filter: get("filter"),
         }
     }
 

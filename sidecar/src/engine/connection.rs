@@ -1,5 +1,7 @@
 //! One subscriber's socket, as its shard or its task drives it.
 
+mod slow;
+
 use std::{
     io::ErrorKind,
     sync::Arc,
@@ -15,7 +17,7 @@ use super::{
 use crate::{
     count::{Seat, Transport},
     frame::{self, Control, Format, GapReason, websocket},
-    hub::{Fetch, Hub, Settings},
+    hub::{Fetch, Hub, Mark, Passed, Settings},
     log::Offset,
 };
 
@@ -28,18 +30,22 @@ pub(super) const TICK: Duration = Duration::from_millis(250);
 /// How many writes a connection gets before the others have their turn.
 const WRITES_PER_TURN: usize = 4;
 
+/// How many bytes a connection may write before the others have their turn: a chunk fits, and an event
+/// that is larger is written in slices.
+const BYTES_PER_TURN: usize = 128 * 1024;
+
 /// How many reads a connection gets before the others have their turn.
 const READS_PER_TURN: usize = 4;
 
 /// A peer that makes the server talk and doesn't listen is cut off when this much waits for it.
 const MOST_CONTROL: usize = 16 * 1024;
 
-/// A socket that takes nothing for this long, while heartbeats wait in it, has lost its peer.
-const STALL: Duration = Duration::from_secs(30);
-
 /// How long a closed connection waits for the peer to close its side. To close at once would answer
 /// late bytes with a reset, and a reset discards what the peer has not read yet (RFC 9112, 9.6).
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a subscriber whose filter matches nothing goes without being told how far it is.
+const POSITION: Duration = Duration::from_secs(5);
 
 /// A subscriber.
 #[derive(Debug)]
@@ -54,8 +60,16 @@ pub(super) struct Connection<W> {
     arrived: Instant,
     /// Whether it has reached the head once. Before that it is behind by its own wish.
     live: bool,
+    /// Up to where it gets only the newest event of each key; it is past that, nearly always.
+    conflated_until: Offset,
+    /// Lets publishers wait for it, where they do.
+    mark: Option<Mark>,
+    /// When it is cut off, though it may not have taken its farewell by then.
+    cut_off_at: Option<Tick>,
     /// Whether it waits for an older part of the log.
     loading: bool,
+    /// Whether it is further than the last event it got, and doesn't know.
+    stale: bool,
     blocked_since: Option<Tick>,
     /// Whether the kernel has, or may have, bytes of the peer.
     readable: bool,
@@ -131,7 +145,11 @@ impl<W: Wire> Connection<W> {
             phase: Phase::Streaming,
             arrived: Instant::now(),
             live: false,
+            conflated_until: 0,
+            mark: None,
+            cut_off_at: None,
             loading: false,
+            stale: false,
             blocked_since: None,
             readable: false,
             last_sent: tick,
@@ -187,21 +205,30 @@ impl<W: Wire> Connection<W> {
         if W::SAYS_WHEN_WRITABLE && self.blocked_since.is_some() {
             return Turn::Waiting;
         }
+        let mut left = BYTES_PER_TURN;
         for _ in 0..WRITES_PER_TURN {
-            if self.phase == Phase::Streaming && self.outlet.wants_chunk() {
-                self.refill(now);
+            let streams = self.phase == Phase::Streaming && self.outlet.wants_chunk();
+            let skipped = streams && self.refill(now);
+            if skipped && self.outlet.is_idle() {
+                continue;
             }
             if self.outlet.is_idle() {
                 return self.finish(now);
             }
-            match self.wire.write(&self.outlet.slices()) {
-                Ok(count) => self.note_written(now, count),
+            match self.wire.write(&self.outlet.slices(left)) {
+                Ok(count) => {
+                    self.note_written(now, count);
+                    left = left.saturating_sub(count);
+                    if left == 0 {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.blocked_since.get_or_insert(now.tick);
                     return Turn::Waiting;
                 }
-                Err(_) => return Turn::Over(Ending::Departed),
+                Err(_) => return self.over(),
             }
         }
         Turn::More
@@ -210,7 +237,7 @@ impl<W: Wire> Connection<W> {
     fn read(&mut self, scratch: &mut [u8], tick: Tick) -> Turn {
         for _ in 0..READS_PER_TURN {
             match self.wire.read(scratch) {
-                Ok(0) => return Turn::Over(Ending::Departed),
+                Ok(0) => return self.over(),
                 Ok(count) => {
                     self.last_heard = tick;
                     self.pinged = false;
@@ -224,7 +251,7 @@ impl<W: Wire> Connection<W> {
                     self.readable = false;
                     return Turn::Waiting;
                 }
-                Err(_) => return Turn::Over(Ending::Departed),
+                Err(_) => return self.over(),
             }
         }
         Turn::More
@@ -234,12 +261,17 @@ impl<W: Wire> Connection<W> {
     pub(super) fn tick(&mut self, now: Now<'_>) -> Turn {
         if let Phase::Lingering { until } = self.phase {
             let over = now.tick >= until;
-            return if over { Turn::Over(Ending::Departed) } else { Turn::Waiting };
+            return if over { self.over() } else { Turn::Waiting };
+        }
+        if let Some(at) = self.cut_off_at {
+            return if now.tick >= at { self.over() } else { Turn::More };
         }
         let settings = now.hub.settings();
+        if self.is_stalled(now) {
+            return self.cut_off(now, 0);
+        }
         if self.is_out_of_bounds(now, &settings) {
-            now.hub.accounts().cut_off.add(1);
-            return Turn::Over(Ending::CutOff);
+            return self.cut_off(now, ticks(LAST_TRY));
         }
         if self.phase == Phase::Leaving {
             return Turn::More;
@@ -251,6 +283,9 @@ impl<W: Wire> Connection<W> {
         if withdrawn || now.hub.is_closed() || self.leaves_at.is_some_and(|at| now.tick >= at) {
             self.send_away(now);
             return Turn::More;
+        }
+        if self.stale && self.is_due(now.tick, self.last_sent, Some(POSITION)) {
+            return self.tell_position(now);
         }
         match self.seat.transport() {
             Transport::Sse => self.beat(now.tick, settings.heartbeat),
@@ -283,19 +318,53 @@ impl<W: Wire> Connection<W> {
         self.outlet.push_end();
     }
 
+    /// How the connection ends.
+    const fn over(&self) -> Turn {
+        Turn::Over(match self.cut_off_at {
+            Some(_) => Ending::CutOff,
+            None => Ending::Departed,
+        })
+    }
+
+    /// Whether it has reached the head once.
+    pub(super) const fn is_live(&self) -> bool {
+        self.live
+    }
+
     /// Whether it waits for an older part of the log.
     pub(super) const fn is_loading(&self) -> bool {
         self.loading
     }
 
-    fn refill(&mut self, now: Now<'_>) {
+    /// Gets what comes next. Says whether it was skipped, so that there may be more.
+    fn refill(&mut self, now: Now<'_>) -> bool {
         self.loading = false;
-        match now.hub.fetch(self.format, self.outlet.next()) {
+        if self.live && self.conflated_until <= self.outlet.next() && self.catch_up(now) {
+            return true;
+        }
+        let (next, filter) = (self.outlet.next(), self.seat.filter());
+        let fetch = match filter {
+            _ if next < self.conflated_until => {
+                let range = next..self.conflated_until;
+                now.hub.fetch_conflated(self.format, filter.map(AsRef::as_ref), range)
+            }
+            None => now.hub.fetch(self.format, next),
+            Some(filter) => now.hub.fetch_filtered(self.format, filter, next),
+        };
+        match fetch {
             Fetch::Chunk(chunk) => self.outlet.push_chunk(chunk),
-            Fetch::Empty => self.live = true,
+            Fetch::Skipped(passed) => {
+                now.hub.accounts().passed(now.shard, passed);
+                self.outlet.skip_to(next + passed.count());
+                self.stale = true;
+                self.move_mark();
+                return true;
+            }
+            Fetch::Empty => self.reach_head(now),
             Fetch::Loading => self.loading = true,
             Fetch::Evicted { first } => self.report_gap(now, first),
         }
+        false
     }
 
     /// The log has lost events that were due: says so, and goes on behind them.
@@ -303,19 +372,21 @@ impl<W: Wire> Connection<W> {
         let next = self.outlet.next();
         let missed = first.saturating_sub(next);
         now.hub.accounts().dropped(now.shard, missed);
+        self.tell_gap(now, first, missed, GapReason::Evicted);
+    }
+
+    /// Says that the stream goes on at `first`, and how many events are missing.
+    fn tell_gap(&mut self, now: Now<'_>, first: Offset, missed: u64, reason: GapReason) {
         now.hub.accounts().gaps.add(1);
+        let next = self.outlet.next();
         let (from, to) =
             (now.hub.cursor(next - 1).to_string(), now.hub.cursor(first - 1).to_string());
-        let control = Control::Gap {
-            from: Some(&from),
-            to: &to,
-            missed: Some(missed),
-            reason: GapReason::Evicted,
-        };
+        let control = Control::Gap { from: Some(&from), to: &to, missed: Some(missed), reason };
         let mut frame = Vec::new();
         frame::encode_control(self.format, &control, &mut frame);
         self.outlet.push_control(&frame);
         self.outlet.skip_to(first);
+        self.move_mark();
     }
 
     fn note_written(&mut self, now: Now<'_>, count: usize) {
@@ -325,7 +396,12 @@ impl<W: Wire> Connection<W> {
         if let Some(part) = accounts.shard(now.shard) {
             part.bytes.add(count as u64);
         }
-        if let Some(Written { chunk, events }) = self.outlet.advance(count) {
+        if let Some(Written { chunk, events, passed, told }) = self.outlet.advance(count) {
+            self.stale = !told;
+            self.move_mark();
+            if passed.count() > 0 {
+                accounts.passed(now.shard, passed);
+            }
             let accepted_at = chunk.accepted_at(events);
             let (transport, arrived) = (self.seat.transport(), self.arrived);
             accounts.written(now.shard, transport, accepted_at, arrived, Instant::now());
@@ -351,7 +427,7 @@ impl<W: Wire> Connection<W> {
                     self.outlet.push_control(&reply);
                 }
                 if self.outlet.waiting_control() > MOST_CONTROL {
-                    return Turn::Over(Ending::Departed);
+                    return self.over();
                 }
                 Turn::More
             }
@@ -361,19 +437,21 @@ impl<W: Wire> Connection<W> {
                 self.outlet.push_control(&reply);
                 Turn::More
             }
-            Heard::End => Turn::Over(Ending::Departed),
+            Heard::End => self.over(),
         }
     }
 
-    fn is_out_of_bounds(&self, now: Now<'_>, settings: &Settings) -> bool {
-        let Some(since) = self.blocked_since else { return false };
-        let stalled = now.tick.saturating_sub(since) >= ticks(STALL);
-        let lag = self.lag(now.hub.head());
-        stalled
-            || (self.live && lag > settings.max_lag_events)
-            || (self.live
-                && lag > 0
-                && now.hub.bytes_since(self.outlet.unwritten()) > settings.max_lag_bytes)
+    /// Says how far the stream is, so that a subscriber who comes back doesn't start from long ago.
+    fn tell_position(&mut self, now: Now<'_>) -> Turn {
+        if !self.outlet.is_idle() {
+            return Turn::Waiting;
+        }
+        self.stale = false;
+        let cursor = now.hub.cursor(self.outlet.next() - 1).to_string();
+        let mut frame = Vec::new();
+        frame::encode_control(self.format, &Control::Position { cursor: &cursor }, &mut frame);
+        self.outlet.push_control(&frame);
+        Turn::More
     }
 
     fn beat(&mut self, tick: Tick, heartbeat: Option<Duration>) -> Turn {
@@ -393,7 +471,7 @@ impl<W: Wire> Connection<W> {
         if self.pinged {
             let unanswered = interval.map(|interval| interval * 2);
             let lost = self.is_due(tick, self.last_heard, unanswered);
-            return if lost { Turn::Over(Ending::Departed) } else { Turn::Waiting };
+            return if lost { self.over() } else { Turn::Waiting };
         }
         self.pinged = true;
         let mut frame = Vec::new();

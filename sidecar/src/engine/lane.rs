@@ -248,7 +248,10 @@ impl<W: TaskWire> Drop for Subscriber<W> {
         self.catch_up();
         let lag = self.connection.lag(self.seen);
         match self.ending {
-            Ending::CutOff => self.hub.accounts().dropped(self.lane.part, lag),
+            Ending::CutOff => {
+                let lost = self.connection.give_up(self.lane.now(&self.hub), self.seen);
+                self.hub.accounts().dropped(self.lane.part, lost);
+            }
             Ending::Departed => {
                 if let Some(part) = self.hub.accounts().shard(self.lane.part) {
                     part.departed.add(lag);

@@ -6,7 +6,7 @@
 use std::{io::IoSlice, ops::Range, sync::Arc};
 
 use crate::{
-    hub::{Chunk, Framing},
+    hub::{Chunk, Framing, Passed},
     log::Offset,
 };
 
@@ -31,11 +31,14 @@ struct Current {
     written: usize,
 }
 
-/// Events whose last byte the socket has taken.
+/// Events whose last byte the socket has taken, and those that were passed over with them.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) chunk: Arc<Chunk>,
     pub(super) events: Range<usize>,
+    pub(super) passed: Passed,
+    /// Whether the subscriber knows its position from the last event.
+    pub(super) told: bool,
 }
 
 impl Outlet {
@@ -52,7 +55,7 @@ impl Outlet {
     /// The offset of the first event that is not completely written.
     pub(super) fn unwritten(&self) -> Offset {
         match &self.current {
-            Some(current) => current.chunk.start + current.written as u64,
+            Some(current) => current.chunk.settled(current.written, false).0,
             None => self.next,
         }
     }
@@ -101,18 +104,14 @@ impl Outlet {
         self.current.is_none() && self.control.is_empty()
     }
 
-    /// The bytes to write, in order. Empty slices where there are none.
-    pub(super) fn slices(&self) -> [IoSlice<'_>; 2] {
+    /// The bytes to write, in order, and at most so many. Empty slices where there are none.
+    pub(super) fn slices(&self, most: usize) -> [IoSlice<'_>; 2] {
         let control = self.control.get(self.control_sent..).unwrap_or_default();
         let Some(Current { chunk, sent, written: _ }) = &self.current else {
-            return [IoSlice::new(control), IoSlice::new(&[])];
+            return both(control, &[], most);
         };
         let chunk = chunk.bytes(self.framing).get(*sent..).unwrap_or_default();
-        if *sent == 0 {
-            [IoSlice::new(control), IoSlice::new(chunk)]
-        } else {
-            [IoSlice::new(chunk), IoSlice::new(control)]
-        }
+        if *sent == 0 { both(control, chunk, most) } else { both(chunk, control, most) }
     }
 
     /// Takes note that the socket took `count` bytes of the [`Self::slices`].
@@ -147,14 +146,31 @@ impl Outlet {
         let done = current.chunk.written(self.framing, current.written, current.sent);
         let events = current.written..current.written + done;
         current.written = events.end;
-        let chunk = if current.sent == size {
+        let (before, conflated_before) = current.chunk.settled(events.start, false);
+        let (last, _) = current.chunk.settled(events.end, false);
+        let finished = current.sent == size;
+        let (after, conflated_after) = current.chunk.settled(events.end, finished);
+        let chunk = if finished {
             self.current.take().map(|current| current.chunk)
         } else {
             Some(Arc::clone(&current.chunk))
         };
-        let written = chunk.filter(|_| done > 0).map(|chunk| Written { chunk, events });
+        let conflated = conflated_after - conflated_before;
+        let filtered = (after - before) - done as u64 - conflated;
+        let written = chunk.filter(|_| after > before).map(|chunk| Written {
+            chunk,
+            events,
+            passed: Passed { filtered, conflated },
+            told: last == after,
+        });
         (written, count - taken)
     }
+}
+
+fn both<'a>(first: &'a [u8], second: &'a [u8], most: usize) -> [IoSlice<'a>; 2] {
+    let cut = |bytes: &'a [u8], most: usize| bytes.get(..most.min(bytes.len())).unwrap_or_default();
+    let first = cut(first, most);
+    [IoSlice::new(first), IoSlice::new(cut(second, most - first.len()))]
 }
 
 #[cfg(test)]
@@ -170,10 +186,10 @@ mod tests {
     fn drain(outlet: &mut Outlet, step: usize, out: &mut Vec<u8>) -> Vec<Offset> {
         let mut offsets = Vec::new();
         while !outlet.is_idle() {
-            let bytes = outlet.slices().map(|slice| slice.to_vec()).concat();
+            let bytes = outlet.slices(step.max(3)).map(|slice| slice.to_vec()).concat();
             let count = step.min(bytes.len());
             out.extend_from_slice(&bytes[..count]);
-            if let Some(Written { chunk, events }) = outlet.advance(count) {
+            if let Some(Written { chunk, events, .. }) = outlet.advance(count) {
                 offsets.extend(events.map(|event| chunk.start + event as u64));
             }
         }

@@ -28,6 +28,10 @@ const SCRATCH: usize = 16 * 1024;
 /// How many readiness events are taken from the kernel at once.
 const EVENTS: usize = 1024;
 
+/// How many connections that replay have a turn before the live ones are looked at again: some hundreds
+/// of microseconds.
+const REPLAYS_PER_ROUND: usize = 8;
+
 /// A thread's sockets.
 pub(super) struct Shard {
     index: usize,
@@ -35,8 +39,10 @@ pub(super) struct Shard {
     handle: Arc<Handle>,
     connections: Slab<Member>,
     groups: Slab<Group>,
-    /// Connections that have more to write now.
+    /// Live connections that have more to write now.
     turns: VecDeque<usize>,
+    /// The same of those that replay, which give way to the live ones.
+    replays: VecDeque<usize>,
     /// The groups whose hubs have moved on; empty between two rounds.
     moved: Vec<(usize, News)>,
     started: Instant,
@@ -113,6 +119,7 @@ impl Shard {
             connections: Slab::new(),
             groups: Slab::new(),
             turns: VecDeque::new(),
+            replays: VecDeque::new(),
             moved: Vec::new(),
             started: Instant::now(),
             tick: 0,
@@ -140,7 +147,8 @@ impl Shard {
 
     /// One round: waits, reads, and gives every connection that can write its turn.
     fn pass(&mut self, events: &mut Events, scratch: &mut [u8]) {
-        let timeout = if self.turns.is_empty() { self.until_next_tick() } else { Duration::ZERO };
+        let idle = self.turns.is_empty() && self.replays.is_empty();
+        let timeout = if idle { self.until_next_tick() } else { Duration::ZERO };
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => {
                 tracing::error!(%error, shard = self.index, "can't wait for sockets");
@@ -165,6 +173,7 @@ impl Shard {
         self.spread_news(scratch);
         self.tick_if_due();
         self.give_turns(line, scratch);
+        self.give_replays_turns(scratch);
     }
 
     fn until_next_tick(&self) -> Duration {
@@ -267,6 +276,16 @@ impl Shard {
         }
     }
 
+    fn give_replays_turns(&mut self, scratch: &mut [u8]) {
+        for _ in 0..self.replays.len().min(REPLAYS_PER_ROUND) {
+            let Some(key) = self.replays.pop_front() else { break };
+            if let Some(member) = self.connections.get_mut(key) {
+                member.queued = false;
+            }
+            self.give_turn(key, scratch);
+        }
+    }
+
     fn give_turn(&mut self, key: usize, scratch: &mut [u8]) {
         let Some(member) = self.connections.get_mut(key) else { return };
         let Some(group) = self.groups.get(member.group) else { return };
@@ -287,7 +306,9 @@ impl Shard {
         if let Some(member) = self.connections.get_mut(key)
             && !mem::replace(&mut member.queued, true)
         {
-            self.turns.push_back(key);
+            let live = member.connection.is_live();
+            let line = if live { &mut self.turns } else { &mut self.replays };
+            line.push_back(key);
         }
     }
 
@@ -301,7 +322,11 @@ impl Shard {
         group.catch_up(self.index);
         let lag = member.connection.lag(group.seen);
         match ending {
-            Ending::CutOff => group.hub.accounts().dropped(self.index, lag),
+            Ending::CutOff => {
+                let now = Now { shard: self.index, tick: self.tick, hub: &group.hub };
+                let lost = member.connection.give_up(now, group.seen);
+                group.hub.accounts().dropped(self.index, lost);
+            }
             Ending::Departed => {
                 if let Some(part) = group.hub.accounts().shard(self.index) {
                     part.departed.add(lag);

@@ -16,6 +16,12 @@ pub enum Control<'a> {
         /// Why.
         reason: GapReason,
     },
+    /// The stream has come as far as this without an event for the subscriber. Over SSE it is a frame
+    /// that sets the last event id and dispatches nothing.
+    Position {
+        /// The cursor to resume from.
+        cursor: &'a str,
+    },
     /// This server is about to close the connection; the stream goes on elsewhere, or here later.
     Draining {
         /// The cursor to resume from.
@@ -48,11 +54,14 @@ pub enum GapReason {
     UnknownLog,
     /// The cursor is none of ours.
     Malformed,
+    /// The subscriber didn't keep up, and the pipeline skips what such a one is behind by.
+    SlowConsumer,
 }
 
 impl GapReason {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::Evicted, Self::UnknownLog, Self::Malformed];
+    pub const ALL: [Self; 4] =
+        [Self::Evicted, Self::UnknownLog, Self::Malformed, Self::SlowConsumer];
 
     /// The word on the wire and in metric labels.
     #[must_use]
@@ -61,12 +70,13 @@ impl GapReason {
             Self::Evicted => "evicted",
             Self::UnknownLog => "unknown_log",
             Self::Malformed => "malformed",
+            Self::SlowConsumer => "slow_consumer",
         }
     }
 }
 
 impl Control<'_> {
-    /// The names of all controls, which no event of a user may take over SSE.
+    /// The names of the controls that are events over SSE, which no event of a user may take there.
     pub(super) const NAMES: [&'static str; 3] = ["gap", "draining", "failure"];
 
     /// The word on the wire: the SSE event name, and the value of the member `control`.
@@ -74,6 +84,7 @@ impl Control<'_> {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Gap { .. } => "gap",
+            Self::Position { .. } => "position",
             Self::Draining { .. } => "draining",
             Self::Failure { .. } => "failure",
         }
@@ -84,7 +95,7 @@ impl Control<'_> {
     pub const fn cursor(&self) -> Option<&str> {
         match self {
             Self::Gap { to, .. } => Some(to),
-            Self::Draining { cursor, .. } => Some(cursor),
+            Self::Position { cursor } | Self::Draining { cursor, .. } => Some(cursor),
             Self::Failure { cursor, .. } => *cursor,
         }
     }
@@ -93,7 +104,7 @@ impl Control<'_> {
     #[must_use]
     pub const fn retry_ms(&self) -> Option<u64> {
         match self {
-            Self::Gap { .. } => None,
+            Self::Gap { .. } | Self::Position { .. } => None,
             Self::Draining { retry_ms, .. } => Some(*retry_ms),
             Self::Failure { retry_ms, .. } => *retry_ms,
         }
@@ -110,6 +121,7 @@ impl Control<'_> {
                 push_count(out, "missed", missed);
                 push_member(out, "reason", reason.name());
             }
+            Self::Position { cursor } => push_member(out, "cursor", cursor),
             Self::Draining { cursor, retry_ms } => {
                 push_member(out, "cursor", cursor);
                 push_count(out, "retry", Some(retry_ms));

@@ -58,6 +58,11 @@ pub(super) fn push_control(control: &Control<'_>, out: &mut Vec<u8>) {
     if let Some(cursor) = control.cursor() {
         push_id(cursor, out);
     }
+    if matches!(control, Control::Position { .. }) {
+        // An id without data dispatches nothing, and yet sets the last event id.
+        out.push(b'\n');
+        return;
+    }
     push_field(b"event: ", control.name().as_bytes(), out);
     out.extend_from_slice(b"data: ");
     control.push_json(out);

@@ -1,4 +1,7 @@
-//! Chunks: neighbouring events, encoded once and shared by all subscribers of a format.
+//! Chunks: neighbouring events, encoded once and shared by all subscribers of a format and a filter.
+//!
+//! A chunk covers a range of offsets. Of these it holds the events that its subscribers get; what is in
+//! between was filtered or conflated away, and counts so when the subscriber is past it.
 
 use std::{collections::VecDeque, fmt::Write as _, ops::Range, sync::Arc, time::Instant};
 
@@ -26,6 +29,8 @@ const LINE_END: &[u8] = b"\r\n";
 pub enum Fetch {
     /// Encoded events.
     Chunk(Arc<Chunk>),
+    /// Nothing of what comes next is for this subscriber: it goes on behind it.
+    Skipped(Passed),
     /// There is nothing newer yet.
     Empty,
     /// The events are older than what is in memory, and under way. The shards are woken when
@@ -38,11 +43,33 @@ pub enum Fetch {
     },
 }
 
+/// Events that a subscriber is past without having got them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Those that its filter doesn't match.
+    pub filtered: u64,
+    /// Those that a newer one of the same key stands for.
+    pub conflated: u64,
+}
+
+impl Passed {
+    /// How many they are.
+    #[must_use]
+    pub const fn count(self) -> u64 {
+        self.filtered + self.conflated
+    }
+}
+
 /// Neighbouring events in one wire format.
 #[derive(Debug)]
 pub struct Chunk {
-    /// The offset of the first event.
+    /// The first offset that it covers.
     pub start: Offset,
+    end: Offset,
+    /// Whether it is as large as chunks are made, so that it need not be made again when there is more.
+    full: bool,
+    /// How many of the events that it passes over were conflated.
+    conflated: u64,
     events: Vec<Encoded>,
     /// The frames, inside the framing of an HTTP/1.1 chunk.
     bytes: Box<[u8]>,
@@ -51,35 +78,76 @@ pub struct Chunk {
 /// One event of a chunk.
 #[derive(Debug, Clone, Copy)]
 struct Encoded {
+    offset: Offset,
     accepted_at: Instant,
+    /// How many events before it, in the chunk, were conflated.
+    conflated: u32,
     /// Where its frame ends in the chunk's bytes.
     end: usize,
 }
 
 impl Chunk {
-    /// Encodes entries; `None` where there are none.
+    /// Encodes neighbouring entries; `None` where there are none.
     pub(super) fn encode(format: Format, log: LogId, entries: &[Arc<Entry>]) -> Option<Self> {
-        let start = entries.first()?.offset;
+        let (start, end) = (entries.first()?.offset, entries.last()?.offset + 1);
+        let picked = entries.iter().map(|entry| (entry, 0));
+        let mut chunk = Self::pick(format, log, start..end, picked)?;
+        chunk.full = chunk.bytes.len() as u64 > CHUNK_BYTES / 2;
+        Some(chunk)
+    }
+
+    /// Encodes some of the entries of a range, each with the number of those before it that were
+    /// conflated; `None` where there are none.
+    pub(super) fn pick<'a>(
+        format: Format,
+        log: LogId,
+        range: Range<Offset>,
+        picked: impl Iterator<Item = (&'a Arc<Entry>, u32)>,
+    ) -> Option<Self> {
         let mut bytes = vec![b'0'; SIZE_LINE];
         let mut cursor = String::new();
-        let mut events = Vec::with_capacity(entries.len());
-        for entry in entries {
+        let mut events = Vec::with_capacity(picked.size_hint().0);
+        for (entry, conflated) in picked {
+            let &Entry { offset, accepted_at, .. } = &**entry;
             cursor.clear();
             // Writing into a string can't fail.
-            let _ = write!(cursor, "{}", Cursor { log, offset: entry.offset });
+            let _ = write!(cursor, "{}", Cursor { log, offset });
             frame::encode(format, &cursor, &entry.posted.event, &mut bytes);
-            events.push(Encoded { accepted_at: entry.accepted_at, end: bytes.len() });
+            events.push(Encoded { offset, accepted_at, conflated, end: bytes.len() });
         }
         let size_line = format!("{:08x}\r\n", bytes.len() - SIZE_LINE);
         bytes.iter_mut().zip(size_line.bytes()).for_each(|(place, digit)| *place = digit);
         bytes.extend_from_slice(LINE_END);
-        Some(Self { start, events, bytes: bytes.into() })
+        let Range { start, end } = range;
+        let made = Self { start, end, full: false, conflated: 0, events, bytes: bytes.into() };
+        (!made.events.is_empty()).then_some(made)
     }
 
-    /// The offset after the last event.
+    /// Says that it was made of as much as chunks are made of.
+    pub(super) const fn set_full(&mut self) {
+        self.full = true;
+    }
+
+    /// Says how many of the events that it passes over were conflated.
+    pub(super) const fn set_conflated(&mut self, conflated: u64) {
+        self.conflated = conflated;
+    }
+
+    /// The offset after the last that it covers.
     #[must_use]
-    pub fn end(&self) -> Offset {
-        self.start + self.events.len() as u64
+    pub const fn end(&self) -> Offset {
+        self.end
+    }
+
+    /// The first offset that a subscriber is not past when it has got so many events, and how many
+    /// events up to there were conflated.
+    #[must_use]
+    pub fn settled(&self, events: usize, all: bool) -> (Offset, u64) {
+        if all {
+            return (self.end, self.conflated);
+        }
+        let last = events.checked_sub(1).and_then(|last| self.events.get(last));
+        last.map_or((self.start, 0), |last| (last.offset + 1, last.conflated.into()))
     }
 
     /// The number of events.
@@ -170,10 +238,7 @@ pub(super) struct Cache {
 impl Cache {
     /// A chunk that starts at `from`, if it can't be outdone: it is full, or reaches the head.
     pub(super) fn get(&self, format: Format, from: Offset, head: Offset) -> Option<Arc<Chunk>> {
-        let useful = |chunk: &Chunk| {
-            chunk.start == from
-                && (chunk.end() == head || chunk.bytes.len() as u64 > CHUNK_BYTES / 2)
-        };
+        let useful = |chunk: &Chunk| chunk.start == from && (chunk.end == head || chunk.full);
         let found = self.chunks.iter().find(|(of, chunk)| *of == format && useful(chunk));
         found.map(|(_, chunk)| Arc::clone(chunk))
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use weir_crds::v1alpha1::{
-    Delivery, Endpoints, Log, Retention as RetentionSpec, StreamPipelineSpec,
+    Delivery, Endpoints, Log, Retention as RetentionSpec, SlowConsumer, StreamPipelineSpec,
 };
 
 use crate::log::Retention;
@@ -23,6 +23,10 @@ pub struct Settings {
     pub publish: bool,
     /// The size of the largest event of the http source; `None` where there is no such source.
     pub max_event_bytes: Option<usize>,
+    /// What becomes of a subscriber behind by more than the next two.
+    pub slow_consumer: SlowConsumer,
+    /// By what events are told apart where they are conflated.
+    pub conflate_key: Option<String>,
     /// The most events that wait for one subscriber.
     pub max_lag_events: u64,
     /// The most bytes of events that wait for one subscriber.
@@ -54,7 +58,7 @@ impl From<&StreamPipelineSpec> for Settings {
         let StreamPipelineSpec { placement: _, sources, log, endpoints, delivery } = spec;
         let Log { storage, retention } = log;
         let Endpoints { sse, websocket, publish } = endpoints;
-        let Delivery { max_lag, max_connections, drain } = delivery;
+        let Delivery { slow_consumer, conflate_key, max_lag, max_connections, drain } = delivery;
         let http = sources.iter().find_map(|source| source.http.as_ref());
         Self {
             retention: Retention::from(retention),
@@ -63,6 +67,8 @@ impl From<&StreamPipelineSpec> for Settings {
             ping: websocket.as_ref().map(|websocket| websocket.ping.get()),
             publish: publish.as_ref().is_some_and(|publish| publish.anonymous),
             max_event_bytes: http.map(|http| saturate(http.max_event_bytes.bytes())),
+            slow_consumer: *slow_consumer,
+            conflate_key: conflate_key.clone(),
             max_lag_events: u64::try_from(max_lag.events).unwrap_or(0),
             max_lag_bytes: max_lag.bytes.bytes(),
             max_connections: u64::try_from(*max_connections).unwrap_or(0),

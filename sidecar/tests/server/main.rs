@@ -5,7 +5,9 @@
 //! - `resume`: cursors, gaps, order.
 //! - `bounds`: slow subscribers, limits, and peers that say nothing.
 //! - `http2`: the same over HTTP/2, and what only HTTP/2 has.
+//! - `slow`: what becomes of those who fall behind, under each policy.
 //! - `life`: changed configurations, drain, stop.
+//! - `filters`: who gets what, and what can't be a filter.
 //! - `counts`: the books balance, in samples and metrics.
 
 #![allow(
@@ -19,11 +21,13 @@
 mod bounds;
 mod client;
 mod counts;
+mod filters;
 mod fixture;
 mod h2_client;
 mod http2;
 mod life;
 mod publish;
 mod resume;
+mod slow;
 mod sse;
 mod websocket;

@@ -23,7 +23,7 @@ spec:
 ";
 
 pub(crate) fn cases() -> Vec<Case> {
-    [name(), placement(), sources(), log(), endpoints(), publishing(), types()].concat()
+    [name(), placement(), sources(), log(), endpoints(), publishing(), delivery(), types()].concat()
 }
 
 fn name() -> Vec<Case> {
@@ -201,6 +201,36 @@ fn publishing() -> Vec<Case> {
             "at most one source may be of kind http, because /{pipeline}/events publishes into it",
         ),
     ]
+}
+
+fn delivery() -> Vec<Case> {
+    let patch = |delivery: &str| format!("spec: {{delivery: {{{delivery}}}}}");
+    let policies = ["Disconnect", "Conflate", "DropOldest", "Block"];
+    let policies =
+        policies.map(|name| accepted(PIPELINE, &patch(&format!("slowConsumer: {name}"))));
+    let key = "spec.delivery.conflateKey";
+    let keys = vec![
+        accepted(PIPELINE, &patch("slowConsumer: Conflate, conflateKey: event.data.sensor")),
+        refused_alike(
+            PIPELINE,
+            &patch("conflateKey: event.id"),
+            key,
+            "has a meaning only where slowConsumer is Conflate: set that, or remove conflateKey",
+        ),
+        refused(
+            PIPELINE,
+            &patch(&format!("slowConsumer: Conflate, conflateKey: {}", "x".repeat(2_049))),
+            &format!("{key}: Too long: may not be more than 2048 bytes"),
+            &format!("{key}: must have at most 2048 bytes"),
+        ),
+        refused(
+            PIPELINE,
+            &patch("slowConsumer: Wait"),
+            "spec.delivery.slowConsumer: Unsupported value: \"Wait\": supported values: \"Disconnect\", \"Conflate\", \"DropOldest\", \"Block\"",
+            "spec.delivery.slowConsumer: unknown variant `Wait`, expected one of `Disconnect`, `Conflate`, `DropOldest`, `Block`",
+        ),
+    ];
+    [policies.into(), keys].concat()
 }
 
 /// The mistakes in YAML that are made most: quotes too many and too few.

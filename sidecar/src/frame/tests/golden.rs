@@ -109,6 +109,14 @@ fn controls_over_sse_are_named_and_say_where_and_when_to_resume() {
 }
 
 #[test]
+fn a_position_over_sse_sets_the_id_and_dispatches_nothing() {
+    let position = Control::Position { cursor: "c-9" };
+    assert_eq!(text(controlled(Format::SseNamed, &position)), "id: c-9\n\n");
+    let frame = controlled(Format::WsJson, &position);
+    assert_eq!(text(frame[2..].to_vec()), r#"{"control":"position","cursor":"c-9"}"#);
+}
+
+#[test]
 fn what_a_control_does_not_know_is_left_out() {
     let gap = Control::Gap { from: None, to: "c", missed: None, reason: GapReason::UnknownLog };
     let failure = Control::Failure { code: "x", message: "y", retry_ms: None, cursor: None };
@@ -138,7 +146,7 @@ fn every_format_and_every_reason_has_its_own_name_and_place() {
     names.extend(GapReason::ALL.map(GapReason::name));
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 7);
+    assert_eq!(names.len(), Format::ALL.len() + GapReason::ALL.len());
     for control in [GAP, DRAINING, FAILURE] {
         assert!(Control::NAMES.contains(&control.name()));
     }

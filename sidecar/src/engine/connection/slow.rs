@@ -1,0 +1,150 @@
+//! What becomes of a subscriber that doesn't keep up, by its pipeline's policy.
+
+use std::time::Duration;
+
+use weir_crds::v1alpha1::SlowConsumer;
+
+use super::{Connection, Now, Phase, Tick, Turn, ticks};
+use crate::{
+    count::Transport,
+    engine::wire::Wire,
+    frame::{self, Control, GapReason, websocket},
+    hub::{Passed, Settings},
+    log::Offset,
+};
+
+/// A socket that takes nothing for this long, while heartbeats wait in it, has lost its peer.
+const STALL: Duration = Duration::from_secs(30);
+
+/// The same, where publishers wait for it: a dead subscriber must not stop the stream for good.
+const HOLD_UP: Duration = Duration::from_secs(10);
+
+/// How long a subscriber that is cut off has to take what was begun, and its farewell.
+const LAST_TRY: Duration = Duration::from_secs(1);
+
+impl<W: Wire> Connection<W> {
+    /// Ends a connection whose subscriber doesn't keep up: with a farewell, where the socket takes one in
+    /// time.
+    pub(super) fn cut_off(&mut self, now: Now<'_>, patience: Tick) -> Turn {
+        now.hub.accounts().cut_off.add(1);
+        self.cut_off_at = Some(now.tick.saturating_add(patience));
+        if patience == 0 || self.phase != Phase::Streaming {
+            return self.over();
+        }
+        self.phase = Phase::Leaving;
+        self.outlet.take_back();
+        let cursor = now.hub.cursor(self.outlet.next() - 1).to_string();
+        let control = Control::Failure {
+            code: "slow_consumer",
+            message: "you are too far behind: come back with this cursor, and read faster",
+            retry_ms: Some(fastrand::u64(100..2_000)),
+            cursor: Some(&cursor),
+        };
+        let mut farewell = Vec::new();
+        frame::encode_control(self.format, &control, &mut farewell);
+        if self.seat.transport() == Transport::WebSocket {
+            let code = websocket::CloseCode::TryAgainLater;
+            websocket::encode_close(code, "slow_consumer", &mut farewell);
+        }
+        self.outlet.push_control(&farewell);
+        self.outlet.push_end();
+        // The kernel says that there is room when a third is free; there may be some before that.
+        self.blocked_since = None;
+        Turn::More
+    }
+
+    /// It has all there is: from now on it is behind only if it doesn't keep up.
+    pub(super) fn reach_head(&mut self, now: Now<'_>) {
+        self.live = true;
+        if self.mark.is_none() {
+            self.mark = now.hub.mark(self.outlet.unwritten());
+        }
+    }
+
+    pub(super) fn move_mark(&self) {
+        if let Some(mark) = &self.mark {
+            mark.set(self.outlet.unwritten());
+        }
+    }
+
+    /// Deals with a subscriber that is behind by too much, where it need not be cut off. Says whether it
+    /// was moved on.
+    pub(super) fn catch_up(&mut self, now: Now<'_>) -> bool {
+        let (conflates, drops) =
+            (now.hub.deals_by(SlowConsumer::Conflate), now.hub.deals_by(SlowConsumer::DropOldest));
+        if !(conflates || drops) {
+            return false;
+        }
+        let settings = now.hub.settings();
+        if !self.is_too_far_behind(now, &settings) {
+            return false;
+        }
+        if conflates {
+            self.conflated_until = now.hub.head();
+            return false;
+        }
+        self.drop_oldest(now, &settings);
+        true
+    }
+
+    /// Skips what is too much, and as much again, so that it doesn't fall out of bounds at the next event.
+    fn drop_oldest(&mut self, now: Now<'_>, settings: &Settings) {
+        let next = self.outlet.next();
+        let Settings { max_lag_events, max_lag_bytes, .. } = *settings;
+        let until = now.hub.offset_within(max_lag_events / 2, max_lag_bytes / 2).max(next);
+        let filtered =
+            self.seat.filter().map_or(0, |filter| now.hub.learn(filter, next..until).unmatched);
+        now.hub.accounts().passed(now.shard, Passed { filtered, conflated: 0 });
+        let dropped = until - next - filtered;
+        now.hub.accounts().dropped(now.shard, dropped);
+        self.tell_gap(now, until, dropped, GapReason::SlowConsumer);
+    }
+
+    /// Gives up what is not written up to before `head`. Returns how much of it would have been.
+    pub(in crate::engine) fn give_up(&self, now: Now<'_>, head: Offset) -> u64 {
+        let waiting = self.outlet.unwritten()..head.max(self.outlet.unwritten());
+        let lag = waiting.end - waiting.start;
+        let Some(filter) = self.seat.filter() else { return lag };
+        let filtered = now.hub.learn(filter, waiting).unmatched;
+        now.hub.accounts().passed(now.shard, Passed { filtered, conflated: 0 });
+        lag - filtered
+    }
+
+    /// Whether its socket takes nothing, for so long that the peer is taken for dead. Less long where
+    /// publishers wait for it.
+    pub(super) fn is_stalled(&self, now: Now<'_>) -> bool {
+        let Some(since) = self.blocked_since else { return false };
+        let waited_for = self.mark.is_some() && now.hub.is_held_up();
+        let patience = if waited_for { HOLD_UP } else { STALL };
+        now.tick.saturating_sub(since) >= ticks(patience)
+    }
+
+    pub(super) fn is_out_of_bounds(&self, now: Now<'_>, settings: &Settings) -> bool {
+        let disconnects = match settings.slow_consumer {
+            SlowConsumer::Disconnect => true,
+            SlowConsumer::Conflate | SlowConsumer::DropOldest | SlowConsumer::Block => false,
+        };
+        disconnects
+            && self.live
+            && self.blocked_since.is_some()
+            && self.is_too_far_behind(now, settings)
+    }
+
+    fn is_too_far_behind(&self, now: Now<'_>, settings: &Settings) -> bool {
+        let (unwritten, head) = (self.outlet.unwritten(), now.hub.head());
+        let lag = head.saturating_sub(unwritten);
+        if lag == 0 {
+            return false;
+        }
+        let bytes = now.hub.bytes_since(unwritten);
+        let Settings { max_lag_events, max_lag_bytes, .. } = *settings;
+        if lag <= max_lag_events && bytes <= max_lag_bytes {
+            return false;
+        }
+        let Some(filter) = self.seat.filter() else { return true };
+        // Of what its filter doesn't match nothing waits for it; the bytes are taken in proportion.
+        let waiting = now.hub.learn(filter, unwritten..head).matched;
+        let share = u128::from(bytes) * u128::from(waiting) / u128::from(lag);
+        waiting > max_lag_events || share > u128::from(max_lag_bytes)
+    }
+}

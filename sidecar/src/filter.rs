@@ -1,0 +1,169 @@
+//! Filters: which events a subscriber asked for, in CEL (the Common Expression Language).
+//!
+//! CEL's own parser reads an expression; what it means is decided here, by a small evaluator that counts
+//! its steps. So a filter that anybody may send costs no more than is stated.
+//!
+//! # Laws
+//!
+//! - What an expression may be is bounded when it is read: its length, its depth, its size, and the depth
+//!   of its loops. What it costs is bounded whenever it is evaluated.
+//! - Whether an event matches depends on the event, the expression and the subscriber's claims alone, so
+//!   that all who share them share the verdict.
+//! - An expression that can't be evaluated on an event, because a field is missing or the cost is too
+//!   high, doesn't match it. That is counted, by its reason.
+
+mod eval;
+mod functions;
+mod parse;
+mod scope;
+mod tree;
+mod value;
+
+use std::fmt;
+
+use tree::Node;
+
+pub use parse::compile;
+pub use scope::Scope;
+
+/// The most bytes of an expression: it stands in a URL.
+pub const MAX_SOURCE: usize = 2_048;
+
+/// The deepest nesting of an expression.
+pub const MAX_DEPTH: usize = 32;
+
+/// The most operators, calls, names and constants of an expression.
+pub const MAX_NODES: usize = 512;
+
+/// The deepest nesting of loops (`all`, `exists`, `map` and so on).
+pub const MAX_LOOPS: usize = 2;
+
+/// The most steps that an evaluation takes. A step is some ten nanoseconds.
+pub const MAX_STEPS: u32 = 10_000;
+
+/// What a subscriber's token says about it. Empty where there is none.
+pub type Claims = serde_json::Value;
+
+/// An expression that was read and found to be within the bounds.
+///
+/// Two that mean the same, however they are spaced, have the same [`Expression::meaning`].
+#[derive(Debug)]
+pub struct Expression {
+    root: Node,
+    meaning: Box<str>,
+    reads_claims: bool,
+}
+
+/// Why an expression is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It is too long to be read.
+    #[error("it has {bytes} bytes, and may have {MAX_SOURCE}")]
+    Length {
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// It is no CEL.
+    #[error("at line {line}, column {column}: {message}")]
+    Syntax {
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// It is CEL, and not for a filter.
+    #[error("at character {position}: {message}")]
+    Meaning {
+        /// The character at which it happens, from 1.
+        position: usize,
+        /// What is wrong, and what to do instead.
+        message: String,
+    },
+    /// There are too many expressions to be read at once.
+    #[error("too many filters are being read just now: try again")]
+    Busy,
+}
+
+/// Why an expression could not be evaluated on an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// The event has no such field.
+    Missing,
+    /// An operator or function doesn't take values of these types.
+    Type,
+    /// A number is too large, a divisor zero, a text no number or time.
+    Value,
+    /// It would take more than [`MAX_STEPS`].
+    Cost,
+}
+
+impl Failure {
+    /// Every failure.
+    pub const ALL: [Self; 4] = [Self::Missing, Self::Type, Self::Value, Self::Cost];
+
+    /// The word in metric labels.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Type => "type",
+            Self::Value => "value",
+            Self::Cost => "cost",
+        }
+    }
+}
+
+/// The outcome for one event, and the steps it took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evaluated {
+    /// Whether the event matches.
+    pub outcome: Result<bool, Failure>,
+    /// What it cost.
+    pub steps: u32,
+}
+
+impl Expression {
+    fn new(root: Node) -> Self {
+        let meaning = format!("{root:?}").into();
+        let reads_claims = root.any(&|node| matches!(node, Node::Claims));
+        Self { root, meaning, reads_claims }
+    }
+
+    /// The expression as it was understood: equal for two that differ in spaces and parentheses only.
+    #[must_use]
+    pub fn meaning(&self) -> &str {
+        &self.meaning
+    }
+
+    /// Whether it depends on the subscriber's claims.
+    #[must_use]
+    pub const fn reads_claims(&self) -> bool {
+        self.reads_claims
+    }
+
+    /// Whether it is true of an event.
+    #[must_use]
+    pub fn evaluate(&self, scope: &Scope<'_>) -> Evaluated {
+        eval::evaluate(&self.root, scope, MAX_STEPS)
+    }
+
+    /// The value for an event as a text by which events are compared: its key.
+    ///
+    /// # Errors
+    ///
+    /// Says why it has none.
+    pub fn key(&self, scope: &Scope<'_>) -> Result<String, Failure> {
+        eval::key(&self.root, scope, MAX_STEPS)
+    }
+}
+
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.meaning)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! What filters say of events, and what they may cost.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::event::{Event, Extension};
+
+fn event(data: &str) -> Event {
+    Event {
+        id: "7".into(),
+        type_: "order.placed".into(),
+        source: "/shop".into(),
+        subject: Some("order/7".into()),
+        time: "2026-01-02T03:04:05Z".into(),
+        data_content_type: Some("application/json".into()),
+        data_schema: None,
+        extensions: vec![
+            ("region".into(), Extension::Text("eu".into())),
+            ("attempt".into(), Extension::Integer(3)),
+        ],
+        data: Bytes::from(data.to_owned()),
+    }
+}
+
+fn outcome(source: &str, data: &str) -> Result<bool, Failure> {
+    let claims = json!({"sub": "ada", "groups": ["ops"]});
+    let event = event(data);
+    compile(source).unwrap().evaluate(&Scope::new(&event, &claims)).outcome
+}
+
+#[test]
+fn an_expression_is_true_of_an_event_or_not() {
+    let data =
+        r#"{"total":42.5,"count":2,"items":[{"sku":"a","n":1},{"sku":"b","n":3}],"note":null}"#;
+    for (source, expected) in [
+        ("true", true),
+        ("event.type == 'order.placed'", true),
+        ("event.type.startsWith('order.') && event.source != '/bar'", true),
+        ("event.subject.endsWith('/7')", true),
+        ("event.region == 'eu' && event['attempt'] > 2", true),
+        ("has(event.region) && !has(event.dataschema)", true),
+        ("event.data.total > 42", true),
+        ("event.data.total > 42.5", false),
+        ("event.data.count + 1 == 3", true),
+        ("event.data.items.exists(i, i.sku == 'b' && i.n == 3)", true),
+        ("event.data.items.all(i, i.n < 3)", false),
+        ("event.data.items.exists_one(i, i.n == 1)", true),
+        ("size(event.data.items.filter(i, i.n > 1)) == 1", true),
+        ("event.data.items.map(i, i.sku) == ['a', 'b']", true),
+        ("'total' in event.data && !('missing' in event.data)", true),
+        ("event.type in ['order.placed', 'order.paid']", true),
+        ("event.type.matches('^order[.](placed|paid)$')", true),
+        ("timestamp(event.time) < timestamp('2027-01-01T00:00:00Z')", true),
+        ("has(event.data.total) ? event.data.total > 1.0 : false", true),
+        ("event.data.note == null", true),
+        ("'ops' in claims.groups", true),
+        ("event.data.items[1].sku == 'b'", true),
+        // What fails on one side is forgiven if the other decides.
+        ("event.data.missing == 1 || true", true),
+        ("event.data.missing == 1 && false", false),
+        ("event.data.items.exists(i, i.missing == 1 || i.n == 3)", true),
+    ] {
+        assert_eq!(outcome(source, data), Ok(expected), "{source}");
+    }
+}
+
+#[test]
+fn what_cannot_be_evaluated_says_why() {
+    for (source, failure) in [
+        ("event.data.missing == 1", Failure::Missing),
+        ("event.nothing == 'x'", Failure::Missing),
+        ("event.data.total.x == 1", Failure::Type),
+        ("event.data.total < 'x'", Failure::Type),
+        ("event.type", Failure::Type),
+        ("event.data.total / 0 == 1", Failure::Value),
+        ("int(event.type) == 1", Failure::Value),
+    ] {
+        assert_eq!(outcome(source, r#"{"total":1}"#), Err(failure), "{source}");
+    }
+}
+
+#[test]
+fn what_is_no_filter_is_refused_where_it_is_wrong() {
+    let refused = |source: &str| compile(source).unwrap_err();
+    assert!(matches!(refused("event.type =="), Refused::Syntax { line: 1, .. }));
+    assert!(matches!(refused(""), Refused::Syntax { .. }));
+    for (source, at, says) in [
+        ("true && evnt.type == 'x'", 9, "there is no evnt"),
+        ("event == 1", 1, "name a field"),
+        ("true || event.type.frob()", 20, "there is no frob"),
+        ("event.type.matches('(')", 20, "pattern"),
+        ("event.type.matches('a{9999}{9999}')", 20, "pattern"),
+        ("event.type.matches(event.id)", 20, "written out"),
+        ("{'a': 1} == 1", 1, "maps"),
+        ("b'abc' == 1", 1, "bytes"),
+        ("[1].all(a, [1].all(b, [1].all(c, true)))", 31, "loops nest"),
+        ("has(event)", 5, "has() takes a field"),
+        ("size(1, 2) == 1", 1, "arguments"),
+    ] {
+        let Refused::Meaning { position, message } = refused(source) else { panic!("{source}") };
+        assert!(message.contains(says), "{source}: {message}");
+        assert!(position.abs_diff(at) <= 12, "{source}: {position}, not about {at}");
+    }
+}
+
+#[test]
+fn spaces_and_parentheses_make_no_difference() {
+    let meaning = |source: &str| compile(source).unwrap().meaning().to_owned();
+    assert_eq!(meaning("event.id=='1'&&true"), meaning(" ( event.id  ==  \"1\" ) && (true)\n"));
+    assert_ne!(meaning("event.id == '1'"), meaning("event.id == '1 '"));
+}
+
+#[test]
+fn hostile_expressions_are_refused_soon_and_harm_nobody() {
+    let repeated = |text: &str| text.repeat(MAX_SOURCE / text.len());
+    for source in [
+        repeated("("),
+        repeated("!"),
+        repeated("-"),
+        repeated("["),
+        repeated("a."),
+        repeated("1+"),
+        repeated("1?1:"),
+        repeated("true&&"),
+        repeated("f("),
+        repeated("{1:"),
+        repeated("\""),
+        repeated("\u{feff}"),
+        repeated("?"),
+        repeated("event.data"),
+        format!("{}1{}", "(".repeat(1_000), ")".repeat(1_000)),
+        format!("event{}", ".a".repeat(1_000)),
+        format!("1{}", "+1".repeat(1_000)),
+        format!("true{}", "&&true".repeat(300)),
+        format!("[{}1]", "1,".repeat(1_000)),
+        "a".repeat(MAX_SOURCE + 1),
+    ] {
+        let started = Instant::now();
+        let refused = compile(&source).unwrap_err();
+        let text = refused.to_string();
+        assert!(!text.is_empty() && text.len() < 512, "{text}");
+        // Against a parser that backtracks without end, not against a slow machine.
+        assert!(started.elapsed() < Duration::from_secs(20), "{source}");
+    }
+}
+
+#[test]
+fn an_evaluation_is_cut_short_when_it_costs_too_much() {
+    let numbers: Vec<_> = (0..20_000).collect();
+    let data = json!({"l": numbers, "s": "x".repeat(100_000)}).to_string();
+    for source in [
+        "event.data.l.all(x, event.data.l.all(y, x + y >= 0))",
+        "event.data.l.all(x, x in event.data.l)",
+        "event.data.l.map(x, event.data.l + event.data.l) == []",
+        "[1,2,3,4,5,6,7,8,9].all(x, [1,2,3,4,5,6,7,8,9].all(y, event.data.l == event.data.l))",
+        "event.data.s.matches('(a|x)+y')",
+    ] {
+        assert_eq!(outcome(source, &data), Err(Failure::Cost), "{source}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(source in "[a-z0-9 .()\\[\\]{}'\"!&|?:<>=+*/%,-]{0,60}") {
+        if let Ok(expression) = compile(&source) {
+            let event = event(r#"{"a":[1,2]}"#);
+            let claims = Claims::Null;
+            let _ = expression.evaluate(&Scope::new(&event, &claims));
+        }
+    }
+}

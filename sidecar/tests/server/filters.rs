@@ -1,0 +1,134 @@
+//! Filters: what matches is delivered, what doesn't is counted, and what can't be is refused.
+
+use crate::fixture::{OPEN, Server, config};
+
+/// A filter, as it stands in a query.
+fn query(filter: &str) -> String {
+    let mut query = String::from("?filter=");
+    for byte in filter.bytes() {
+        query.push_str(&format!("%{byte:02x}"));
+    }
+    query
+}
+
+async fn deliveries(server: &Server) -> weir_slo::Deliveries {
+    let samples = server.admin("/samples").await.json();
+    serde_json::from_value(samples["pipelines"][0]["deliveries"].clone()).unwrap()
+}
+
+#[tokio::test]
+async fn a_subscriber_gets_what_its_filter_matches_and_the_rest_is_counted() {
+    let server = Server::start(OPEN).await;
+    let mut odd = server.sse(&query("event.data.n % 2 == 1")).await;
+    let mut large = server.web_socket(&query("event.data.n >= 90")).await;
+    let mut all = server.sse("").await;
+    server.metric_becomes("weir_subscribers{pipeline=\"orders\",transport=\"sse\"} ", 2).await;
+    server.post_numbers(0..100).await;
+    for n in 0..50 {
+        assert_eq!(odd.next_data().await, format!("{{\"n\":{}}}", 2 * n + 1));
+    }
+    for n in 90..100 {
+        assert_eq!(large.next_json().await["data"]["n"], n);
+    }
+    for n in 0..100 {
+        assert_eq!(all.next_data().await, format!("{{\"n\":{n}}}"));
+    }
+    server.metric_becomes("weir_deliveries_lagging{pipeline=\"orders\"} ", 0).await;
+    let found = deliveries(&server).await;
+    assert_eq!((found.due, found.written, found.filtered), (300, 160, 140), "{found:?}");
+}
+
+#[tokio::test]
+async fn an_event_is_evaluated_once_for_all_who_share_the_filter() {
+    let server = Server::start(OPEN).await;
+    server.post_numbers(0..100).await;
+    let spellings = ["event.data.n > 50", "event.data.n>50", "(event.data.n > 50)"];
+    // They stay, so that the filter does.
+    let mut streams = Vec::new();
+    for (n, filter) in spellings.into_iter().cycle().take(9).enumerate() {
+        let format = if n % 2 == 0 { "&format=cloudevents" } else { "" };
+        let mut sse = server.sse(&format!("{}{format}&from=earliest", query(filter))).await;
+        for _ in 51..100 {
+            sse.next_data().await;
+        }
+        streams.push(sse);
+    }
+    let evaluations = "weir_filter_evaluations_total{pipeline=\"orders\"} ";
+    assert_eq!(server.metric(evaluations).await, Some(100));
+    assert_eq!(server.metric("weir_filters{pipeline=\"orders\"} ").await, Some(1));
+}
+
+#[tokio::test]
+async fn a_filtered_stretch_moves_the_cursor() {
+    let server = Server::start(OPEN).await;
+    let mut sse = server.sse(&query("event.data.n == 7")).await;
+    let mut socket = server.web_socket(&query("event.data.n == 7")).await;
+    server.post_numbers(0..8).await;
+    assert_eq!(
+        (sse.next_data().await.as_str(), &socket.next_json().await["data"]["n"]),
+        ("{\"n\":7}", &7.into())
+    );
+    let last = server.post("{\"n\":8}").await.json()["cursor"].as_str().unwrap().to_owned();
+    sse.until_line(&format!("id: {last}")).await;
+    let position = loop {
+        match socket.next().await.unwrap() {
+            crate::client::Frame::Text(text) => break text,
+            crate::client::Frame::Ping(_) | crate::client::Frame::Pong(_) => {}
+            crate::client::Frame::Close(code) => panic!("closed with {code:?}"),
+        }
+    };
+    assert_eq!(position, format!("{{\"control\":\"position\",\"cursor\":\"{last}\"}}"));
+}
+
+#[tokio::test]
+async fn a_subscriber_resumes_with_its_filter() {
+    let server = Server::start(OPEN).await;
+    let mut sse = server.sse(&query("event.data.n % 10 == 0")).await;
+    server.post_numbers(0..25).await;
+    for n in [0, 10, 20] {
+        assert_eq!(sse.next_data().await, format!("{{\"n\":{n}}}"));
+    }
+    let cursor = sse.last_event_id.clone();
+    drop(sse);
+    server.post_numbers(25..45).await;
+    let filter = query("event.data.n % 10 == 0");
+    let mut sse = server.sse(&format!("{filter}&cursor={cursor}")).await;
+    for n in [30, 40] {
+        assert_eq!(sse.next_data().await, format!("{{\"n\":{n}}}"));
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_cannot_be_used_is_refused_with_the_reason_and_the_place() {
+    let server = Server::start(OPEN).await;
+    for (filter, says) in [
+        ("event.data.n >", "filter: at line 1, column"),
+        ("true && evnt.type == 'x'", "there is no evnt"),
+        ("event.data.l.all(a, [1].all(b, [1].all(c, true)))", "loops nest"),
+        (&format!("'{}' == ''", "x".repeat(3_000)), "may have 2048"),
+    ] {
+        let request = crate::client::Request::get(&format!("/orders/sse{}", query(filter)));
+        let answer = request.send(server.public).await;
+        let text = answer.text();
+        assert!(answer.status == 400 && text.contains(says), "{filter}: {} {text}", answer.head);
+        let socket = server.web_socket(&query(filter)).await;
+        assert!(socket.head.starts_with("HTTP/1.1 400"), "{}", socket.head);
+    }
+    let refused = "weir_filters_refused_total{pipeline=\"orders\"} ";
+    assert_eq!(server.metric(refused).await, Some(8));
+}
+
+#[tokio::test]
+async fn an_event_on_which_a_filter_fails_does_not_match_and_is_counted() {
+    let server = Server::start_with(config(OPEN, None)).await;
+    let mut sse = server.sse(&query("event.data.n > 0")).await;
+    server.post("{}").await;
+    server.post("{\"n\":\"text\"}").await;
+    server.post("{\"n\":1}").await;
+    assert_eq!(sse.next_data().await, "{\"n\":1}");
+    for reason in ["missing", "type"] {
+        let metric =
+            format!("weir_filter_failures_total{{pipeline=\"orders\",reason=\"{reason}\"}} ");
+        assert_eq!(server.metric(&metric).await, Some(1), "{reason}");
+    }
+}
