@@ -17,7 +17,7 @@ use super::{
 use crate::{
     count::{Seat, Transport},
     frame::{self, Control, Format, GapReason, websocket},
-    hub::{Fetch, Hub, Mark, Passed, Settings},
+    hub::{Fetch, Hub, Mark},
     log::Offset,
 };
 
@@ -271,7 +271,7 @@ impl<W: Wire> Connection<W> {
             return self.cut_off(now, 0);
         }
         if self.is_out_of_bounds(now, &settings) {
-            return self.cut_off(now, ticks(LAST_TRY));
+            return self.cut_off(now, ticks(slow::LAST_TRY));
         }
         if self.phase == Phase::Leaving {
             return Turn::More;

@@ -20,7 +20,7 @@ const STALL: Duration = Duration::from_secs(30);
 const HOLD_UP: Duration = Duration::from_secs(10);
 
 /// How long a subscriber that is cut off has to take what was begun, and its farewell.
-const LAST_TRY: Duration = Duration::from_secs(1);
+pub(super) const LAST_TRY: Duration = Duration::from_secs(1);
 
 impl<W: Wire> Connection<W> {
     /// Ends a connection whose subscriber doesn't keep up: with a farewell, where the socket takes one in
