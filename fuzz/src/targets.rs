@@ -11,6 +11,7 @@
 )]
 
 mod cursor;
+mod filter;
 mod intake;
 mod manifests;
 mod message;
@@ -23,6 +24,7 @@ pub(crate) type Target = (&'static str, fn(&[u8]));
 /// Every target.
 pub(crate) const ALL: &[Target] = &[
     ("cursor", cursor::read),
+    ("filter", filter::evaluate),
     ("intake", intake::decode),
     ("manifests", manifests::load),
     ("requests", requests::answer),
