@@ -404,9 +404,13 @@ impl Hub {
         filter: Option<&Filter>,
         range: Range<Offset>,
     ) -> Fetch {
+        let first = self.tail.first();
+        if range.start < first {
+            return Fetch::Evicted { first };
+        }
         let index = filter.map_or(&self.conflation, Filter::conflation);
         let mut index = index.lock();
-        index.start(range.start, self.tail.first());
+        index.start(range.start, first);
         if index.end() < range.end {
             self.index_more(&mut index, filter);
             // The shards take turns with a long backlog, too.
