@@ -8,7 +8,7 @@
 //! - `slow`: what becomes of those who fall behind, under each policy.
 //! - `life`: changed configurations, drain, stop.
 //! - `filters`: who gets what, and what can't be a filter.
-//! - `counts`: the books balance, in samples and metrics.
+//! - `counts`, `metrics`: the books balance, in samples and metrics, and every metric is documented.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,6 +26,7 @@ mod fixture;
 mod h2_client;
 mod http2;
 mod life;
+mod metrics;
 mod publish;
 mod resume;
 mod slow;

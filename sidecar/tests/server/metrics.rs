@@ -1,0 +1,81 @@
+//! The reference of the metrics is made from what a server says of itself.
+
+use std::{collections::BTreeSet, fmt::Write as _, path::Path};
+
+use crate::fixture::{OPEN, Server, config};
+
+const SLO: &str = "
+pipelineRef: {name: orders}
+timeWindow: {duration: 5m}
+objectives: [{name: errors, target: \"99.9\", errorRate: {}}]
+";
+
+const INTRODUCTION: &str = "# Metrics
+
+What the sidecar answers to `GET /metrics` on its admin port, in OpenMetrics. This page is made from that
+answer; `WEIR_WRITE=1 cargo test -p weir-sidecar --all-features --test server metrics` makes it anew.
+
+A counter's name ends in `_total` in a scrape. Every series of a pipeline has the label `pipeline`.
+
+| metric | type | labels | what |
+|---|---|---|---|
+";
+
+/// One family of a scrape.
+#[derive(Default)]
+struct Family {
+    kind: String,
+    help: String,
+    labels: BTreeSet<String>,
+}
+
+/// The page for a scrape.
+fn page(scrape: &str) -> String {
+    let mut families: Vec<(String, Family)> = Vec::new();
+    for line in scrape.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("HELP"), Some(name), Some(help)) => {
+                families
+                    .push((name.to_owned(), Family { help: help.to_owned(), ..Family::default() }));
+            }
+            (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
+                let (known, family) = families.last_mut().unwrap();
+                assert_eq!(known, name);
+                kind.clone_into(&mut family.kind);
+            }
+            _ => {
+                let Some((_, labels)) = line.split_once('{') else { continue };
+                let Some((_, family)) = families.last_mut() else { continue };
+                let labels = labels.split_once('}').unwrap().0.split(',');
+                let names = labels.filter_map(|label| label.split_once('=')).map(|(name, _)| name);
+                family.labels.extend(names.filter(|name| *name != "le").map(str::to_owned));
+            }
+        }
+    }
+    let mut page = INTRODUCTION.to_owned();
+    for (name, Family { kind, help, labels }) in families {
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        writeln!(page, "| `{name}` | {kind} | {} | {help} |", labels.join(", ")).unwrap();
+    }
+    page
+}
+
+#[tokio::test]
+async fn the_reference_of_the_metrics_is_that_of_this_version() {
+    let server = Server::start_with(config(OPEN, Some(SLO))).await;
+    let made = page(&server.admin("/metrics").await.text());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+    if std::env::var_os("WEIR_WRITE").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert!(written == made, "docs/metrics.md is stale; its head says how it is made anew");
+}
+
+#[test]
+fn a_page_has_a_row_for_each_family() {
+    let scrape = "# HELP a_b What it is.\n# TYPE a_b counter\na_b_total{pipeline=\"x\",reason=\"y\"} 1\n# EOF\n";
+    let page = page(scrape);
+    assert!(page.ends_with("| `a_b` | counter | `pipeline`, `reason` | What it is. |\n"), "{page}");
+}
