@@ -14,7 +14,7 @@ mod source;
 mod status;
 
 pub use delivery::{Delivery, Drain, MaxLag, SlowConsumer};
-pub use endpoints::{Endpoints, Publish, Sse, WebSocket};
+pub use endpoints::{DurableStreams, Endpoints, Publish, Read, Sse, WebSocket};
 pub use log::{Log, MemoryStorage, Retention, Storage};
 pub use objective::{
     DeliveryObjective, ErrorRateObjective, LatencyObjective, Objective, ObjectiveKind, TimeSlice,

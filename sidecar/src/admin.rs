@@ -153,7 +153,15 @@ pub fn routes(admin: &Arc<Admin>) -> Routes {
         plain(StatusCode::NOT_FOUND, paths.into())
     });
     let probes = live.or(ready).unify().or(metrics).unify();
-    probes.or(samples).unify().or(drain).unify().or(none).unify().boxed()
+    probes
+        .or(samples)
+        .unify()
+        .or(drain)
+        .unify()
+        .or(none)
+        .unify()
+        .map(warp::Reply::into_response)
+        .boxed()
 }
 
 fn plain(status: StatusCode, text: std::borrow::Cow<'static, str>) -> Response<Vec<u8>> {

@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     edge::{
         Door, Service,
-        accept::{Acceptor, slots},
+        accept::{Acceptor, slots, waiting},
         routes,
     },
     engine::Engine,
@@ -57,6 +57,7 @@ impl App {
             registry: Arc::clone(&registry),
             draining: draining.clone(),
             stopping: stopping.clone(),
+            waiting: waiting(),
         };
         let acceptor = Acceptor {
             engine: Arc::clone(&engine),

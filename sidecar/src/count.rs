@@ -100,6 +100,10 @@ pub struct Accounts {
     pub accepted: Counter,
     /// Gaps that subscribers were told about.
     pub gaps: Counter,
+    /// Pages that were read from the log.
+    pub reads: Counter,
+    /// Events in these.
+    pub read_events: Counter,
     /// Connections refused because the pipeline was full.
     pub refused: Counter,
     /// Connections refused because the filter can't be used, or one more is too many.
@@ -146,6 +150,8 @@ impl Accounts {
         Self {
             accepted: Counter::default(),
             gaps: Counter::default(),
+            reads: Counter::default(),
+            read_events: Counter::default(),
             refused: Counter::default(),
             filters_refused: Counter::default(),
             evaluations: Counter::default(),

@@ -4,12 +4,14 @@
 //! them: its route decides what to answer and [takes the connection over](takeover).
 
 pub mod accept;
+mod durable;
 mod greeting;
 mod head;
 mod http1;
 mod http2;
 mod problem;
 mod publish;
+mod read;
 mod routes;
 mod subscribe;
 mod takeover;

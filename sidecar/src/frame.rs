@@ -9,6 +9,7 @@
 //! - A cursor is visible ASCII; whoever makes cursors keeps to that.
 
 mod control;
+mod json;
 mod sse;
 pub mod websocket;
 
@@ -75,6 +76,16 @@ pub fn encode_control(format: Format, control: &Control<'_>, out: &mut Vec<u8>) 
         }
         Format::WsJson => websocket::push_control(control, out),
     }
+}
+
+/// Appends an event as a bare JSON object, as it comes over WebSocket.
+pub(crate) fn push_json_event(cursor: &str, event: &Event, out: &mut Vec<u8>) {
+    json::push_event(cursor, event, out);
+}
+
+/// Appends a control as a bare JSON object.
+pub(crate) fn push_json_control(control: &Control<'_>, out: &mut Vec<u8>) {
+    control.push_json(out);
 }
 
 #[cfg(test)]

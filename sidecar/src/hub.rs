@@ -314,6 +314,19 @@ impl Hub {
         }
     }
 
+    /// Reads entries from `from` on, be they in memory or not, and no more than fit into `max_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// Says why the log can't be read.
+    pub async fn read(&self, from: Offset, max_bytes: u64) -> Result<Read, LogError> {
+        match (self.tail.read(from, max_bytes), self.log()) {
+            (Read::Evicted { first: _ }, Some(log)) => log.read(from, max_bytes).await,
+            (Read::Evicted { first: _ }, None) => Err(self.not_open()),
+            (entries @ Read::Entries(_), _) => Ok(entries),
+        }
+    }
+
     /// Takes a seat for a subscriber, until the seat is dropped.
     ///
     /// # Errors

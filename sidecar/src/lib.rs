@@ -16,6 +16,7 @@ pub mod clock;
 pub mod config;
 pub mod count;
 pub mod drain;
+pub mod durable;
 pub mod edge;
 pub mod engine;
 pub mod evaluate;

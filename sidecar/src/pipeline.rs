@@ -11,6 +11,7 @@ use weir_slo::{PipelineSample, SloSample, Timestamp};
 use crate::{
     config::{PipelineConfig, SloConfig},
     count::{Judge, Meter, MeterName},
+    durable::{Limits, Streams},
     engine::Wakers,
     hub::{Hub, Settings},
     source::{SourceState, generator},
@@ -22,6 +23,7 @@ pub struct Pipeline {
     config: PipelineConfig,
     hub: Arc<Hub>,
     sources: BTreeMap<String, RunningSource>,
+    streams: Option<Arc<Streams>>,
 }
 
 /// A source, and the task that feeds it where it has one. The task ends with the last handle.
@@ -59,7 +61,8 @@ impl Pipeline {
             (source.name.clone(), started)
         });
         let sources = sources.collect();
-        Self { config, hub, sources }
+        let streams = streams(&config, running);
+        Self { config, hub, sources, streams }
     }
 
     /// The configuration that is being served.
@@ -72,6 +75,12 @@ impl Pipeline {
     #[must_use]
     pub const fn hub(&self) -> &Arc<Hub> {
         &self.hub
+    }
+
+    /// The durable streams, where they are served.
+    #[must_use]
+    pub const fn streams(&self) -> Option<&Arc<Streams>> {
+        self.streams.as_ref()
     }
 
     /// The source into which publishers post, if there is one.
@@ -119,6 +128,19 @@ impl RunningSource {
         };
         Self { spec: source.clone(), state, _task: task }
     }
+}
+
+/// The durable streams that `running` has, within what is granted now; new ones where it has none.
+fn streams(config: &PipelineConfig, running: Option<&Pipeline>) -> Option<Arc<Streams>> {
+    let limits = Limits::from(config.spec.endpoints.durable_streams.as_ref()?);
+    let known = running.and_then(|running| running.streams.as_ref()).map(Arc::clone);
+    Some(match known {
+        Some(known) => {
+            known.set_limits(limits);
+            known
+        }
+        None => Streams::new(limits),
+    })
 }
 
 fn sample_slo(slo: &SloConfig, meters: &[Arc<Meter>], since: Timestamp) -> SloSample {

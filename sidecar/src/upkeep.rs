@@ -15,7 +15,12 @@ pub async fn expire(registry: Arc<Registry>) {
     let mut ticks = time::interval(EXPIRY);
     loop {
         ticks.tick().await;
-        registry.all().values().for_each(|pipeline| pipeline.hub().expire());
+        for pipeline in registry.all().values() {
+            pipeline.hub().expire();
+            if let Some(streams) = pipeline.streams() {
+                streams.expire().await;
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod program;
 mod programs;
 mod report;
 mod stages;
+mod streams;
 mod tally;
 
 use std::process::ExitCode;

@@ -2,11 +2,10 @@
 
 #[cfg(feature = "kube")]
 use kube::KubeSchema;
-#[cfg(not(feature = "kube"))]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::scalar::Duration;
+use crate::scalar::{Duration, Quantity};
 
 /// The endpoints of a pipeline on the public port. One that is absent is not served; where the whole
 /// field is absent, SSE and WebSocket are.
@@ -28,11 +27,25 @@ pub struct Endpoints {
     /// Publishing by POST to /{pipeline}/events on the public port. Off unless present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish: Option<Publish>,
+    /// Reading the log by GET from /{pipeline}/events: a page of events by cursor or by time, at once or as
+    /// soon as there is one. Off unless present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<Read>,
+    /// Streams of their own at /{pipeline}/streams/{path}, which clients create, append to and read by the
+    /// Durable Streams protocol. Off unless present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durable_streams: Option<DurableStreams>,
 }
 
 impl Default for Endpoints {
     fn default() -> Self {
-        Self { sse: Some(Sse::default()), websocket: Some(WebSocket::default()), publish: None }
+        Self {
+            sse: Some(Sse::default()),
+            websocket: Some(WebSocket::default()),
+            publish: None,
+            read: None,
+            durable_streams: None,
+        }
     }
 }
 
@@ -102,4 +115,70 @@ pub struct Publish {
         x_kube(validation = Rule::new("self").message("must be true: remove endpoints.publish to close the endpoint"))
     )]
     pub anonymous: bool,
+}
+
+/// Reading the log by GET.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Read {}
+
+/// Durable streams. They are in the memory of the data plane, and end with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "kube", derive(KubeSchema))]
+#[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct DurableStreams {
+    /// Whether whoever reaches the port may create, append to and delete streams. Must be true: there is
+    /// no other way yet, and opening them to everybody should be written down.
+    #[cfg_attr(
+        feature = "kube",
+        x_kube(validation = Rule::new("self").message("must be true: remove endpoints.durableStreams to close the endpoint"))
+    )]
+    pub anonymous: bool,
+    /// The most streams.
+    #[serde(default = "default_max_streams")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_streams: i32,
+    /// The most bytes that one stream holds, with what it inherits where it is a fork.
+    #[serde(default = "default_max_stream_bytes")]
+    pub max_stream_bytes: Quantity,
+    /// The most bytes that all streams together hold.
+    #[serde(default = "default_max_bytes")]
+    pub max_bytes: Quantity,
+    /// How long a stream stays that is neither read nor written, where its creator doesn't say.
+    #[serde(default = "default_ttl")]
+    #[cfg_attr(
+        feature = "kube",
+        x_kube(validation = crate::rules::within("1s", "8760h"))
+    )]
+    pub default_ttl: Duration,
+    /// How long a long-poll waits for something new. Less than the shortest patience of the proxies in
+    /// between.
+    #[serde(default = "default_long_poll")]
+    #[cfg_attr(
+        feature = "kube",
+        x_kube(validation = crate::rules::within("1s", "5m"))
+    )]
+    pub long_poll: Duration,
+}
+
+const fn default_max_streams() -> i32 {
+    1_000
+}
+
+fn default_max_stream_bytes() -> Quantity {
+    Quantity::mebibytes(8)
+}
+
+/// As much as a log holds.
+fn default_max_bytes() -> Quantity {
+    Quantity::mebibytes(64)
+}
+
+fn default_ttl() -> Duration {
+    Duration::seconds(24 * 3_600)
+}
+
+/// Half of the 60 seconds after which common load balancers give up.
+fn default_long_poll() -> Duration {
+    Duration::seconds(30)
 }

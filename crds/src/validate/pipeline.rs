@@ -2,8 +2,8 @@
 
 use super::{Violation, Violations, label::is_dns_label};
 use crate::v1alpha1::{
-    Delivery, Endpoints, Gateway, LabelSelector, LabelSelectorRequirement, Log, Operator,
-    Placement, PlacementKind, SlowConsumer, Source, SourceKind, StreamPipelineSpec,
+    Delivery, DurableStreams, Endpoints, Gateway, LabelSelector, LabelSelectorRequirement, Log,
+    Operator, Placement, PlacementKind, SlowConsumer, Source, SourceKind, StreamPipelineSpec,
 };
 
 /// Every rule that the pipeline `name` with this `spec` breaks; none where it is valid.
@@ -23,6 +23,7 @@ pub fn pipeline(name: &str, spec: &StreamPipelineSpec) -> Vec<Violation> {
     check_endpoints(&mut found, endpoints);
     check_delivery(&mut found, delivery);
     check_publishing(&mut found, spec);
+    check_replicas(&mut found, spec);
     found.0
 }
 
@@ -125,7 +126,7 @@ fn check_log(found: &mut Violations, log: &Log, sources: &[Source]) {
 }
 
 fn check_endpoints(found: &mut Violations, endpoints: &Endpoints) {
-    let Endpoints { sse, websocket, publish } = endpoints;
+    let Endpoints { sse, websocket, publish, read: _, durable_streams } = endpoints;
     found.require(
         sse.is_some() || websocket.is_some(),
         "spec.endpoints",
@@ -141,6 +142,40 @@ fn check_endpoints(found: &mut Violations, endpoints: &Endpoints) {
         publish.as_ref().is_none_or(|publish| publish.anonymous),
         "spec.endpoints.publish.anonymous",
         "must be true: remove endpoints.publish to close the endpoint",
+    );
+    if let Some(streams) = durable_streams {
+        check_durable_streams(found, streams);
+    }
+}
+
+fn check_durable_streams(found: &mut Violations, streams: &DurableStreams) {
+    let DurableStreams {
+        anonymous,
+        max_streams,
+        max_stream_bytes: _,
+        max_bytes: _,
+        default_ttl,
+        long_poll,
+    } = streams;
+    let field = "spec.endpoints.durableStreams";
+    found.require(
+        *anonymous,
+        format!("{field}.anonymous"),
+        "must be true: remove endpoints.durableStreams to close the endpoint",
+    );
+    found.range(format!("{field}.maxStreams"), *max_streams, 1, 100_000);
+    found.within(format!("{field}.defaultTtl"), default_ttl, "1s", "8760h");
+    found.within(format!("{field}.longPoll"), long_poll, "1s", "5m");
+}
+
+/// Streams that are in one replica's memory are not in another's.
+fn check_replicas(found: &mut Violations, spec: &StreamPipelineSpec) {
+    let replicas = spec.placement.gateway.as_ref().map_or(1, |gateway| gateway.replicas);
+    found.require(
+        spec.endpoints.durable_streams.is_none() || replicas <= 1,
+        "spec.endpoints.durableStreams",
+        "are in the memory of one replica: set placement.gateway.replicas to 1, or remove \
+         endpoints.durableStreams",
     );
 }
 

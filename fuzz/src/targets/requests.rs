@@ -15,7 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 use weir_sidecar::{
     config,
-    edge::{Door, Service, Takeover, accept::Peer, accept::Routes, routes},
+    edge::{
+        Door, Service, Takeover,
+        accept::{Peer, Routes, waiting},
+        routes,
+    },
     engine::Engine,
     registry::Registry,
 };
@@ -51,6 +55,7 @@ static EDGE: LazyLock<Edge> = LazyLock::new(|| {
         registry,
         draining: CancellationToken::new(),
         stopping: CancellationToken::new(),
+        waiting: waiting(),
     };
     let routes = routes(&service, Door::Public);
     drop(_inside);

@@ -10,6 +10,7 @@ use prometheus_client::{
 
 use crate::{
     count::{Accounts, BOUNDS_MICROS, HistogramReading, Tally, Transport},
+    durable::Streams,
     filter::Failure,
     pipeline::Pipeline,
     registry::Registry,
@@ -252,6 +253,48 @@ const FAMILIES: &[Family] = &[
         read: |pipeline, write| write(&[], pipeline.hub().accounts().gaps.get()),
     },
     Family {
+        name: "weir_reads",
+        help: "Pages that were read from the log.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().reads.get()),
+    },
+    Family {
+        name: "weir_read_events",
+        help: "Events in the pages that were read from the log.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().read_events.get()),
+    },
+    Family {
+        name: "weir_durable_streams",
+        help: "Durable streams that there are.",
+        kind: Kind::Gauge,
+        read: |pipeline, write| read_streams(pipeline, write, |streams| streams.len() as u64),
+    },
+    Family {
+        name: "weir_durable_streams_bytes",
+        help: "Memory that the durable streams are counted with.",
+        kind: Kind::Gauge,
+        read: |pipeline, write| read_streams(pipeline, write, Streams::bytes),
+    },
+    Family {
+        name: "weir_durable_streams_appends",
+        help: "Appends that durable streams have taken.",
+        kind: Kind::Counter,
+        read: |pipeline, write| read_streams(pipeline, write, |s| s.counts.appends.get()),
+    },
+    Family {
+        name: "weir_durable_streams_read_bytes",
+        help: "Bytes that were read from durable streams.",
+        kind: Kind::Counter,
+        read: |pipeline, write| read_streams(pipeline, write, |s| s.counts.read_bytes.get()),
+    },
+    Family {
+        name: "weir_durable_streams_refused",
+        help: "Requests about durable streams that were refused.",
+        kind: Kind::Counter,
+        read: |pipeline, write| read_streams(pipeline, write, |s| s.counts.refused.get()),
+    },
+    Family {
         name: "weir_objective_good_events",
         help: "Good events of an objective. Its events are deliveries.",
         kind: Kind::Counter,
@@ -264,6 +307,14 @@ const FAMILIES: &[Family] = &[
         read: |pipeline, write| read_meters(pipeline, write, |counts| counts.total),
     },
 ];
+
+fn read_streams(
+    pipeline: &Pipeline,
+    write: &mut Write<'_>,
+    value: fn(&Streams) -> u64,
+) -> fmt::Result {
+    pipeline.streams().map_or(Ok(()), |streams| write(&[], value(streams)))
+}
 
 fn read_meters(
     pipeline: &Pipeline,

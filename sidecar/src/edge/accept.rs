@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response, StatusCode};
+use http::{Request, StatusCode};
 use hyper::body::Body;
 use tokio::{
     io::AsyncRead,
@@ -54,11 +54,15 @@ const SEND_BUFFER: usize = 128 * 1024;
 /// How long written data may stay unacknowledged: then the peer is gone, though it never said so.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The connections of a listener that are not with the engine. Handshakes take milliseconds; this many at
+/// once are a storm of reconnections.
+const SLOTS: usize = 4_096;
+
 /// How long to wait after the system refused to accept, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What answers the requests of a listener.
-pub type Routes = BoxedFilter<(Response<Vec<u8>>,)>;
+pub type Routes = BoxedFilter<(warp::reply::Response,)>;
 
 /// A place among the connections that are not with the engine.
 type Slot = OwnedSemaphorePermit;
@@ -212,7 +216,12 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
 /// The slots that a process has for connections that are not with the engine.
 #[must_use]
 pub fn slots() -> Arc<Semaphore> {
-    /// Handshakes take milliseconds; this many at once are a storm of reconnections.
-    const SLOTS: usize = 4_096;
     Arc::new(Semaphore::new(SLOTS))
+}
+
+/// The places for requests that wait for something to come: half of the slots, so that however many wait,
+/// others are let in.
+#[must_use]
+pub fn waiting() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(SLOTS / 2))
 }

@@ -1,6 +1,6 @@
 //! Answers what can't be done with a problem document (RFC 9457).
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use crate::intake;
 
@@ -31,4 +31,11 @@ pub(crate) fn respond(
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
+}
+
+/// Sets a header. What can't be one, which nothing of ours is, is left out.
+pub(super) fn set<T>(response: &mut Response<T>, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
 }

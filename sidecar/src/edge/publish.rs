@@ -88,7 +88,7 @@ fn not_taken(pipeline: &str, error: &LogError) -> Response<Vec<u8>> {
 }
 
 /// Reads the body, up to `limit` bytes.
-async fn collect<S, B>(
+pub(super) async fn collect<S, B>(
     headers: &HeaderMap,
     body: S,
     limit: usize,
@@ -99,7 +99,7 @@ where
     B: Buf,
 {
     let too_large = || {
-        let detail = format!("a request may have at most {limit} bytes: post fewer events at once");
+        let detail = format!("a request may have at most {limit} bytes: send less at once");
         problem("too_large", StatusCode::PAYLOAD_TOO_LARGE, detail)
     };
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
@@ -115,11 +115,11 @@ where
         let next = tokio::select! {
             next = next => next,
             () = time::sleep_until(deadline) => {
-                let detail = "the body took longer than a minute: post fewer events at once";
+                let detail = "the body took longer than a minute: send less at once";
                 return Err(problem("timeout", StatusCode::REQUEST_TIMEOUT, detail));
             }
             () = stopping.cancelled() => {
-                let detail = "this replica is stopping: publish to another";
+                let detail = "this replica is stopping: ask another";
                 return Err(problem("unavailable", StatusCode::SERVICE_UNAVAILABLE, detail));
             }
         };
@@ -128,7 +128,7 @@ where
             Some(Ok(part)) if bytes.len() + part.remaining() > limit => return Err(too_large()),
             Some(Ok(part)) => bytes.extend_from_slice(&collect_part(part)),
             Some(Err(_)) => {
-                let detail = "the body ended before it was complete: post it again";
+                let detail = "the body ended before it was complete: send it again";
                 return Err(problem("incomplete", StatusCode::BAD_REQUEST, detail));
             }
         }

@@ -3,12 +3,16 @@
 use std::{convert::Infallible, sync::Arc};
 
 use http::{HeaderMap, Method, Response, StatusCode, header};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use warp::{Filter, Rejection, filters::BoxedFilter};
+use warp::{Filter, Rejection, Reply, filters::BoxedFilter};
 
 use super::{
+    accept::Routes,
+    durable::{self, Call},
     problem::{not_found, problem},
     publish::publish,
+    read,
     subscribe::{self, Query, Subscription},
     takeover::Takeover,
 };
@@ -32,20 +36,38 @@ pub struct Service {
     pub draining: CancellationToken,
     /// Cancelled when the process ends.
     pub stopping: CancellationToken,
+    /// Bounds the requests that wait for something to come.
+    pub waiting: Arc<Semaphore>,
+}
+
+impl Service {
+    /// Comes when nobody should wait here any more.
+    pub(super) async fn leaving(&self) {
+        tokio::select! {
+            () = self.draining.cancelled() => {}
+            () = self.stopping.cancelled() => {}
+        }
+    }
 }
 
 /// The routes of a door, as one filter.
 #[must_use]
-pub fn routes(service: &Service, door: Door) -> BoxedFilter<(Response<Vec<u8>>,)> {
+pub fn routes(service: &Service, door: Door) -> Routes {
     let publishing = publish_route(service, door);
+    let fallback = fallback(door).map(Reply::into_response);
     match door {
-        Door::Application => publishing.or(fallback(door)).unify().boxed(),
+        Door::Application => publishing.map(Reply::into_response).or(fallback).unify().boxed(),
         Door::Public => subscribe_route(service, Transport::Sse)
             .or(subscribe_route(service, Transport::WebSocket))
             .unify()
             .or(publishing)
             .unify()
-            .or(fallback(door))
+            .or(read_route(service))
+            .unify()
+            .map(Reply::into_response)
+            .or(durable_route(service))
+            .unify()
+            .or(fallback)
             .unify()
             .boxed(),
     }
@@ -65,7 +87,7 @@ fn subscribe_route(service: &Service, transport: Transport) -> Route {
         .and(warp::get())
         .and(subscription())
         .then(move |name: String, subscription| {
-            let Service { registry, draining, stopping: _ } = service.clone();
+            let Service { registry, draining, stopping: _, waiting: _ } = service.clone();
             async move {
                 match registry.get(&name) {
                     Some(pipeline) => {
@@ -86,7 +108,7 @@ fn publish_route(service: &Service, door: Door) -> Route {
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .then(move |name: String, headers: HeaderMap, body| {
-            let Service { registry, draining: _, stopping } = service.clone();
+            let Service { registry, draining: _, stopping, waiting: _ } = service.clone();
             async move {
                 match registry.get(&name) {
                     Some(_) if is_cross_site(door, &headers) => cross_site(),
@@ -95,6 +117,57 @@ fn publish_route(service: &Service, door: Door) -> Route {
                     }
                     Some(_) => closed(&name),
                     None => unknown(&registry, &name),
+                }
+            }
+        })
+        .boxed()
+}
+
+fn read_route(service: &Service) -> Route {
+    let service = service.clone();
+    warp::path!(String / "events")
+        .and(warp::get().or(warp::head()).unify())
+        .and(warp::query::<read::Query>())
+        .and(warp::header::headers_cloned())
+        .then(move |name: String, query: read::Query, headers: HeaderMap| {
+            let service = service.clone();
+            async move {
+                match service.registry.get(&name) {
+                    Some(pipeline) if pipeline.hub().settings().read => {
+                        read::serve(&pipeline, &query, &headers, &service).await
+                    }
+                    Some(_) => {
+                        let detail = format!(
+                            "the pipeline {name} is not read by GET: set spec.endpoints.read"
+                        );
+                        not_found(detail)
+                    }
+                    None => unknown(&service.registry, &name),
+                }
+            }
+        })
+        .boxed()
+}
+
+fn durable_route(service: &Service) -> Routes {
+    let service = service.clone();
+    warp::path::param::<String>()
+        .and(warp::path("streams"))
+        .and(warp::path::tail())
+        .and(warp::method())
+        .and(warp::query::<Vec<(String, String)>>())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(move |name: String, tail: warp::path::Tail, method, query, headers, body| {
+            let service = service.clone();
+            async move {
+                let tail = tail.as_str().to_owned();
+                match service.registry.get(&name) {
+                    Some(pipeline) => {
+                        let call = Call { method, tail, query, headers };
+                        durable::serve(&pipeline, call, body, &service).await
+                    }
+                    None => unknown(&service.registry, &name).into_response(),
                 }
             }
         })
@@ -154,9 +227,16 @@ fn fallback(door: Door) -> impl Filter<Extract = (Response<Vec<u8>>,), Error = I
                     "the query can't be read: give each of cursor, from, format, events and filter at most once",
                 ),
                 (Door::Public, "sse" | "ws", _) => not_allowed("GET"),
-                (_, "events", _) => not_allowed("POST"),
+                (Door::Public, "events", &Method::GET | &Method::HEAD) => problem(
+                    "query",
+                    StatusCode::BAD_REQUEST,
+                    "the query can't be read: give each of after, from, until, limit and wait at most once",
+                ),
+                (Door::Public, "events", _) => not_allowed("GET, HEAD, POST"),
+                (Door::Application, "events", _) => not_allowed("POST"),
                 (Door::Public, _, _) => not_found(
-                    "served here are GET /{pipeline}/sse, GET /{pipeline}/ws and POST /{pipeline}/events",
+                    "served here are GET /{pipeline}/sse, GET /{pipeline}/ws, GET and POST /{pipeline}/events \
+                     and /{pipeline}/streams/{path}",
                 ),
                 (Door::Application, _, _) => not_found("served here is POST /{pipeline}/events"),
             }

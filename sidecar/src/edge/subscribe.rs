@@ -19,6 +19,7 @@ use crate::{
     filter::Expression,
     frame::{self, Control, Format, websocket},
     hub::{Demand, Filter, Framing, Gap, Hub, Position, Start, TooMany},
+    log::Micros,
     pipeline::Pipeline,
 };
 
@@ -73,14 +74,18 @@ impl Query {
     }
 }
 
-fn cursor(text: &str) -> Position {
+pub(super) fn cursor(text: &str) -> Position {
     text.parse().map_or(Position::Malformed, Position::After)
 }
 
-/// The moment of a wall-clock time; before 1970 there was nothing.
 fn at(time: &str) -> Option<Position> {
+    moment(time).map(Position::At)
+}
+
+/// The moment of a wall-clock time; before 1970 there was nothing.
+pub(super) fn moment(time: &str) -> Option<Micros> {
     let micros = time.parse::<jiff::Timestamp>().ok()?.as_microsecond();
-    Some(Position::At(u64::try_from(micros).unwrap_or(0)))
+    Some(u64::try_from(micros).unwrap_or(0))
 }
 
 /// A subscriber's request.
@@ -294,7 +299,7 @@ fn come_back(hub: &Hub, code: &str, message: &str) -> Response<Vec<u8>> {
     response
 }
 
-fn unavailable(detail: &str) -> Response<Vec<u8>> {
+pub(super) fn unavailable(detail: &str) -> Response<Vec<u8>> {
     let mut response = problem("unavailable", StatusCode::SERVICE_UNAVAILABLE, detail);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
     response

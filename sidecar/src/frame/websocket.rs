@@ -11,8 +11,8 @@ pub use close::CloseCode;
 pub use decoder::{Decoder, Message, ProtocolError};
 pub use handshake::{HandshakeError, accept_key, handshake, tunnel_handshake};
 
-use super::Control;
-use crate::event::{Event, push_member, push_string};
+use super::{Control, json};
+use crate::event::{Event, push_member};
 
 /// A final frame of one whole text message.
 const TEXT: u8 = 0x81;
@@ -70,15 +70,7 @@ pub fn encode_open(cursor: &str, out: &mut Vec<u8>) {
 
 /// Appends an event as one text message.
 pub(super) fn push_event(cursor: &str, event: &Event, out: &mut Vec<u8>) {
-    push_framed(out, |out| {
-        out.extend_from_slice(b"{\"cursor\":");
-        push_string(out, cursor);
-        push_member(out, "id", &event.id);
-        push_member(out, "type", &event.type_);
-        push_member(out, "time", &event.time);
-        event.push_payload(out);
-        out.push(b'}');
-    });
+    push_framed(out, |out| json::push_event(cursor, event, out));
 }
 
 /// Appends a control as one text message.

@@ -19,6 +19,8 @@ pub struct Settings {
     pub heartbeat: Option<Duration>,
     /// The WebSocket endpoint's ping interval; `None` where the endpoint is not served.
     pub ping: Option<Duration>,
+    /// Whether the log is read by GET.
+    pub read: bool,
     /// Whether the public port takes events.
     pub publish: bool,
     /// The size of the largest event of the http source; `None` where there is no such source.
@@ -57,7 +59,7 @@ impl From<&StreamPipelineSpec> for Settings {
     fn from(spec: &StreamPipelineSpec) -> Self {
         let StreamPipelineSpec { placement: _, sources, log, endpoints, delivery } = spec;
         let Log { storage, retention } = log;
-        let Endpoints { sse, websocket, publish } = endpoints;
+        let Endpoints { sse, websocket, publish, read, durable_streams: _ } = endpoints;
         let Delivery { slow_consumer, conflate_key, max_lag, max_connections, drain } = delivery;
         let http = sources.iter().find_map(|source| source.http.as_ref());
         Self {
@@ -65,6 +67,7 @@ impl From<&StreamPipelineSpec> for Settings {
             in_memory: storage.memory.is_some(),
             heartbeat: sse.as_ref().map(|sse| sse.heartbeat.get()),
             ping: websocket.as_ref().map(|websocket| websocket.ping.get()),
+            read: read.is_some(),
             publish: publish.as_ref().is_some_and(|publish| publish.anonymous),
             max_event_bytes: http.map(|http| saturate(http.max_event_bytes.bytes())),
             slow_consumer: *slow_consumer,

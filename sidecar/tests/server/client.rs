@@ -20,7 +20,7 @@ pub(crate) type Socket = Box<dyn Io>;
 /// One HTTP request.
 pub(crate) struct Request {
     head: String,
-    body: String,
+    body: Vec<u8>,
 }
 
 /// The answer to one.
@@ -42,7 +42,7 @@ impl Request {
 
     pub(crate) fn new(method: &str, path: &str) -> Self {
         let head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
-        Self { head, body: String::new() }
+        Self { head, body: Vec::new() }
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
@@ -50,7 +50,11 @@ impl Request {
         self
     }
 
-    pub(crate) fn body(mut self, body: &str) -> Self {
+    pub(crate) fn body(self, body: &str) -> Self {
+        self.bytes(body.as_bytes())
+    }
+
+    pub(crate) fn bytes(mut self, body: &[u8]) -> Self {
         body.clone_into(&mut self.body);
         self
     }
@@ -58,8 +62,9 @@ impl Request {
     pub(crate) async fn send(self, to: SocketAddr) -> Answer {
         let Self { head, body } = self;
         let mut socket = TcpStream::connect(to).await.unwrap();
-        let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
-        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut request = format!("{head}content-length: {}\r\n\r\n", body.len()).into_bytes();
+        request.extend_from_slice(&body);
+        socket.write_all(&request).await.unwrap();
         let mut bytes = Vec::new();
         timeout(PATIENCE, socket.read_to_end(&mut bytes)).await.unwrap().unwrap();
         let end = find(&bytes, b"\r\n\r\n").expect("a whole head");

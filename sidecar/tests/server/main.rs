@@ -1,10 +1,12 @@
 //! Tests of the whole data plane: a real server on loopback, spoken to over real sockets.
 //!
 //! - `publish`: what an application posts, and what it is answered.
+//! - `read`: pages of the log.
 //! - `sse`, `websocket`: what a subscriber gets, byte by byte where that matters.
 //! - `resume`: cursors, gaps, order.
 //! - `bounds`: slow subscribers, limits, and peers that say nothing.
 //! - `http2`: the same over HTTP/2, and what only HTTP/2 has.
+//! - `durable`: durable streams, beside what their public conformance suite asks.
 //! - `slow`: what becomes of those who fall behind, under each policy.
 //! - `life`: changed configurations, drain, stop.
 //! - `filters`: who gets what, and what can't be a filter.
@@ -21,6 +23,7 @@
 mod bounds;
 mod client;
 mod counts;
+mod durable;
 mod filters;
 mod fixture;
 mod h2_client;
@@ -28,6 +31,7 @@ mod http2;
 mod life;
 mod metrics;
 mod publish;
+mod read;
 mod resume;
 mod slow;
 mod sse;

@@ -24,6 +24,13 @@ const ROWS: &[Row] = &[
     ),
     (
         PIPELINE,
+        "spec.endpoints.durableStreams.maxStreams",
+        "{spec: {endpoints: {sse: {}, durableStreams: {anonymous: true, maxStreams: $}}}}",
+        1,
+        100_000,
+    ),
+    (
+        PIPELINE,
         "spec.log.retention.maxEvents",
         "{spec: {log: {retention: {maxEvents: $}}}}",
         1,

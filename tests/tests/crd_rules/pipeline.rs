@@ -23,7 +23,8 @@ spec:
 ";
 
 pub(crate) fn cases() -> Vec<Case> {
-    [name(), placement(), sources(), log(), endpoints(), publishing(), delivery(), types()].concat()
+    let rules = [name(), placement(), sources(), log(), endpoints(), durable_streams()];
+    [rules.concat(), publishing(), delivery(), types()].concat()
 }
 
 fn name() -> Vec<Case> {
@@ -154,6 +155,8 @@ fn endpoints() -> Vec<Case> {
     vec![
         accepted(PIPELINE, "spec: {endpoints: {sse: {}}}"),
         accepted(PIPELINE, "spec: {endpoints: {websocket: {}}}"),
+        accepted(PIPELINE, "spec: {endpoints: {websocket: {}, read: {}}}"),
+        refused_alike(PIPELINE, "spec: {endpoints: {read: {}}}", "spec.endpoints", none),
         refused_alike(PIPELINE, "spec: {endpoints: {}}", "spec.endpoints", none),
         refused_alike(
             HTTP,
@@ -172,6 +175,32 @@ fn endpoints() -> Vec<Case> {
             "spec: {endpoints: {sse: {}, publish: {}}}",
             "spec.endpoints.publish.anonymous: Required value",
             "spec.endpoints.publish: missing field `anonymous`",
+        ),
+    ]
+}
+
+fn durable_streams() -> Vec<Case> {
+    let streams = |rest: &str| {
+        format!("spec: {{{rest}endpoints: {{sse: {{}}, durableStreams: {{anonymous: true}}}}}}")
+    };
+    let one = "are in the memory of one replica: set placement.gateway.replicas to 1, or remove endpoints.durableStreams";
+    let closed = "must be true: remove endpoints.durableStreams to close the endpoint";
+    let field = "spec.endpoints.durableStreams";
+    vec![
+        accepted(PIPELINE, &streams("")),
+        accepted(HTTP, &streams("")),
+        refused_alike(PIPELINE, &streams("placement: {gateway: {replicas: 2}}, "), field, one),
+        refused(
+            PIPELINE,
+            "spec: {endpoints: {sse: {}, durableStreams: {anonymous: false}}}",
+            &format!("{field}.anonymous: Invalid value: false: {closed}"),
+            &format!("{field}.anonymous: {closed}"),
+        ),
+        refused(
+            PIPELINE,
+            "spec: {endpoints: {sse: {}, durableStreams: {}}}",
+            &format!("{field}.anonymous: Required value"),
+            &format!("{field}: missing field `anonymous`"),
         ),
     ]
 }

@@ -38,6 +38,22 @@ const DURATIONS: &[(Field, [&str; 2], [&str; 2])] = &[
     ),
     (
         pipeline(
+            "spec.endpoints.durableStreams.defaultTtl",
+            "{spec: {endpoints: {sse: {}, durableStreams: {anonymous: true, defaultTtl: $}}}}",
+        ),
+        ["1s", "8760h"],
+        ["999ms", "8760h1ms"],
+    ),
+    (
+        pipeline(
+            "spec.endpoints.durableStreams.longPoll",
+            "{spec: {endpoints: {sse: {}, durableStreams: {anonymous: true, longPoll: $}}}}",
+        ),
+        ["1s", "5m"],
+        ["999ms", "5m1ms"],
+    ),
+    (
+        pipeline(
             "spec.sources[0].generator.per",
             "{spec: {sources: [{name: app, generator: {rate: 20, per: $}}]}}",
         ),
@@ -146,6 +162,14 @@ fn amounts() -> Vec<Case> {
     let fields = [
         pipeline("spec.log.retention.maxBytes", "{spec: {log: {retention: {maxBytes: $}}}}"),
         pipeline("spec.delivery.maxLag.bytes", "{spec: {delivery: {maxLag: {bytes: $}}}}"),
+        pipeline(
+            "spec.endpoints.durableStreams.maxStreamBytes",
+            "{spec: {endpoints: {sse: {}, durableStreams: {anonymous: true, maxStreamBytes: $}}}}",
+        ),
+        pipeline(
+            "spec.endpoints.durableStreams.maxBytes",
+            "{spec: {endpoints: {sse: {}, durableStreams: {anonymous: true, maxBytes: $}}}}",
+        ),
         Field {
             base: HTTP,
             path: "spec.sources[0].http.maxEventBytes",

@@ -9,6 +9,8 @@ use crate::setup::{Purpose, Report};
 pub(crate) enum Need {
     /// A Kubernetes API, of a cluster without nodes or of the user's own.
     Api,
+    /// Node.js with npm.
+    Npm,
     /// A node, on which images that were made here run as pods.
     Pods,
     /// The servers that keep shared logs.
@@ -23,6 +25,7 @@ const BROKERS: [&str; 2] = ["redis-server", "nats-server"];
 pub(crate) struct Machine {
     quick: bool,
     go: bool,
+    npm: bool,
     /// Whether the programs of an API, and of a whole cluster, are compiled.
     compiled: (bool, bool),
     /// A cluster that the user wants used.
@@ -32,6 +35,8 @@ pub(crate) struct Machine {
     /// The packages of brokers that are missing.
     brokers: Vec<&'static str>,
 }
+
+const NPM: &str = "needs Node.js 20 or later with npm, from which the suite comes: install it from https://nodejs.org, and run `cargo xtask test`";
 
 const GO: &str = "needs Go 1.26, which compiles the test cluster: install it from https://go.dev/dl, and run `cargo xtask test`";
 
@@ -43,6 +48,7 @@ impl Machine {
         Self {
             quick,
             go: command::find("go").is_some(),
+            npm: ["node", "npm"].into_iter().all(|program| command::find(program).is_some()),
             compiled: (compiled(false), compiled(true)),
             existing: existing::wanted().is_ok_and(|wanted| wanted.is_some()),
             brokers: stores.filter(|package| BROKERS.contains(package)).collect(),
@@ -57,6 +63,7 @@ impl Machine {
 
     fn lacks_one(&self, need: Need) -> Option<String> {
         match need {
+            Need::Npm => (!self.npm).then(|| NPM.to_owned()),
             Need::Brokers => self.lacks_brokers(),
             Need::Api | Need::Pods if self.quick => {
                 Some("--quick was given: run `cargo xtask test`".to_owned())
@@ -97,6 +104,7 @@ mod tests {
         Machine {
             quick: false,
             go: true,
+            npm: true,
             compiled: (false, false),
             existing: false,
             obstacle: None,
@@ -144,6 +152,14 @@ mod tests {
         assert!(machine.lacks(&[Need::Brokers]).unwrap().contains("nats-server"));
         let quick = Machine { quick: true, ..able() };
         assert_eq!(quick.lacks(&[Need::Brokers]), None, "they are no cluster");
+    }
+
+    #[test]
+    fn without_npm_only_what_comes_from_it_is_left_out() {
+        let machine = Machine { npm: false, ..able() };
+        assert!(machine.lacks(&[Need::Npm]).unwrap().contains("Node.js"));
+        assert_eq!(lacks(&machine), [None, None]);
+        assert_eq!(able().lacks(&[Need::Npm]), None);
     }
 
     #[test]

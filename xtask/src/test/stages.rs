@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::cluster::{ON_A_NODE, ON_AN_API, TestCluster};
 use super::machine::Need;
 use super::programs::{EVERYTHING, Programs};
-use super::{Session, program};
+use super::{Session, program, streams};
 use crate::cargo::{BUILD_LIMIT, cargo};
 use crate::{arch, command, crds, deps, images, setup};
 
@@ -37,6 +37,7 @@ pub(crate) const STAGES: &[Stage] = &[
     stage("tests against real brokers", &[Need::Brokers], on_brokers),
     stage("the API's types without Kubernetes", &[], types_alone),
     stage("the sidecar without Kubernetes", &[], sidecar_alone),
+    stage("conformance of Durable Streams", &[Need::Npm], |s| streams::test(&mut s.tally)),
     stage("tests on an API server", &[Need::Api], on_an_api),
     stage("end to end, on a node", &[Need::Pods], on_a_node),
 ];

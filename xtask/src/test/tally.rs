@@ -1,4 +1,4 @@
-//! Counts tests by what libtest prints.
+//! Counts tests by what libtest and vitest print.
 
 /// Tests of all stages so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,13 +12,16 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Counts a line such as `test result: ok. 5 passed; 0 failed; 2 ignored; …`; any other is nothing.
+    /// Counts a line such as `test result: ok. 5 passed; 0 failed; 2 ignored; …` of libtest, or such as
+    /// `  Tests  5 passed | 1 failed (6)` of vitest; any other is nothing. What vitest skips is optional,
+    /// and not counted.
     pub(crate) fn count(&mut self, line: &str) {
-        let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|l| l.split_once(". "))
-        else {
-            return;
-        };
-        for count in counts.split("; ") {
+        let libtest = line.strip_prefix("test result: ").and_then(|l| l.split_once(". "));
+        let vitest = line.trim_start().strip_prefix("Tests  ");
+        let counts = libtest.map(|(_, counts)| counts).or(vitest).unwrap_or_default();
+        for count in counts.split(['|', ';']).map(str::trim) {
+            // Behind the last count of vitest stands the sum.
+            let count = count.split_once(" (").map_or(count, |(count, _)| count);
             let (number, what) = count.split_once(' ').unwrap_or_default();
             let number = number.parse::<u64>().unwrap_or(0);
             match what {
@@ -61,6 +64,20 @@ mod tests {
         }
         assert_eq!(tally, Tally { passed: 12, failed: 0, ignored: 3 });
         assert_eq!(tally.line(), "12 passed, 0 failed, 3 skipped");
+    }
+
+    #[test]
+    fn the_results_of_vitest_are_counted_too() {
+        let mut tally = Tally::default();
+        for line in [
+            " Test Files  1 passed (1)",
+            "      Tests  2 failed | 332 passed | 6 skipped (340)",
+            "   Duration  50.72s (tests 47.97s)",
+            "      Tests  7 passed (7)",
+        ] {
+            tally.count(line);
+        }
+        assert_eq!(tally, Tally { passed: 339, failed: 2, ignored: 0 });
     }
 
     #[test]

@@ -1,0 +1,449 @@
+//! Durable streams: streams that clients create, append to and read by HTTP, as the Durable Streams
+//! protocol has it. They are beside the pipeline's log, and know nothing of it.
+//!
+//! Everything but [`Streams`] is decided without I/O; `edge/durable` speaks HTTP for it.
+//!
+//! # Laws
+//!
+//! - What was answered as appended is read by whoever reads afterwards, at its place, until the stream is
+//!   deleted or ends by itself.
+//! - The number of streams and the memory of all of them are bounded; a fork counts what it inherits,
+//!   though it shares it.
+//! - A deleted stream that has forks keeps its path until the last of them is gone.
+//! - Locks are taken in this order: the structure, a stream's writing, the slots, a stream's state.
+
+pub(crate) mod collapse;
+pub(crate) mod content;
+pub(crate) mod expiry;
+pub(crate) mod frames;
+mod journal;
+pub(crate) mod offset;
+pub(crate) mod producer;
+pub(crate) mod refusal;
+pub(crate) mod request;
+pub(crate) mod state;
+pub(crate) mod stream;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use parking_lot::RwLock;
+use weir_crds::v1alpha1::DurableStreams;
+
+use content::{Batch, DEFAULT_TYPE, Kind, is_same_type};
+use expiry::Expiry;
+use journal::{Change, Forgetful, Journal};
+use offset::{Anchor, Offset};
+use producer::Progress;
+use refusal::Refusal;
+use state::{Accepted, Append, Decision, State};
+use stream::{Asked, Config, Description, Origin, Stream};
+
+use crate::{clock, count::Counter, log::Micros};
+
+/// What a stream costs beside its content.
+const STREAM_OVERHEAD: u64 = 1_024;
+
+/// The streams of a pipeline.
+#[derive(Debug)]
+pub struct Streams {
+    limits: ArcSwap<Limits>,
+    slots: RwLock<HashMap<Box<str>, Slot>>,
+    /// Held while a stream is created, deleted or ended.
+    structure: tokio::sync::Mutex<()>,
+    journal: Box<dyn Journal>,
+    /// The memory of all streams.
+    bytes: AtomicU64,
+    /// The lineage that was given last.
+    lineage: AtomicU64,
+    /// What was counted.
+    pub counts: Counts,
+}
+
+/// What is counted for the streams of a pipeline.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Appends that were taken.
+    pub appends: Counter,
+    /// Requests that were refused.
+    pub refused: Counter,
+    /// Bytes that were read.
+    pub read_bytes: Counter,
+}
+
+/// A stream in its place.
+#[derive(Debug)]
+struct Slot {
+    stream: Arc<Stream>,
+    /// How many forks of it there are.
+    forks: usize,
+}
+
+/// What a manifest grants to durable streams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// The most streams.
+    pub(crate) streams: usize,
+    /// The most memory of one stream.
+    pub(crate) stream_bytes: u64,
+    /// The most memory of all.
+    pub(crate) bytes: u64,
+    /// The end of a stream for which none is asked.
+    pub(crate) expiry: Expiry,
+    /// How long a long-poll waits.
+    pub(crate) long_poll: std::time::Duration,
+}
+
+impl From<&DurableStreams> for Limits {
+    fn from(spec: &DurableStreams) -> Self {
+        let DurableStreams {
+            anonymous: _,
+            max_streams,
+            max_stream_bytes,
+            max_bytes,
+            default_ttl,
+            long_poll,
+        } = spec;
+        Self {
+            streams: usize::try_from(*max_streams).unwrap_or(0),
+            stream_bytes: max_stream_bytes.bytes().min(max_bytes.bytes()),
+            bytes: max_bytes.bytes(),
+            expiry: Expiry::Idle(default_ttl.get().as_secs()),
+            long_poll: long_poll.get(),
+        }
+    }
+}
+
+/// A request to create a stream.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Create {
+    /// The media type.
+    pub(crate) content_type: Option<Box<str>>,
+    /// What else is asked for.
+    pub(crate) asked: Asked,
+    /// Whether it is to be closed from the beginning.
+    pub(crate) closed: bool,
+    /// Its first content, behind what it inherits.
+    pub(crate) body: Bytes,
+}
+
+/// The answer to an append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Appended {
+    /// The end of the stream.
+    pub(crate) end: Offset,
+    /// Whether nothing more is taken.
+    pub(crate) closed: bool,
+    /// How far its producer has come.
+    pub(crate) progress: Option<Progress>,
+    /// Whether this brought content that was not there before.
+    pub(crate) fresh: bool,
+}
+
+impl Streams {
+    /// No streams yet, in memory.
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits: ArcSwap::from_pointee(limits),
+            slots: RwLock::default(),
+            structure: tokio::sync::Mutex::default(),
+            journal: Box::new(Forgetful),
+            bytes: AtomicU64::new(0),
+            lineage: AtomicU64::new(0),
+            counts: Counts::default(),
+        })
+    }
+
+    /// What the manifest grants.
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        self.limits.load_full()
+    }
+
+    /// Takes up other limits. What is there already stays.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
+    }
+
+    /// How many streams there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.read().len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The memory of all of them.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The stream at a path.
+    pub(crate) fn get(&self, path: &str, now: Micros) -> Result<Arc<Stream>, Refusal> {
+        let slots = self.slots.read();
+        let Slot { stream, forks } = slots.get(path).ok_or(Refusal::NotFound)?;
+        let over = stream.state.read().is_gone() || stream.is_past(now);
+        match (over, forks) {
+            (false, _) => Ok(Arc::clone(stream)),
+            (true, 0) => Err(Refusal::NotFound),
+            (true, _) => Err(Refusal::Gone),
+        }
+    }
+
+    /// Creates a stream, or finds that it is there as it is asked for. The flag says whether it is new.
+    pub(crate) async fn create(
+        self: Arc<Self>,
+        path: Box<str>,
+        create: Create,
+        now: Micros,
+    ) -> Result<(Description, bool), Refusal> {
+        // In a task of its own, because a client that leaves must not leave half of a change behind.
+        let created = tokio::spawn(async move {
+            let _one_at_a_time = self.structure.lock().await;
+            self.create_here(path, create, now).await
+        });
+        created.await.unwrap_or_else(|error| Err(Refusal::Storage(error.to_string())))
+    }
+
+    async fn create_here(
+        &self,
+        path: Box<str>,
+        create: Create,
+        now: Micros,
+    ) -> Result<(Description, bool), Refusal> {
+        match self.get(&path, now) {
+            Ok(there) => return found(&there, &create).map(|there| (there, false)),
+            Err(Refusal::Gone) => return Err(Refusal::Kept),
+            // One whose time is over may still stand there.
+            Err(_) => self.end(&path).await?,
+        }
+        let limits = self.limits();
+        if self.len() >= limits.streams {
+            return Err(Refusal::TooMany { limit: limits.streams });
+        }
+        let Create { content_type, asked: Asked { expiry: asked, origin }, closed, body } = create;
+        let source = origin.as_ref().map(|origin| self.source(origin, now)).transpose()?;
+        let inherited = source.as_ref().map(|source| source.config());
+        let content_type = match (content_type, inherited) {
+            (Some(sent), Some(source)) if !is_same_type(&sent, &source.content_type) => {
+                return Err(Refusal::ContentType(source.content_type.clone()));
+            }
+            (Some(sent), _) => sent,
+            (None, Some(source)) => source.content_type.clone(),
+            (None, None) => DEFAULT_TYPE.into(),
+        };
+        let expiry = asked.or(inherited.map(|source| source.expiry)).unwrap_or(limits.expiry);
+        let mut state = match source.as_deref().zip(origin.as_ref()) {
+            Some((source, origin)) => fork(source, origin)?,
+            None => State::new(self.next_lineage(now)),
+        };
+        let batch = Batch::new(Kind::of(&content_type), body)?;
+        state.apply(Accepted { batch, producer: None, seq: None, close: closed });
+        self.reserve(state.bytes(), STREAM_OVERHEAD + state.bytes(), &limits)?;
+        let config = Config { content_type, asked, expiry, origin };
+        let change = Change::Created { path: &path, config: &config, state: &state };
+        if let Err(refusal) = self.journal.record(change).await {
+            self.release(STREAM_OVERHEAD + state.bytes());
+            return Err(refusal);
+        }
+        let stream = Arc::new(Stream::new(config, state, now));
+        let description = stream.describe();
+        let mut slots = self.slots.write();
+        let source =
+            stream.config().origin.as_ref().and_then(|origin| slots.get_mut(&origin.source));
+        if let Some(source) = source {
+            source.forks += 1;
+        }
+        slots.insert(path, Slot { stream, forks: 0 });
+        Ok((description, true))
+    }
+
+    /// The stream that is to be forked.
+    fn source(&self, origin: &Origin, now: Micros) -> Result<Arc<Stream>, Refusal> {
+        self.get(&origin.source, now).map_err(|refusal| {
+            let gone = refusal == Refusal::Gone;
+            if gone { Refusal::SourceGone } else { Refusal::NoSource(origin.source.clone()) }
+        })
+    }
+
+    /// Appends to a stream, or closes it.
+    pub(crate) async fn append(
+        self: Arc<Self>,
+        stream: Arc<Stream>,
+        path: Box<str>,
+        append: Append,
+        now: Micros,
+    ) -> Result<Appended, Refusal> {
+        // In a task of its own: see `create`.
+        let appended = tokio::spawn(async move {
+            let _one_at_a_time = stream.writing.lock().await;
+            self.append_here(&stream, &path, append, now).await
+        });
+        appended.await.unwrap_or_else(|error| Err(Refusal::Storage(error.to_string())))
+    }
+
+    async fn append_here(
+        &self,
+        stream: &Stream,
+        path: &str,
+        append: Append,
+        now: Micros,
+    ) -> Result<Appended, Refusal> {
+        let (decision, held) = {
+            let state = stream.state.read();
+            if state.is_gone() {
+                return Err(Refusal::NotFound);
+            }
+            (state.decide(&stream.config().content_type, append)?, state.bytes())
+        };
+        stream.touch(now);
+        let accepted = match decision {
+            Decision::Done(progress) => return Ok(appended(stream, progress, false)),
+            Decision::Accept(accepted) => accepted,
+        };
+        let (bytes, limits) = (accepted.bytes(), self.limits());
+        self.reserve(held + bytes, bytes, &limits)?;
+        if let Err(refusal) =
+            self.journal.record(Change::Appended { path, accepted: &accepted }).await
+        {
+            self.release(bytes);
+            return Err(refusal);
+        }
+        let progress = accepted.producer.as_ref().map(producer::Producer::progress);
+        let fresh = accepted.batch.len() > 0;
+        stream.state.write().apply(accepted);
+        stream.tell();
+        self.counts.appends.add(u64::from(fresh));
+        Ok(appended(stream, progress, fresh))
+    }
+
+    /// Deletes a stream.
+    pub(crate) async fn delete(
+        self: Arc<Self>,
+        path: Box<str>,
+        now: Micros,
+    ) -> Result<(), Refusal> {
+        // In a task of its own: see `create`.
+        let deleted = tokio::spawn(async move {
+            let _one_at_a_time = self.structure.lock().await;
+            self.get(&path, now)?;
+            self.end(&path).await
+        });
+        deleted.await.unwrap_or_else(|error| Err(Refusal::Storage(error.to_string())))
+    }
+
+    /// Ends the streams whose time is over.
+    pub async fn expire(&self) {
+        let now = clock::micros();
+        let is_over = |slot: &Slot| slot.stream.is_past(now) && !slot.stream.state.read().is_gone();
+        let over: Vec<Box<str>> = {
+            let slots = self.slots.read();
+            let over = slots.iter().filter(|(_, slot)| is_over(slot));
+            over.map(|(path, _)| path.clone()).collect()
+        };
+        for path in over {
+            let _one_at_a_time = self.structure.lock().await;
+            // It may have been used, or made anew, in between.
+            if self.slots.read().get(&path).is_some_and(is_over)
+                && let Err(error) = self.end(&path).await
+            {
+                tracing::warn!(%path, %error, "can't end a durable stream");
+            }
+        }
+    }
+
+    /// Deletes what stands at a path, if anything does. The structure is locked.
+    async fn end(&self, path: &str) -> Result<(), Refusal> {
+        let stream = self.slots.read().get(path).map(|slot| Arc::clone(&slot.stream));
+        let Some(stream) = stream else { return Ok(()) };
+        let _no_append = stream.writing.lock().await;
+        self.journal.record(Change::Deleted { path }).await?;
+        stream.state.write().delete();
+        stream.tell();
+        self.collect(path);
+        Ok(())
+    }
+
+    /// Lets go of a deleted stream that has no forks, and then of its source if it was the last one's.
+    fn collect(&self, path: &str) {
+        let mut slots = self.slots.write();
+        let mut next = Some(Box::from(path));
+        while let Some(path) = next.take() {
+            let unused = |slot: &Slot| slot.forks == 0 && slot.stream.state.read().is_gone();
+            if !slots.get(&path).is_some_and(unused) {
+                return;
+            }
+            let Some(Slot { stream, forks: _ }) = slots.remove(&path) else { return };
+            self.release(STREAM_OVERHEAD + stream.state.read().bytes());
+            if let Some(Origin { source, .. }) = &stream.config().origin
+                && let Some(slot) = slots.get_mut(source)
+            {
+                slot.forks = slot.forks.saturating_sub(1);
+                next = Some(source.clone());
+            }
+        }
+    }
+
+    /// A lineage that no stream here has had.
+    fn next_lineage(&self, now: Micros) -> u64 {
+        let next = |last: u64| Some(now.max(last + 1));
+        let last =
+            self.lineage.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or(0);
+        now.max(last + 1)
+    }
+
+    /// Takes memory for a stream that will hold `held` bytes.
+    fn reserve(&self, held: u64, bytes: u64, limits: &Limits) -> Result<(), Refusal> {
+        if held > limits.stream_bytes {
+            return Err(Refusal::StreamFull { limit: limits.stream_bytes });
+        }
+        let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= limits.bytes);
+        let reserved = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        reserved.map(drop).map_err(|_| Refusal::Full { limit: limits.bytes })
+    }
+
+    fn release(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Answers a request to create what is there already.
+fn found(there: &Stream, create: &Create) -> Result<Description, Refusal> {
+    let Create { content_type, asked, closed, body: _ } = create;
+    let differs = there.config().difference(content_type.as_deref(), asked);
+    let description = there.describe();
+    match differs {
+        Some(differs) => Err(Refusal::Exists { differs }),
+        None if *closed != description.closed => {
+            Err(Refusal::Exists { differs: "whether it is closed" })
+        }
+        None => Ok(description),
+    }
+}
+
+/// What a fork of `source` begins with.
+fn fork(source: &Stream, Origin { source: _, at, sub }: &Origin) -> Result<State, Refusal> {
+    let state = source.state.read();
+    let rule = "must be an offset of the stream that is forked";
+    let at = state.position(at.unwrap_or(Anchor::Now));
+    state.fork(at.map_err(|_| Refusal::header("stream-fork-offset", rule))?, *sub)
+}
+
+fn appended(stream: &Stream, progress: Option<Progress>, fresh: bool) -> Appended {
+    let state = stream.state.read();
+    Appended { end: state.end(), closed: state.is_closed(), progress, fresh }
+}
+
+#[cfg(test)]
+mod tests;

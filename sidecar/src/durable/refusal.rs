@@ -1,0 +1,165 @@
+//! Why a request about a durable stream is refused, in words for its author.
+
+use http::StatusCode;
+
+use super::offset::Offset;
+
+/// Why a request is refused. Nothing of it was applied. The message names what is wrong and the remedy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// There is none.
+    #[error("there is no stream at this path: create it with PUT")]
+    NotFound,
+    /// It was deleted, and forks still read from it.
+    #[error("this stream was deleted; its path is free again when its last fork is gone")]
+    Gone,
+    /// The same, for whoever would create it anew.
+    #[error("the stream at this path was deleted, and forks still read from it: use another path")]
+    Kept,
+    /// The offset is of a stream that was here before.
+    #[error("this offset is of an earlier stream at this path, which is gone: read from offset=-1")]
+    EarlierStream,
+    /// The path can't name a stream.
+    #[error(
+        "a stream's path must have 1 to 512 bytes of UTF-8 without control characters, and no empty, . or .. segment"
+    )]
+    Path,
+    /// A header can't be understood.
+    #[error("the header {name} {rule}")]
+    Header {
+        /// The header.
+        name: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// A parameter of the query can't be understood.
+    #[error("the parameter {name} {rule}")]
+    Parameter {
+        /// The parameter.
+        name: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// There is a stream at this path, and it is another one.
+    #[error("there is another stream at this path: {differs} differs")]
+    Exists {
+        /// What differs.
+        differs: &'static str,
+    },
+    /// The stream to fork is deleted.
+    #[error("the stream to fork was deleted")]
+    SourceGone,
+    /// The stream to fork is not there.
+    #[error("there is no stream to fork at {0}")]
+    NoSource(Box<str>),
+    /// The media type is not the stream's.
+    #[error("the stream holds {0}: send that content-type")]
+    ContentType(Box<str>),
+    /// No more is taken.
+    #[error("the stream is closed")]
+    Closed {
+        /// Its end.
+        end: Offset,
+    },
+    /// An append that comes late.
+    #[error("stream-seq must be greater than that of the last append, {last}")]
+    Seq {
+        /// The last one.
+        last: Box<str>,
+    },
+    /// A producer that was replaced.
+    #[error("a newer producer with this id has epoch {current}: this one is to stop")]
+    StaleEpoch {
+        /// The newest epoch.
+        current: u64,
+    },
+    /// An append before this one is missing.
+    #[error("producer-seq must be {expected} now, not {received}: send what is missing first")]
+    SequenceGap {
+        /// What is due.
+        expected: u64,
+        /// What came.
+        received: u64,
+    },
+    /// A new epoch that doesn't begin at its beginning.
+    #[error("a new producer-epoch begins with producer-seq 0")]
+    EpochStart,
+    /// There is nothing in it.
+    #[error("the body is empty: send what to append, or stream-closed: true to close the stream")]
+    Empty,
+    /// It claims to be JSON and isn't.
+    #[error("the body is not JSON: {0}")]
+    Json(String),
+    /// Too many messages at once.
+    #[error("an append may have at most {limit} messages: send fewer at once")]
+    TooManyMessages {
+        /// The most.
+        limit: usize,
+    },
+    /// The stream can't hold more.
+    #[error(
+        "a stream may hold {limit} bytes: begin another, or raise endpoints.durableStreams.maxStreamBytes"
+    )]
+    StreamFull {
+        /// The most.
+        limit: u64,
+    },
+    /// All streams together can't hold more.
+    #[error(
+        "the streams may hold {limit} bytes in all: delete some, or raise endpoints.durableStreams.maxBytes"
+    )]
+    Full {
+        /// The most.
+        limit: u64,
+    },
+    /// There can't be more streams.
+    #[error(
+        "there may be {limit} streams: delete some, or raise endpoints.durableStreams.maxStreams"
+    )]
+    TooMany {
+        /// The most.
+        limit: usize,
+    },
+    /// It could not be made to last.
+    #[error("the change could not be stored: {0}")]
+    Storage(String),
+}
+
+impl Refusal {
+    pub(crate) const fn header(name: &'static str, rule: &'static str) -> Self {
+        Self::Header { name, rule }
+    }
+
+    pub(crate) const fn parameter(name: &'static str, rule: &'static str) -> Self {
+        Self::Parameter { name, rule }
+    }
+
+    /// The status, and a word of a small set for programs and metrics.
+    pub(crate) const fn status(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::NoSource(_) => (StatusCode::NOT_FOUND, "no_source"),
+            Self::Gone => (StatusCode::GONE, "gone"),
+            Self::EarlierStream => (StatusCode::GONE, "earlier_stream"),
+            Self::Path => (StatusCode::BAD_REQUEST, "path"),
+            Self::Header { .. } => (StatusCode::BAD_REQUEST, "header"),
+            Self::Parameter { .. } => (StatusCode::BAD_REQUEST, "query"),
+            Self::EpochStart => (StatusCode::BAD_REQUEST, "epoch_start"),
+            Self::Empty => (StatusCode::BAD_REQUEST, "empty"),
+            Self::Json(_) => (StatusCode::BAD_REQUEST, "json"),
+            Self::Exists { .. } => (StatusCode::CONFLICT, "exists"),
+            Self::Kept => (StatusCode::CONFLICT, "kept"),
+            Self::SourceGone => (StatusCode::CONFLICT, "source_gone"),
+            Self::ContentType(_) => (StatusCode::CONFLICT, "content_type"),
+            Self::Closed { .. } => (StatusCode::CONFLICT, "closed"),
+            Self::Seq { .. } => (StatusCode::CONFLICT, "seq"),
+            Self::SequenceGap { .. } => (StatusCode::CONFLICT, "sequence_gap"),
+            Self::StaleEpoch { .. } => (StatusCode::FORBIDDEN, "stale_epoch"),
+            Self::TooManyMessages { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_messages"),
+            Self::StreamFull { .. } => (StatusCode::INSUFFICIENT_STORAGE, "stream_full"),
+            Self::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "full"),
+            Self::TooMany { .. } => (StatusCode::INSUFFICIENT_STORAGE, "too_many_streams"),
+            Self::Storage(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage"),
+        }
+    }
+}

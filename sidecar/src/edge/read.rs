@@ -1,0 +1,393 @@
+//! Answers who reads a range of the log by GET: a page of events, at once or as soon as there is one.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use serde::Deserialize;
+use tokio::time;
+
+use super::{
+    problem::{problem, respond, set},
+    routes::Service,
+    subscribe::{cursor, moment, unavailable},
+};
+use crate::{
+    event::{push_member, push_number},
+    frame::{self, Control, GapReason},
+    hub::{Gap, Hub, Position, Start},
+    log::{Cursor, Entry, LogError, Micros, Offset, Read},
+    pipeline::Pipeline,
+};
+
+/// The events of a page for which no number is asked.
+const USUAL_EVENTS: usize = 100;
+
+/// The most events of a page.
+const MOST_EVENTS: usize = 1_000;
+
+/// The most bytes of a page's events, but one.
+const MOST_BYTES: u64 = 1024 * 1024;
+
+/// The longest wait.
+const MOST_WAIT: Duration = Duration::from_secs(60);
+
+/// A page that can never change: it ends where it was full, or where it was asked to.
+const FOREVER: &str = "public, max-age=31536000, immutable";
+
+/// The newest page grows, so a cache is to ask whether it has.
+const GROWING: &str = "no-cache";
+
+/// Readers that waited for the same thing may share one answer; a second later there may be more.
+const SHARED: &str = "public, max-age=1";
+
+/// What a reader may ask for in the query. It may carry others for its own use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct Query {
+    /// Read behind the event of this cursor.
+    #[serde(alias = "cursor")]
+    after: Option<String>,
+    /// Start at `earliest`, `latest`, or a time (RFC 3339).
+    from: Option<String>,
+    /// Stop before the first event accepted at this time or later.
+    until: Option<String>,
+    /// The most events.
+    limit: Option<String>,
+    /// How long to wait where there is nothing yet, such as `30s`.
+    wait: Option<String>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Asked {
+    position: Position,
+    until: Option<Micros>,
+    limit: usize,
+    wait: Option<Duration>,
+}
+
+impl Query {
+    fn read(&self) -> Result<Asked, &'static str> {
+        let Self { after, from, until, limit, wait } = self;
+        let position =
+            match (after, from.as_deref()) {
+                (Some(text), _) => cursor(text),
+                (None, None | Some("earliest")) => Position::Earliest,
+                (None, Some("latest")) => Position::Latest,
+                (None, Some(time)) => Position::At(moment(time).ok_or(
+                    "from must be earliest, latest, or a time such as 2026-01-31T12:00:00Z",
+                )?),
+            };
+        let until = until
+            .as_deref()
+            .map(|time| moment(time).ok_or("until must be a time such as 2026-01-31T12:00:00Z"));
+        let limit = limit.as_deref().map_or(Ok(USUAL_EVENTS), |limit| {
+            let limit = limit.parse().ok().filter(|limit| (1..=MOST_EVENTS).contains(limit));
+            limit.ok_or("limit must be a number from 1 to 1000")
+        });
+        let wait = wait.as_deref().map(|wait| {
+            let wait = wait.parse::<weir_crds::scalar::Duration>().map(|wait| wait.get()).ok();
+            wait.filter(|wait| *wait <= MOST_WAIT)
+                .ok_or("wait must be a duration of at most 60s, such as 30s")
+        });
+        Ok(Asked { position, until: until.transpose()?, limit: limit?, wait: wait.transpose()? })
+    }
+}
+
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// One object with the events and what is to be said of them.
+    Page,
+    /// An event a line, as over WebSocket.
+    Lines,
+    /// CloudEvents in their own batch format.
+    Batch,
+}
+
+impl Form {
+    const ALL: [Self; 3] = [Self::Page, Self::Lines, Self::Batch];
+
+    const fn media_type(self) -> &'static str {
+        match self {
+            Self::Page => "application/json",
+            Self::Lines => "application/x-ndjson",
+            Self::Batch => "application/cloudevents-batch+json",
+        }
+    }
+
+    /// The first form that the client names; a page where it takes anything.
+    fn accepted(headers: &HeaderMap) -> Option<Self> {
+        let sent = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let ranges: Vec<_> = sent
+            .flat_map(|accept| accept.split(','))
+            .map(|range| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+            .collect();
+        let named = |range: &String| Self::ALL.into_iter().find(|form| form.media_type() == range);
+        let any = |range: &String| matches!(range.as_str(), "*/*" | "application/*" | "");
+        let anything = ranges.is_empty() || ranges.iter().any(any);
+        ranges.iter().find_map(named).or(anything.then_some(Self::Page))
+    }
+}
+
+/// A part of the log.
+#[derive(Debug)]
+struct Page {
+    /// What the reader must be told first.
+    gap: Option<Gap>,
+    /// The offset of the first event.
+    first: Offset,
+    entries: Vec<Arc<Entry>>,
+    /// Whether there is nothing behind it yet.
+    up_to_date: bool,
+}
+
+impl Page {
+    /// The offset to go on from.
+    fn next(&self) -> Offset {
+        self.entries.last().map_or(self.first, |entry| entry.offset + 1)
+    }
+}
+
+/// Answers a reader.
+pub(super) async fn serve(
+    pipeline: &Pipeline,
+    query: &Query,
+    headers: &HeaderMap,
+    service: &Service,
+) -> Response<Vec<u8>> {
+    let hub = pipeline.hub();
+    let asked = match query.read() {
+        Ok(asked) => asked,
+        Err(detail) => return problem("query", StatusCode::BAD_REQUEST, detail),
+    };
+    let Some(form) = Form::accepted(headers) else {
+        let detail = "a page comes as application/json, application/x-ndjson or \
+                      application/cloudevents-batch+json: accept one of these";
+        return problem("not_acceptable", StatusCode::NOT_ACCEPTABLE, detail);
+    };
+    match page(hub, &asked, service).await {
+        Ok(Some(page)) => answer(hub, &asked, form, &page, headers),
+        Ok(None) => unavailable("as many readers wait here as may: try again in a while"),
+        Err(error) => unavailable(&error.to_string()),
+    }
+}
+
+/// The page that is asked for, with a wait where that is asked for, too; `None` where too many wait.
+async fn page(hub: &Hub, asked: &Asked, service: &Service) -> Result<Option<Page>, LogError> {
+    let Start { next, gap } = hub.start(&asked.position).await?;
+    let found = look(hub, asked, next, gap).await?;
+    let Some(wait) = asked.wait else { return Ok(Some(found)) };
+    if !found.entries.is_empty() || found.gap.is_some() || !found.up_to_date {
+        return Ok(Some(found));
+    }
+    let Ok(_place) = Arc::clone(&service.waiting).try_acquire_owned() else { return Ok(None) };
+    let mut over = pin!(async {
+        tokio::select! {
+            () = time::sleep(wait) => {}
+            () = service.leaving() => {}
+        }
+    });
+    loop {
+        let mut grown = pin!(hub.tail().grown());
+        // From here on no event is missed.
+        grown.as_mut().enable();
+        if hub.head() > next {
+            return look(hub, asked, next, None).await.map(Some);
+        }
+        tokio::select! {
+            () = grown => {}
+            () = &mut over => return Ok(Some(found)),
+        }
+    }
+}
+
+/// What there is from `next` on.
+async fn look(hub: &Hub, asked: &Asked, next: Offset, gap: Option<Gap>) -> Result<Page, LogError> {
+    let (first, gap, mut entries) = match hub.read(next, MOST_BYTES).await? {
+        Read::Entries(entries) => (next, gap, entries),
+        // It left the log in between.
+        Read::Evicted { first } => {
+            let missed = Some(first.saturating_sub(next));
+            let from = Some(hub.cursor(next.saturating_sub(1)));
+            let gap = Gap { from, missed, reason: GapReason::Evicted };
+            (first, Some(gap), Vec::new())
+        }
+    };
+    let read = entries.len();
+    entries.truncate(asked.limit);
+    if let Some(until) = asked.until {
+        entries.truncate(entries.partition_point(|entry| entry.time < until));
+    }
+    let cut = entries.len() < read;
+    let mut page = Page { gap, first, entries, up_to_date: false };
+    page.up_to_date = !cut && page.next() >= hub.head();
+    Ok(page)
+}
+
+fn answer(
+    hub: &Hub,
+    asked: &Asked,
+    form: Form,
+    page: &Page,
+    headers: &HeaderMap,
+) -> Response<Vec<u8>> {
+    let next = hub.cursor(page.next() - 1).to_string();
+    let tag = format!("\"{}-{}-{}\"", hub.cursor(page.first - 1), page.next(), form as u8);
+    let accounts = hub.accounts();
+    accounts.reads.add(1);
+    let is_empty = page.entries.is_empty();
+    let keep = match (asked.wait.is_some(), is_empty || page.gap.is_some()) {
+        (true, true) => "no-store",
+        (_, false) if !page.up_to_date && is_fixed(asked.position) => FOREVER,
+        (true, false) => SHARED,
+        (false, _) => GROWING,
+    };
+    let known = page.gap.is_none() && is_known(headers, &tag);
+    let mut response = if known {
+        let mut response = Response::new(Vec::new());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        accounts.read_events.add(page.entries.len() as u64);
+        if page.gap.is_some() {
+            accounts.gaps.add(1);
+        }
+        respond(StatusCode::OK, form.media_type(), body(hub, form, page, &next))
+    };
+    set(&mut response, header::ETAG, &tag);
+    set(&mut response, header::CACHE_CONTROL, keep);
+    set(&mut response, header::VARY, "accept");
+    let link = format!("<?after={next}>; rel=\"next\"");
+    set(&mut response, header::LINK, &link);
+    if page.up_to_date {
+        response.headers_mut().insert("weir-up-to-date", HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// Whether the start of a page is the same whenever it is asked for.
+const fn is_fixed(position: Position) -> bool {
+    match position {
+        Position::After(_) => true,
+        Position::Latest | Position::Earliest | Position::At(_) | Position::Malformed => false,
+    }
+}
+
+/// Whether the client has what this tag names (RFC 9110, section 13.1.2).
+pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let sent =
+        headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = sent.flat_map(|tags| tags.split(',')).map(str::trim);
+    tags.any(|sent| sent == "*" || sent.strip_prefix("W/").unwrap_or(sent) == tag)
+}
+
+fn body(hub: &Hub, form: Form, page: &Page, next: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    match form {
+        Form::Page => {
+            out.push(b'{');
+            if let Some(gap) = page.gap {
+                out.extend_from_slice(b"\"gap\":");
+                push_gap(hub, gap, page.first, &mut out);
+                out.push(b',');
+            }
+            out.extend_from_slice(b"\"events\":[");
+            separated(page, b",", &mut out, |entry, out| push_event(hub, entry, out));
+            out.push(b']');
+            push_member(&mut out, "next", next);
+            out.extend_from_slice(b",\"upToDate\":");
+            push_number(&mut out, page.up_to_date);
+            out.push(b'}');
+        }
+        Form::Lines => {
+            if let Some(gap) = page.gap {
+                push_gap(hub, gap, page.first, &mut out);
+                out.push(b'\n');
+            }
+            separated(page, b"", &mut out, |entry, out| {
+                push_event(hub, entry, out);
+                out.push(b'\n');
+            });
+        }
+        Form::Batch => {
+            out.push(b'[');
+            separated(page, b",", &mut out, |entry, out| entry.posted.event.to_json(out));
+            out.push(b']');
+        }
+    }
+    out
+}
+
+fn separated(page: &Page, comma: &[u8], out: &mut Vec<u8>, push: impl Fn(&Entry, &mut Vec<u8>)) {
+    for (index, entry) in page.entries.iter().enumerate() {
+        if index > 0 {
+            out.extend_from_slice(comma);
+        }
+        push(entry, out);
+    }
+}
+
+fn push_event(hub: &Hub, entry: &Entry, out: &mut Vec<u8>) {
+    frame::push_json_event(&hub.cursor(entry.offset).to_string(), &entry.posted.event, out);
+}
+
+fn push_gap(hub: &Hub, Gap { from, missed, reason }: Gap, first: Offset, out: &mut Vec<u8>) {
+    let from = from.map(|cursor: Cursor| cursor.to_string());
+    let to = hub.cursor(first - 1).to_string();
+    frame::push_json_control(&Control::Gap { from: from.as_deref(), to: &to, missed, reason }, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> Result<Asked, &'static str> {
+        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+        let get = |name| pairs.clone().find(|(key, _)| *key == name).map(|(_, v)| v.to_owned());
+        Query {
+            after: get("after"),
+            from: get("from"),
+            until: get("until"),
+            limit: get("limit"),
+            wait: get("wait"),
+        }
+        .read()
+    }
+
+    #[test]
+    fn without_a_wish_a_reader_gets_the_oldest_events() {
+        let asked =
+            Asked { position: Position::Earliest, until: None, limit: USUAL_EVENTS, wait: None };
+        assert_eq!(query(""), Ok(asked));
+    }
+
+    #[test]
+    fn a_range_has_ends_a_size_and_a_patience() {
+        let asked = query("from=1970-01-01T00:00:01Z&until=1970-01-01T00:00:02Z&limit=7&wait=30s");
+        let expected = Asked {
+            position: Position::At(1_000_000),
+            until: Some(2_000_000),
+            limit: 7,
+            wait: Some(Duration::from_secs(30)),
+        };
+        assert_eq!(asked, Ok(expected));
+        for bad in
+            ["from=then", "until=latest", "limit=0", "limit=1001", "limit=x", "wait=61s", "wait=1"]
+        {
+            assert!(query(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_form_is_the_first_that_the_client_names() {
+        let form = |accept: &'static str| {
+            let headers = [(header::ACCEPT, HeaderValue::from_static(accept))];
+            Form::accepted(&headers.into_iter().collect())
+        };
+        assert_eq!(Form::accepted(&HeaderMap::new()), Some(Form::Page));
+        assert_eq!(form("*/*"), Some(Form::Page));
+        assert_eq!(form("text/html, application/x-ndjson;q=0.9, */*;q=0.1"), Some(Form::Lines));
+        assert_eq!(form("Application/CloudEvents-Batch+JSON"), Some(Form::Batch));
+        assert_eq!(form("image/png"), None);
+    }
+}
