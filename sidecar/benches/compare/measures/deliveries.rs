@@ -21,8 +21,9 @@ use crate::{
     transport::Transport,
 };
 
-/// How long allocators are given to return what they don't need, before memory is read.
-pub(super) const SETTLE: Duration = Duration::from_secs(1);
+/// How long allocators are given to return what they don't need, before memory is read. mimalloc keeps it
+/// for a second, and returns it when it is next called.
+pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
 /// How long to wait for the last events when all are published.
 const GRACE: Duration = Duration::from_secs(5);
