@@ -83,21 +83,26 @@ impl<W: Wire> Connection<W> {
             self.conflated_until = now.hub.head();
             return false;
         }
-        self.drop_oldest(now, &settings);
-        true
+        self.drop_oldest(now, &settings)
     }
 
-    /// Skips what is too much, and as much again, so that it doesn't fall out of bounds at the next event.
-    fn drop_oldest(&mut self, now: Now<'_>, settings: &Settings) {
+    /// Skips what is too much, and as much again, so that it doesn't fall out of bounds at the next event;
+    /// but never the newest event, which by itself may be larger than the bound. Says whether it did.
+    fn drop_oldest(&mut self, now: Now<'_>, settings: &Settings) -> bool {
         let next = self.outlet.next();
         let Settings { max_lag_events, max_lag_bytes, .. } = *settings;
-        let until = now.hub.offset_within(max_lag_events / 2, max_lag_bytes / 2).max(next);
+        let within = now.hub.offset_within(max_lag_events / 2, max_lag_bytes / 2);
+        let until = within.min(now.hub.head().saturating_sub(1)).max(next);
+        if until == next {
+            return false;
+        }
         let filtered =
             self.seat.filter().map_or(0, |filter| now.hub.learn(filter, next..until).unmatched);
         now.hub.accounts().passed(now.shard, Passed { filtered, conflated: 0 });
         let dropped = until - next - filtered;
         now.hub.accounts().dropped(now.shard, dropped);
         self.tell_gap(now, until, dropped, GapReason::SlowConsumer);
+        true
     }
 
     /// Gives up what is not written up to before `head`. Returns how much of it would have been.
