@@ -247,10 +247,11 @@ impl<'a> Evaluation<'a> {
     ) -> Result<Vec<Value<'a>>, Failure> {
         let mut kept = Vec::new();
         for element in elements {
-            match self.with(element.clone(), body)? {
-                Value::Bool(true) => kept.push(element),
-                Value::Bool(false) => {}
-                _ => return Err(Failure::Type),
+            let Value::Bool(keep) = self.with(element.clone(), body)? else {
+                return Err(Failure::Type);
+            };
+            if keep {
+                kept.push(element);
             }
         }
         Ok(kept)
@@ -299,7 +300,14 @@ fn calculate<'a>(operator: Binary, a: &Value<'_>, b: &Value<'_>) -> Result<Value
                 Binary::Multiply => a.checked_mul(*b),
                 Binary::Divide => a.checked_div(*b),
                 Binary::Remainder => a.checked_rem(*b),
-                _ => return Err(Failure::Type),
+                Binary::Equal
+                | Binary::Unequal
+                | Binary::Less
+                | Binary::LessOrEqual
+                | Binary::Greater
+                | Binary::GreaterOrEqual
+                | Binary::In
+                | Binary::Index => return Err(Failure::Type),
             };
             result.map(Value::Int).ok_or(Failure::Value)
         }
@@ -310,7 +318,14 @@ fn calculate<'a>(operator: Binary, a: &Value<'_>, b: &Value<'_>) -> Result<Value
                 Binary::Multiply => a.checked_mul(*b),
                 Binary::Divide => a.checked_div(*b),
                 Binary::Remainder => a.checked_rem(*b),
-                _ => return Err(Failure::Type),
+                Binary::Equal
+                | Binary::Unequal
+                | Binary::Less
+                | Binary::LessOrEqual
+                | Binary::Greater
+                | Binary::GreaterOrEqual
+                | Binary::In
+                | Binary::Index => return Err(Failure::Type),
             };
             result.map(Value::Uint).ok_or(Failure::Value)
         }
@@ -327,6 +342,14 @@ fn fraction<'a>(operator: Binary, a: f64, b: f64) -> Result<Value<'a>, Failure> 
         Binary::Subtract => a - b,
         Binary::Multiply => a * b,
         Binary::Divide => a / b,
-        _ => return Err(Failure::Type),
+        Binary::Remainder
+        | Binary::Equal
+        | Binary::Unequal
+        | Binary::Less
+        | Binary::LessOrEqual
+        | Binary::Greater
+        | Binary::GreaterOrEqual
+        | Binary::In
+        | Binary::Index => return Err(Failure::Type),
     }))
 }

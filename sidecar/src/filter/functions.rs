@@ -134,15 +134,17 @@ fn convert<'a>(function: Function, value: &Value<'a>) -> Result<Value<'a>, Failu
         Function::Int => int(value),
         Function::Double => double(value),
         Function::String => string(value),
-        Function::LowerAscii => match value {
-            Value::Text(text) => Ok(Value::Text(text.to_ascii_lowercase().into())),
-            _ => Err(Failure::Type),
-        },
-        Function::Timestamp => match value {
-            Value::Text(text) => text.parse().map(Value::Time).map_err(|_| Failure::Value),
-            Value::Time(time) => Ok(Value::Time(*time)),
-            _ => Err(Failure::Type),
-        },
+        Function::LowerAscii => {
+            let Value::Text(text) = value else { return Err(Failure::Type) };
+            Ok(Value::Text(text.to_ascii_lowercase().into()))
+        }
+        Function::Timestamp => {
+            if let Value::Time(time) = value {
+                return Ok(Value::Time(*time));
+            }
+            let Value::Text(text) = value else { return Err(Failure::Type) };
+            text.parse().map(Value::Time).map_err(|_| Failure::Value)
+        }
         Function::Contains | Function::StartsWith | Function::EndsWith => Err(Failure::Type),
     }
 }

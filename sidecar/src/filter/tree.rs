@@ -196,7 +196,7 @@ impl<'a> Translator<'a> {
         match &at.expr {
             Expr::Literal(literal) => self.literal(at, literal),
             Expr::Ident(name) => self.name(at, name),
-            Expr::Select(select) => self.select(at, select),
+            Expr::Select(select) => self.select(select),
             Expr::Call(call) => self.call(at, call),
             Expr::List(list) if list.optional_indices.is_empty() => list
                 .elements
@@ -247,9 +247,8 @@ impl<'a> Translator<'a> {
         matches!(&at.expr, Expr::Ident(name) if name == "event" && !self.variables.contains(&"event"))
     }
 
-    fn select(&mut self, at: &IdedExpr, select: &'a SelectExpr) -> Result<Node, Refused> {
+    fn select(&mut self, select: &'a SelectExpr) -> Result<Node, Refused> {
         let SelectExpr { operand, field, test: _ } = select;
-        let _ = at;
         if self.is_event(operand) {
             return Ok(Node::Attribute(Attribute::named(field)));
         }
@@ -267,12 +266,12 @@ impl<'a> Translator<'a> {
                 let [test, yes] = *self.two(test, yes)?;
                 Ok(Node::Conditional(Box::new([test, yes, self.node(no)?])))
             }
-            (operators::INDEX, None, [of, index]) if self.is_event(of) => match &index.expr {
-                Expr::Literal(LiteralValue::String(name)) => {
-                    Ok(Node::Attribute(Attribute::named(name.inner())))
-                }
-                _ => Err(self.refuse(index, "name the event's field by a text")),
-            },
+            (operators::INDEX, None, [of, index]) if self.is_event(of) => {
+                let Expr::Literal(LiteralValue::String(name)) = &index.expr else {
+                    return Err(self.refuse(index, "name the event's field by a text"));
+                };
+                Ok(Node::Attribute(Attribute::named(name.inner())))
+            }
             ("has", None, [one]) => self.has(one),
             ("matches", Some(text), [pattern]) | ("matches", None, [text, pattern]) => {
                 self.matches(text, pattern)
