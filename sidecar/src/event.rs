@@ -5,7 +5,7 @@ mod media;
 
 use bytes::Bytes;
 
-pub(crate) use json::{push_base64, push_member, push_number, push_string};
+pub(crate) use json::{CURSOR_ATTRIBUTE, push_base64, push_member, push_number, push_string};
 pub(crate) use media::{essence, is_json};
 
 /// One event, with the attributes of CloudEvents 1.0.
@@ -77,7 +77,13 @@ impl Event {
 
     /// Appends the event in the JSON format of CloudEvents 1.0 (structured mode).
     pub fn to_json(&self, out: &mut Vec<u8>) {
-        json::structured(self, out);
+        json::structured(self, None, out);
+    }
+
+    /// Appends the same with the cursor as an extension attribute, in the place of one that the event
+    /// may have from elsewhere.
+    pub fn to_json_at(&self, cursor: &str, out: &mut Vec<u8>) {
+        json::structured(self, Some(cursor), out);
     }
 
     /// The bytes of the event's payload and attributes: what a bound on bytes should count.

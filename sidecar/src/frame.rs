@@ -17,6 +17,7 @@ pub use control::{Control, GapReason};
 pub use sse::{sse_heartbeat, sse_open};
 
 use crate::event::Event;
+use websocket::Coding;
 
 /// A wire format: what a subscriber asked for by its path and its query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,21 +29,39 @@ pub enum Format {
     /// SSE; `data` is the whole CloudEvent.
     SseCloudEvents,
     /// WebSocket; each text message is one event with its cursor.
-    WsJson,
+    WsJson(Coding),
+    /// WebSocket; each text message is one CloudEvent, with its cursor as an extension attribute.
+    WsCloudEvents(Coding),
 }
 
 impl Format {
-    /// Every format, in the order of [`Format::index`].
-    pub const ALL: [Self; 4] = [Self::SseData, Self::SseNamed, Self::SseCloudEvents, Self::WsJson];
+    /// Every format, uncompressed, in the order of [`Format::index`].
+    pub const ALL: [Self; 5] = [
+        Self::SseData,
+        Self::SseNamed,
+        Self::SseCloudEvents,
+        Self::WsJson(Coding::Plain),
+        Self::WsCloudEvents(Coding::Plain),
+    ];
 
-    /// The place in [`Format::ALL`], for tables with one entry per format.
+    /// The place in [`Format::ALL`], for tables with one entry per format, compressed or not.
     #[must_use]
     pub const fn index(self) -> usize {
         match self {
             Self::SseData => 0,
             Self::SseNamed => 1,
             Self::SseCloudEvents => 2,
-            Self::WsJson => 3,
+            Self::WsJson(_) => 3,
+            Self::WsCloudEvents(_) => 4,
+        }
+    }
+
+    /// How the messages of a WebSocket are written.
+    #[must_use]
+    pub const fn coding(self) -> Coding {
+        match self {
+            Self::SseData | Self::SseNamed | Self::SseCloudEvents => Coding::Plain,
+            Self::WsJson(coding) | Self::WsCloudEvents(coding) => coding,
         }
     }
 
@@ -53,7 +72,8 @@ impl Format {
             Self::SseData => "sse_data",
             Self::SseNamed => "sse_named",
             Self::SseCloudEvents => "sse_cloudevents",
-            Self::WsJson => "ws_json",
+            Self::WsJson(_) => "ws_json",
+            Self::WsCloudEvents(_) => "ws_cloudevents",
         }
     }
 }
@@ -64,7 +84,8 @@ pub fn encode(format: Format, cursor: &str, event: &Event, out: &mut Vec<u8>) {
         Format::SseData => sse::push_data(None, cursor, event, out),
         Format::SseNamed => sse::push_data(Some(&event.type_), cursor, event, out),
         Format::SseCloudEvents => sse::push_structured(cursor, event, out),
-        Format::WsJson => websocket::push_event(cursor, event, out),
+        Format::WsJson(coding) => websocket::push_event(coding, cursor, event, out),
+        Format::WsCloudEvents(coding) => websocket::push_cloud_event(coding, cursor, event, out),
     }
 }
 
@@ -74,7 +95,9 @@ pub fn encode_control(format: Format, control: &Control<'_>, out: &mut Vec<u8>) 
         Format::SseData | Format::SseNamed | Format::SseCloudEvents => {
             sse::push_control(control, out);
         }
-        Format::WsJson => websocket::push_control(control, out),
+        Format::WsJson(_) | Format::WsCloudEvents(_) => {
+            websocket::push_control(format, control, out);
+        }
     }
 }
 

@@ -28,6 +28,12 @@ impl Quantity {
         self.bytes
     }
 
+    /// A number of bytes, for defaults.
+    #[must_use]
+    pub fn plain(bytes: u32) -> Self {
+        Self { text: bytes.to_string(), bytes: u64::from(bytes) }
+    }
+
     /// A number of mebibytes, for defaults.
     #[must_use]
     pub fn mebibytes(mebibytes: u32) -> Self {

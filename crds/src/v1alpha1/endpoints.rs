@@ -89,12 +89,33 @@ pub struct WebSocket {
         x_kube(validation = crate::rules::within("1s", "5m"))
     )]
     pub ping: Duration,
+    /// Compression of messages to clients that offer it (RFC 7692). Off unless present. An event is
+    /// compressed once for all its subscribers. Leave it off where one event holds both a secret and
+    /// what a stranger chose: the compressed size tells about the one by the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
 }
 
 impl Default for WebSocket {
     fn default() -> Self {
-        Self { ping: default_ping() }
+        Self { ping: default_ping(), compression: None }
     }
+}
+
+/// Compression of messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "kube", derive(KubeSchema))]
+#[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Compression {
+    /// The size from which on a message is compressed: below it, there is little to gain.
+    #[serde(default = "default_min_size")]
+    pub min_size: Quantity,
+}
+
+/// Each message is compressed by itself, which pays from about this size on.
+fn default_min_size() -> Quantity {
+    Quantity::plain(512)
 }
 
 /// Well under the 60 seconds after which common load balancers close an idle connection.

@@ -43,7 +43,7 @@ fn check(event: &Event) {
         encode(format, "c-1", event, &mut frame);
         match format {
             Format::SseData | Format::SseNamed | Format::SseCloudEvents => check_sse(&frame),
-            Format::WsJson => check_json(&frame),
+            Format::WsJson(_) | Format::WsCloudEvents(_) => check_json(&frame),
         }
     }
 }

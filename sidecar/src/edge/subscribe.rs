@@ -17,7 +17,10 @@ use super::{
 use crate::{
     count::{Seat, Transport},
     filter::Expression,
-    frame::{self, Control, Format, websocket},
+    frame::{
+        self, Control, Format,
+        websocket::{self, Coding, Handshake, HandshakeError, Subprotocol},
+    },
     hub::{Demand, Filter, Framing, Gap, Hub, Position, Start, TooMany},
     log::Micros,
     pipeline::Pipeline,
@@ -166,7 +169,7 @@ async fn web_socket(
     if hub.settings().ping.is_none() {
         return Err(not_served(pipeline, "ws"));
     }
-    let head = web_socket_head(manner, headers).map_err(refuse_handshake)?;
+    let handshake = shake_hands(manner, headers).map_err(refuse_handshake)?;
     let position = query.position(headers).map_err(bad_query)?;
     let wished = wished(hub, query).await?;
     if draining {
@@ -176,9 +179,20 @@ async fn web_socket(
         hub.take_seat(Transport::WebSocket).map_err(|full| unavailable(&full.to_string()))?;
     let filter = shared(hub, wished).map_err(|error| unavailable(&error.to_string()))?;
     let seat = seat.with_filter(filter);
-    let (format, framing) = (Format::WsJson, Framing::Bare);
     let start = hub.start(&position).await.map_err(|error| unavailable(&error.to_string()))?;
-    Ok(hand_over(hub, seat, start, format, framing, head, websocket::encode_open))
+    let subprotocol = websocket::offered(headers).subprotocol;
+    let compression = hub.settings().compression;
+    let agreement = compression.and_then(|min_size| Some((handshake.offer.agree()?, min_size)));
+    let coding =
+        agreement.map_or(Coding::Plain, |(agreement, min_size)| agreement.coding(min_size));
+    let format = match subprotocol.unwrap_or_default() {
+        Subprotocol::Json => Format::WsJson(coding),
+        Subprotocol::CloudEvents => Format::WsCloudEvents(coding),
+    };
+    let head = handshake.answer(subprotocol, agreement.map(|(agreement, _)| agreement));
+    let open =
+        |cursor: &str, opening: &mut Vec<u8>| websocket::encode_open(format, cursor, opening);
+    Ok(hand_over(hub, seat, start, format, Framing::Bare, head, open))
 }
 
 /// The filter that the subscriber asks for.
@@ -246,30 +260,15 @@ fn sse_head() -> Response<()> {
     head
 }
 
-/// The head that opens a WebSocket. Inside a stream of HTTP/2 the stream is opened already, and there is
-/// no key to answer (RFC 8441, section 5).
-fn web_socket_head(
-    manner: Manner,
-    headers: &HeaderMap,
-) -> Result<Response<()>, websocket::HandshakeError> {
-    let mut head = Response::new(());
+/// Checks a request for a WebSocket, in the manner in which it came.
+fn shake_hands(manner: Manner, headers: &HeaderMap) -> Result<Handshake, HandshakeError> {
     if manner.tunnel {
-        websocket::tunnel_handshake(headers)?;
-        return Ok(head);
+        websocket::tunnel_handshake(headers)
+    } else if manner.version == Version::HTTP_2 {
+        Err(HandshakeError::NotATunnel)
+    } else {
+        websocket::handshake(headers)
     }
-    if manner.version == Version::HTTP_2 {
-        return Err(websocket::HandshakeError::NotATunnel);
-    }
-    let accept = websocket::handshake(headers)?;
-    *head.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = head.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    // Base64 is always a header's value.
-    if let Ok(accept) = HeaderValue::try_from(accept) {
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    Ok(head)
 }
 
 fn no_web_socket() -> Refusal {
@@ -305,15 +304,15 @@ pub(super) fn unavailable(detail: &str) -> Response<Vec<u8>> {
     response
 }
 
-fn refuse_handshake(error: websocket::HandshakeError) -> Response<Vec<u8>> {
+fn refuse_handshake(error: HandshakeError) -> Response<Vec<u8>> {
     let (status, name, value) = match error {
-        websocket::HandshakeError::NotAnUpgrade => {
+        HandshakeError::NotAnUpgrade => {
             (StatusCode::UPGRADE_REQUIRED, header::UPGRADE, "websocket")
         }
-        websocket::HandshakeError::Version => {
+        HandshakeError::Version => {
             (StatusCode::UPGRADE_REQUIRED, header::SEC_WEBSOCKET_VERSION, "13")
         }
-        websocket::HandshakeError::Key | websocket::HandshakeError::NotATunnel => {
+        HandshakeError::Key | HandshakeError::NotATunnel | HandshakeError::Extensions(_) => {
             (StatusCode::BAD_REQUEST, header::CONNECTION, "close")
         }
     };

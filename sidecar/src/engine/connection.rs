@@ -134,7 +134,7 @@ impl<W: Wire> Connection<W> {
         }
         let reader = match seat.transport() {
             Transport::Sse => Reader::sse(),
-            Transport::WebSocket => Reader::web_socket(),
+            Transport::WebSocket => Reader::web_socket(format.coding()),
         };
         let mut connection = Self {
             wire: socket,

@@ -1,7 +1,7 @@
 //! Decides what a subscriber's bytes mean: a WebSocket has frames, an SSE request has been read.
 //! Sans-I/O.
 
-use crate::frame::websocket::{self, Decoder, Message};
+use crate::frame::websocket::{self, Coding, Dialogue};
 
 /// What a connection's peer may send.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(super) enum Reader {
         surplus: usize,
     },
     /// WebSocket frames.
-    WebSocket(Box<Decoder>),
+    WebSocket(Box<Dialogue>),
 }
 
 /// The answer to what a peer sent.
@@ -38,8 +38,8 @@ impl Reader {
         Self::Sse { surplus: 0 }
     }
 
-    pub(super) fn web_socket() -> Self {
-        Self::WebSocket(Box::new(Decoder::new(MAX_MESSAGE)))
+    pub(super) fn web_socket(coding: Coding) -> Self {
+        Self::WebSocket(Box::new(Dialogue::new(MAX_MESSAGE, coding)))
     }
 
     /// Takes what the peer sent.
@@ -49,31 +49,19 @@ impl Reader {
                 *surplus += bytes.len();
                 if *surplus > MOST_SURPLUS { Heard::End } else { Heard::Reply(Vec::new()) }
             }
-            Self::WebSocket(decoder) => hear_frames(decoder, bytes),
+            Self::WebSocket(dialogue) => hear_frames(dialogue, bytes),
         }
     }
 }
 
-fn hear_frames(decoder: &mut Decoder, mut bytes: &[u8]) -> Heard {
+fn hear_frames(dialogue: &mut Dialogue, mut bytes: &[u8]) -> Heard {
     let mut reply = Vec::new();
     loop {
-        match decoder.feed(&mut bytes) {
-            Ok(None) => return Heard::Reply(reply),
-            // Without a subprotocol a client has nothing to say; some send a word as a heartbeat.
-            Ok(Some(Message::Text(_) | Message::Binary(_) | Message::Pong(_))) => {}
-            Ok(Some(Message::Ping(payload))) => {
-                // One answer to the latest ping answers those before it (RFC 6455, section 5.5.3).
-                reply.clear();
-                websocket::encode_pong(&payload, &mut reply);
-            }
-            Ok(Some(Message::Close(code))) => {
-                websocket::encode_close_reply(code, &mut reply);
-                return Heard::Farewell(reply);
-            }
-            Err(error) => {
-                websocket::encode_close(error.close_code(), &error.to_string(), &mut reply);
-                return Heard::Farewell(reply);
-            }
+        match dialogue.hear(&mut bytes, &mut reply) {
+            websocket::Heard::Nothing => return Heard::Reply(reply),
+            // A client has nothing to say here; some send a word as a heartbeat.
+            websocket::Heard::Text(_) | websocket::Heard::Binary(_) => {}
+            websocket::Heard::Farewell => return Heard::Farewell(reply),
         }
     }
 }

@@ -6,6 +6,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{Event, Extension, Payload};
 
+/// The extension attribute that carries an event's cursor.
+pub(crate) const CURSOR_ATTRIBUTE: &str = "weircursor";
+
 /// Appends a JSON string.
 pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
     // Writing a string into a vector can't fail: the vector grows, and a string has a JSON form.
@@ -34,8 +37,8 @@ fn push_name(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b"\":");
 }
 
-/// Appends the event in the JSON format of CloudEvents 1.0.
-pub(super) fn structured(event: &Event, out: &mut Vec<u8>) {
+/// Appends the event in the JSON format of CloudEvents 1.0, with a cursor where one is given.
+pub(super) fn structured(event: &Event, cursor: Option<&str>, out: &mut Vec<u8>) {
     let Event {
         id,
         type_,
@@ -58,7 +61,12 @@ pub(super) fn structured(event: &Event, out: &mut Vec<u8>) {
             push_member(out, name, text);
         }
     }
-    for (name, value) in extensions {
+    if let Some(cursor) = cursor {
+        push_member(out, CURSOR_ATTRIBUTE, cursor);
+    }
+    let foreign =
+        |(name, _): &&(Box<str>, Extension)| cursor.is_none() || &**name != CURSOR_ATTRIBUTE;
+    for (name, value) in extensions.iter().filter(foreign) {
         push_name(out, name);
         push_extension(out, value);
     }

@@ -6,7 +6,7 @@ mod laws;
 
 use bytes::Bytes;
 
-use super::*;
+use super::{websocket::Coding, *};
 
 fn event(content_type: Option<&str>, data: impl Into<Bytes>) -> Event {
     Event {

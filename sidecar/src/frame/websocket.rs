@@ -3,30 +3,66 @@
 
 mod close;
 mod decoder;
+mod deflate;
+mod dialogue;
 mod handshake;
 mod header;
 mod mask;
+mod subprotocol;
 
 pub use close::CloseCode;
 pub use decoder::{Decoder, Message, ProtocolError};
-pub use handshake::{HandshakeError, accept_key, handshake, tunnel_handshake};
+pub use deflate::{Agreement, Coding, Offer, OfferError, Window};
+pub use dialogue::{Dialogue, Heard};
+pub use handshake::{Handshake, HandshakeError, accept_key, handshake, tunnel_handshake};
+pub use subprotocol::{Offered, Subprotocol, offered};
 
-use super::{Control, json};
-use crate::event::{Event, push_member};
+use super::{Control, Format, json};
+use crate::event::{CURSOR_ATTRIBUTE, Event, push_member};
 
 /// A final frame of one whole text message.
 const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+
+/// The bit that marks a compressed message.
+const COMPRESSED: u8 = 0x40;
 const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 
+/// The CloudEvents source of what the server itself says.
+const STATEMENT_SOURCE: &str = "tag:weir.dev,2026:stream";
+
 /// The most payload of a control frame (RFC 6455, section 5.5).
 const MAX_CONTROL: usize = 125;
 
+/// The payload of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Data<'a> {
+    /// A text.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+}
+
 /// Appends a text message.
 pub fn encode_text(payload: &str, out: &mut Vec<u8>) {
-    push_header(TEXT, payload.len(), out);
-    out.extend_from_slice(payload.as_bytes());
+    encode_data(Data::Text(payload), Coding::Plain, out);
+}
+
+/// Appends a message.
+pub fn encode_data(data: Data<'_>, coding: Coding, out: &mut Vec<u8>) {
+    let (opcode, payload) = match data {
+        Data::Text(text) => (TEXT, text.as_bytes()),
+        Data::Binary(bytes) => (BINARY, bytes),
+    };
+    let compressed = coding.compress(payload);
+    let (opcode, payload) = match &compressed {
+        Some(compressed) => (opcode | COMPRESSED, &compressed[..]),
+        None => (opcode, payload),
+    };
+    push_header(opcode, payload.len(), out);
+    out.extend_from_slice(payload);
 }
 
 /// Appends a ping. Of the payload, the first 125 bytes are sent.
@@ -60,8 +96,8 @@ pub fn encode_close_reply(code: Option<u16>, out: &mut Vec<u8>) {
 /// Appends the message that opens a stream: the position at which it starts. It does for WebSocket what
 /// [`sse_open`](super::sse_open) does for SSE: a subscriber that is cut off before its first event
 /// resumes here, where it would else miss events and not know it.
-pub fn encode_open(cursor: &str, out: &mut Vec<u8>) {
-    push_framed(out, |out| {
+pub fn encode_open(format: Format, cursor: &str, out: &mut Vec<u8>) {
+    push_statement(format, "open", Some(cursor), out, |out| {
         out.extend_from_slice(b"{\"control\":\"open\"");
         push_member(out, "cursor", cursor);
         out.push(b'}');
@@ -69,23 +105,67 @@ pub fn encode_open(cursor: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends an event as one text message.
-pub(super) fn push_event(cursor: &str, event: &Event, out: &mut Vec<u8>) {
-    push_framed(out, |out| json::push_event(cursor, event, out));
+pub(super) fn push_event(coding: Coding, cursor: &str, event: &Event, out: &mut Vec<u8>) {
+    push_framed(coding, out, |out| json::push_event(cursor, event, out));
+}
+
+/// Appends an event as one text message that is a CloudEvent.
+pub(super) fn push_cloud_event(coding: Coding, cursor: &str, event: &Event, out: &mut Vec<u8>) {
+    push_framed(coding, out, |out| event.to_json_at(cursor, out));
 }
 
 /// Appends a control as one text message.
-pub(super) fn push_control(control: &Control<'_>, out: &mut Vec<u8>) {
-    push_framed(out, |out| control.push_json(out));
+pub(super) fn push_control(format: Format, control: &Control<'_>, out: &mut Vec<u8>) {
+    push_statement(format, control.name(), control.cursor(), out, |out| control.push_json(out));
+}
+
+/// Appends what the server says about the stream, in the language of the format: the JSON object that
+/// `write` appends, or a CloudEvent with that as its data. Its id is made of what it says, so that a
+/// statement that is repeated is the same event.
+fn push_statement(
+    format: Format,
+    name: &str,
+    cursor: Option<&str>,
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
+    push_framed(Coding::Plain, out, |out| match format {
+        Format::WsCloudEvents(_) => {
+            out.extend_from_slice(b"{\"specversion\":\"1.0\"");
+            push_member(out, "id", &format!("{name}/{}", cursor.unwrap_or_default()));
+            push_member(out, "source", STATEMENT_SOURCE);
+            push_member(out, "type", &format!("dev.weir.{name}"));
+            if let Some(cursor) = cursor {
+                push_member(out, CURSOR_ATTRIBUTE, cursor);
+            }
+            out.extend_from_slice(b",\"data\":");
+            write(out);
+            out.push(b'}');
+        }
+        Format::WsJson(_) | Format::SseData | Format::SseNamed | Format::SseCloudEvents => {
+            write(out)
+        }
+    });
 }
 
 /// Appends what `write` appends, with the header of a text message before it. The header's size depends
 /// on the length, so it goes in last.
-fn push_framed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+fn push_framed(coding: Coding, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     write(out);
     let mut header = Vec::with_capacity(10);
-    push_header(TEXT, out.len() - start, &mut header);
-    out.splice(start..start, header);
+    match coding.compress(out.get(start..).unwrap_or_default()) {
+        Some(compressed) => {
+            push_header(TEXT | COMPRESSED, compressed.len(), &mut header);
+            out.truncate(start);
+            out.extend_from_slice(&header);
+            out.extend_from_slice(&compressed);
+        }
+        None => {
+            push_header(TEXT, out.len() - start, &mut header);
+            out.splice(start..start, header);
+        }
+    }
 }
 
 fn push_short(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {

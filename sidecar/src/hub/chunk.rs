@@ -259,6 +259,7 @@ impl Cache {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::frame::websocket::Coding;
     use crate::log::{Entry, tests::posted};
 
     pub(crate) fn chunk(payloads: &[&'static [u8]]) -> Chunk {
@@ -303,6 +304,9 @@ pub(crate) mod tests {
         assert!(cache.get(Format::SseData, 1, 3).is_some());
         assert!(cache.get(Format::SseData, 1, 4).is_none(), "a third event is missing");
         assert!(cache.get(Format::SseData, 2, 3).is_none(), "it starts elsewhere");
-        assert!(cache.get(Format::WsJson, 1, 3).is_none(), "it is in another format");
+        assert!(
+            cache.get(Format::WsCloudEvents(Coding::Plain), 1, 3).is_none(),
+            "it is in another format"
+        );
     }
 }

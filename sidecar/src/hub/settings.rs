@@ -21,6 +21,9 @@ pub struct Settings {
     pub ping: Option<Duration>,
     /// Whether the log is read by GET.
     pub read: bool,
+    /// The size from which on messages to a WebSocket are compressed, where a client can; `None` where
+    /// none are.
+    pub compression: Option<usize>,
     /// Whether the public port takes events.
     pub publish: bool,
     /// The size of the largest event of the http source; `None` where there is no such source.
@@ -68,6 +71,10 @@ impl From<&StreamPipelineSpec> for Settings {
             heartbeat: sse.as_ref().map(|sse| sse.heartbeat.get()),
             ping: websocket.as_ref().map(|websocket| websocket.ping.get()),
             read: read.is_some(),
+            compression: websocket.as_ref().and_then(|websocket| {
+                let compression = websocket.compression.as_ref()?;
+                Some(saturate(compression.min_size.bytes()))
+            }),
             publish: publish.as_ref().is_some_and(|publish| publish.anonymous),
             max_event_bytes: http.map(|http| saturate(http.max_event_bytes.bytes())),
             slow_consumer: *slow_consumer,

@@ -267,6 +267,8 @@ pub(crate) struct WebSocket {
     raw: Vec<u8>,
     /// The cursor of the opening message.
     pub(crate) opened_at: String,
+    /// How many messages came compressed.
+    pub(crate) compressed: usize,
 }
 
 impl WebSocket {
@@ -276,10 +278,22 @@ impl WebSocket {
     }
 
     /// Opens a WebSocket over HTTP/1.1 on a connection.
-    pub(crate) async fn ask(mut socket: Socket, path: &str) -> Self {
+    pub(crate) async fn ask(socket: Socket, path: &str) -> Self {
+        let opened = Self::shake_hands(socket, path, &[]).await;
+        if opened.head.starts_with("HTTP/1.1 101") { opened.opened().await } else { opened }
+    }
+
+    /// Opens a WebSocket over HTTP/1.1 with more headers, and reads nothing but the head.
+    pub(crate) async fn shake_hands(
+        mut socket: Socket,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Self {
+        let headers: String = headers.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
         let request = format!(
             "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             {headers}\r\n"
         );
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut raw = Vec::new();
@@ -292,15 +306,17 @@ impl WebSocket {
         };
         let head = String::from_utf8(raw[..end].to_vec()).unwrap();
         raw.drain(..end + 4);
-        let is_open = head.starts_with("HTTP/1.1 101");
-        let opened = Self { socket, head, raw, opened_at: String::new() };
-        if is_open { opened.opened().await } else { opened }
+        Self { head, raw, ..Self::bare(socket) }
+    }
+
+    fn bare(socket: Socket) -> Self {
+        let (head, raw, opened_at) = (String::new(), Vec::new(), String::new());
+        Self { socket, head, raw, opened_at, compressed: 0 }
     }
 
     /// A WebSocket whose handshake is done.
     pub(crate) async fn begun(socket: Socket) -> Self {
-        let (head, raw, opened_at) = (String::new(), Vec::new(), String::new());
-        Self { socket, head, raw, opened_at }.opened().await
+        Self::bare(socket).opened().await
     }
 
     async fn opened(mut self) -> Self {
@@ -344,15 +360,21 @@ impl WebSocket {
     fn take_frame(&mut self) -> Option<Frame> {
         let [first, second, rest @ ..] = &self.raw[..] else { return None };
         assert_eq!(second & 0x80, 0, "a server's frame is not masked");
-        assert_eq!(first & 0xf0, 0x80, "a whole message in one frame, no reserved bits");
+        assert_eq!(first & 0xb0, 0x80, "a whole message in one frame, no reserved bits");
+        let compressed = first & 0x40 != 0;
         let (size, header) = match second & 0x7f {
             126 => (usize::from(u16::from_be_bytes(rest.get(..2)?.try_into().unwrap())), 4),
             127 => (u64::from_be_bytes(rest.get(..8)?.try_into().unwrap()) as usize, 10),
             size => (usize::from(size), 2),
         };
-        let payload = self.raw.get(header..header + size)?.to_vec();
+        let mut payload = self.raw.get(header..header + size)?.to_vec();
         let opcode = first & 0x0f;
         self.raw.drain(..header + size);
+        if compressed {
+            assert!(self.head.contains("permessage-deflate"), "{}", self.head);
+            self.compressed += 1;
+            payload = inflate(&payload);
+        }
         Some(match opcode {
             1 => Frame::Text(String::from_utf8(payload).unwrap()),
             8 => Frame::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),
@@ -361,4 +383,13 @@ impl WebSocket {
             other => panic!("unexpected opcode {other}"),
         })
     }
+}
+
+/// What a compressed message says.
+fn inflate(payload: &[u8]) -> Vec<u8> {
+    let input = [payload, &[0, 0, 0xff, 0xff]].concat();
+    let mut out = Vec::with_capacity(1 << 20);
+    let mut inflate = flate2::Decompress::new(false);
+    inflate.decompress_vec(&input, &mut out, flate2::FlushDecompress::Sync).unwrap();
+    out
 }

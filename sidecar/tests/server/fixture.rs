@@ -95,6 +95,12 @@ impl Server {
         WebSocket::open(self.public, &format!("/orders/ws{query}")).await
     }
 
+    /// Opens a WebSocket with more headers, and reads nothing but the head.
+    pub(crate) async fn web_socket_with(&self, headers: &[(&str, &str)]) -> WebSocket {
+        let socket = tokio::net::TcpStream::connect(self.public).await.unwrap();
+        WebSocket::shake_hands(Box::new(socket), "/orders/ws", headers).await
+    }
+
     /// Asks the admin port.
     pub(crate) async fn admin(&self, path: &str) -> Answer {
         Request::get(path).send(self.admin).await

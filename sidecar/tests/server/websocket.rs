@@ -96,3 +96,112 @@ async fn frames_sent_with_the_handshake_are_not_lost() {
         assert!(read > 0, "{}", String::from_utf8_lossy(&bytes));
     }
 }
+
+const COMPRESSED: &str = "
+placement: {gateway: {}}
+sources: [{name: app, http: {}}]
+endpoints: {sse: {}, websocket: {compression: {minSize: \"256\"}}, publish: {anonymous: true}}
+";
+
+const DEFLATE: (&str, &str) =
+    ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits");
+
+#[tokio::test]
+async fn events_are_compressed_for_who_offers_it_from_the_least_size_on() {
+    let server = Server::start(COMPRESSED).await;
+    let mut squeezed = server.web_socket_with(&[DEFLATE]).await;
+    let mut small_window = server
+        .web_socket_with(&[(
+            "sec-websocket-extensions",
+            "permessage-deflate; server_max_window_bits=10",
+        )])
+        .await;
+    let mut plain = server.web_socket("").await;
+    assert!(squeezed.head.contains("; client_no_context_takeover\r\n"), "{}", squeezed.head);
+    assert!(small_window.head.contains("; server_max_window_bits=9"), "{}", small_window.head);
+    assert!(!plain.head.contains("extensions"), "{}", plain.head);
+    for socket in [&mut squeezed, &mut small_window] {
+        assert_eq!(socket.next_json().await["control"], "open");
+    }
+    let long = format!("\"{}\"", "to and fro ".repeat(100));
+    for posted in ["1", &long, "2"] {
+        server.post(posted).await;
+        let expected: serde_json::Value = serde_json::from_str(posted).unwrap();
+        for socket in [&mut squeezed, &mut small_window, &mut plain] {
+            assert_eq!(socket.next_json().await["data"], expected);
+        }
+    }
+    assert_eq!([squeezed.compressed, small_window.compressed, plain.compressed], [1, 1, 0]);
+    // Compressed by the client, too: a text, which is ignored, and a ping behind it.
+    squeezed.socket.write_all(b"\xc1\x87\0\0\0\0\xf2\x48\xcd\xc9\xc9\x07\0").await.unwrap();
+    squeezed.send(9, b"still here").await;
+    assert_eq!(squeezed.next().await, Some(Frame::Pong(b"still here".to_vec())));
+}
+
+#[tokio::test]
+async fn without_the_field_nothing_is_compressed() {
+    let server = Server::start(OPEN).await;
+    let socket = server.web_socket_with(&[DEFLATE]).await;
+    assert!(socket.head.starts_with("HTTP/1.1 101"), "{}", socket.head);
+    assert!(!socket.head.contains("sec-websocket-extensions"), "{}", socket.head);
+}
+
+#[tokio::test]
+async fn a_bomb_closes_the_connection() {
+    let server = Server::start(COMPRESSED).await;
+    let mut socket = server.web_socket_with(&[DEFLATE]).await;
+    assert_eq!(socket.next_json().await["control"], "open");
+    let mut compress = flate2::Compress::new(flate2::Compression::best(), false);
+    let mut bomb = Vec::with_capacity(4_096);
+    compress.compress_vec(&[b'0'; 1_000_000], &mut bomb, flate2::FlushCompress::Sync).unwrap();
+    let mut frame = vec![0xc1, 0xfe];
+    frame.extend_from_slice(&u16::try_from(bomb.len()).unwrap().to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(&bomb);
+    socket.socket.write_all(&frame).await.unwrap();
+    assert_eq!(socket.next().await, Some(Frame::Close(Some(1009))));
+}
+
+#[tokio::test]
+async fn an_offer_that_can_not_be_read_is_refused() {
+    let server = Server::start(OPEN).await;
+    let offer = ("sec-websocket-extensions", "permessage-deflate; =1");
+    let socket = server.web_socket_with(&[offer]).await;
+    assert!(socket.head.starts_with("HTTP/1.1 400"), "{}", socket.head);
+}
+
+#[tokio::test]
+async fn each_message_is_one_cloudevent_where_that_is_asked_for() {
+    let server = Server::start(OPEN).await;
+    let protocol = ("sec-websocket-protocol", "bearer.secret, mqtt, cloudevents.json");
+    let mut socket = server.web_socket_with(&[protocol]).await;
+    let named = "sec-websocket-protocol: cloudevents.json";
+    assert!(socket.head.contains(named) && !socket.head.contains("secret"), "{}", socket.head);
+    let opening = socket.next_json().await;
+    assert_eq!(
+        (&opening["specversion"], &opening["type"]),
+        (&"1.0".into(), &"dev.weir.open".into())
+    );
+    assert_eq!(opening["weircursor"], opening["data"]["cursor"]);
+    let cursor = server.post("{\"n\":1}").await.json()["cursor"].clone();
+    let event = socket.next_json().await;
+    assert_eq!((&event["weircursor"], &event["data"]["n"]), (&cursor, &1.into()));
+    for member in ["specversion", "id", "source", "type", "time"] {
+        assert!(event[member].is_string(), "{member} in {event}");
+    }
+}
+
+#[tokio::test]
+async fn a_subprotocol_that_is_not_known_is_not_answered() {
+    let server = Server::start(OPEN).await;
+    for (offered, answered) in
+        [("mqtt", None), ("bearer.x", None), ("mqtt, weir.json", Some("weir.json"))]
+    {
+        let mut socket = server.web_socket_with(&[("sec-websocket-protocol", offered)]).await;
+        assert!(socket.head.starts_with("HTTP/1.1 101"), "{}", socket.head);
+        let found =
+            socket.head.lines().find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
+        assert_eq!(found, answered);
+        assert_eq!(socket.next_json().await["control"], "open");
+    }
+}

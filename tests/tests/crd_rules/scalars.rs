@@ -170,6 +170,10 @@ fn amounts() -> Vec<Case> {
             "spec.endpoints.durableStreams.maxBytes",
             "{spec: {endpoints: {sse: {}, durableStreams: {anonymous: true, maxBytes: $}}}}",
         ),
+        pipeline(
+            "spec.endpoints.websocket.compression.minSize",
+            "{spec: {endpoints: {websocket: {compression: {minSize: $}}}}}",
+        ),
         Field {
             base: HTTP,
             path: "spec.sources[0].http.maxEventBytes",

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use weir_sidecar::{
     event::Event,
-    frame::{Format, encode, sse_heartbeat, websocket},
+    frame::{
+        Format, encode, sse_heartbeat,
+        websocket::{self, Coding},
+    },
 };
 
 use crate::{
@@ -89,11 +92,11 @@ fn websocket_stream() -> Vec<u8> {
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
     )
     .into_bytes();
-    stream.extend(encoded(Format::WsJson, 0));
+    stream.extend(encoded(Format::WsJson(Coding::Plain), 0));
     websocket::encode_ping(b"alive?", &mut stream);
     websocket::encode_text(r#"{"control":"gap"}"#, &mut stream);
-    stream.extend(encoded(Format::WsJson, 1));
-    stream.extend(encoded(Format::WsJson, 2));
+    stream.extend(encoded(Format::WsJson(Coding::Plain), 1));
+    stream.extend(encoded(Format::WsJson(Coding::Plain), 2));
     websocket::encode_close_reply(Some(1000), &mut stream);
     stream
 }

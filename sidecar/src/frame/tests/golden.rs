@@ -73,13 +73,13 @@ fn a_whole_cloudevent_is_the_data_of_one_event() {
 
 #[test]
 fn an_event_over_websocket_is_one_text_message() {
-    let frame = encoded(Format::WsJson, &event(None, "{}"));
+    let frame = encoded(Format::WsJson(Coding::Plain), &event(None, "{}"));
     let payload = r#"{"cursor":"c-1","id":"7","type":"order.placed","time":"2026-01-02T03:04:05Z","data":{}}"#;
     assert_eq!(frame[..2], [0x81, u8::try_from(payload.len()).unwrap()]);
     assert_eq!(text(frame[2..].to_vec()), payload);
 
     let payload = |content_type, data| {
-        let frame = encoded(Format::WsJson, &event(content_type, data));
+        let frame = encoded(Format::WsJson(Coding::Plain), &event(content_type, data));
         text(frame[2..].to_vec()).split_once("05Z\"").unwrap().1.to_owned()
     };
     assert_eq!(payload(Some("text/plain"), "a\"b"), r#","data":"a\"b"}"#);
@@ -112,7 +112,7 @@ fn controls_over_sse_are_named_and_say_where_and_when_to_resume() {
 fn a_position_over_sse_sets_the_id_and_dispatches_nothing() {
     let position = Control::Position { cursor: "c-9" };
     assert_eq!(text(controlled(Format::SseNamed, &position)), "id: c-9\n\n");
-    let frame = controlled(Format::WsJson, &position);
+    let frame = controlled(Format::WsJson(Coding::Plain), &position);
     assert_eq!(text(frame[2..].to_vec()), r#"{"control":"position","cursor":"c-9"}"#);
 }
 
@@ -132,7 +132,7 @@ fn what_a_control_does_not_know_is_left_out() {
 
 #[test]
 fn controls_over_websocket_are_text_messages() {
-    let frame = controlled(Format::WsJson, &DRAINING);
+    let frame = controlled(Format::WsJson(Coding::Plain), &DRAINING);
     assert_eq!(text(frame[2..].to_vec()), r#"{"control":"draining","cursor":"c-9","retry":1500}"#);
     assert_eq!(frame[..2], [0x81, u8::try_from(frame.len() - 2).unwrap()]);
 }

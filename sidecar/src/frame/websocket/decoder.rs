@@ -7,7 +7,9 @@
 use super::{
     CloseCode,
     close::is_sendable,
+    deflate::Inflater,
     header::{Header, Opcode, Partial},
+    mask::Mask,
 };
 
 /// What a client sent.
@@ -31,8 +33,8 @@ pub enum ProtocolError {
     /// Section 5.1.
     #[error("a client's frame must be masked")]
     Unmasked,
-    /// Section 5.2: no extension that uses them was agreed on.
-    #[error("the reserved bits must be 0")]
+    /// Section 5.2: no extension that uses them here was agreed on.
+    #[error("the reserved bits must be 0, but for that of a compressed message's first frame")]
     ReservedBits,
     /// Section 5.2.
     #[error("the opcode {0:#x} is unknown")]
@@ -61,9 +63,15 @@ pub enum ProtocolError {
     /// Section 8.1.
     #[error("text must be UTF-8")]
     Utf8,
+    /// RFC 7692, section 7.2.2.
+    #[error("a compressed message must be in the DEFLATE format")]
+    Deflate,
     /// The message is larger than this server takes.
     #[error("a message must have at most {0} bytes")]
     TooBig(usize),
+    /// A compressed message that is far larger than its compressed form.
+    #[error("a large message must not be larger than {0} times its compressed form")]
+    Bomb(usize),
 }
 
 impl ProtocolError {
@@ -81,8 +89,8 @@ impl ProtocolError {
             | Self::Interrupted
             | Self::ClosePayload
             | Self::CloseCode(_) => CloseCode::ProtocolError,
-            Self::Utf8 => CloseCode::InvalidPayload,
-            Self::TooBig(_) => CloseCode::TooBig,
+            Self::Utf8 | Self::Deflate => CloseCode::InvalidPayload,
+            Self::TooBig(_) | Self::Bomb(_) => CloseCode::TooBig,
         }
     }
 }
@@ -91,6 +99,8 @@ impl ProtocolError {
 #[derive(Debug)]
 pub struct Decoder {
     max_message: usize,
+    /// Whether compression is agreed on.
+    inflating: bool,
     step: Step,
     /// The message that is being read, over all of its fragments so far.
     message: Vec<u8>,
@@ -98,6 +108,10 @@ pub struct Decoder {
     open: Option<Kind>,
     /// How much of an open text is known to be whole characters.
     checked: usize,
+    /// How many bytes of payload have been announced for the open message.
+    announced: u64,
+    /// What inflates the open message, where it is compressed.
+    inflater: Option<Box<Inflater>>,
     /// The payload of the control frame that is being read; it may stand between fragments.
     control: Vec<u8>,
 }
@@ -119,15 +133,25 @@ enum Kind {
 impl Decoder {
     /// A decoder that takes messages of at most `max_message` bytes.
     #[must_use]
-    pub fn new(max_message: usize) -> Self {
+    pub const fn new(max_message: usize) -> Self {
         Self {
             max_message,
-            step: Step::Header(Partial::default()),
+            inflating: false,
+            step: Step::Header(Partial::new(false)),
             message: Vec::new(),
             open: None,
             checked: 0,
+            announced: 0,
+            inflater: None,
             control: Vec::new(),
         }
+    }
+
+    /// The same, of a client with which compression is agreed on. The size of a message is that of what
+    /// it inflates to.
+    #[must_use]
+    pub fn inflating(self) -> Self {
+        Self { inflating: true, step: Step::Header(Partial::new(true)), ..self }
     }
 
     /// Takes bytes off `input` until a message is whole. `None` means that `input` is used up and more
@@ -154,23 +178,25 @@ impl Decoder {
                 }
                 Step::Payload { header, left: 0 } => {
                     let header = *header;
-                    self.step = Step::Header(Partial::default());
+                    self.step = Step::Header(Partial::new(self.inflating));
                     if let Some(message) = self.finish(header)? {
                         return Ok(Some(message));
                     }
                 }
                 Step::Payload { .. } if input.is_empty() => return Ok(None),
                 Step::Payload { header, left } => {
-                    let target = match header.opcode {
-                        Opcode::Close | Opcode::Ping | Opcode::Pong => &mut self.control,
-                        Opcode::Continuation | Opcode::Text | Opcode::Binary => &mut self.message,
-                    };
                     let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                     let (bytes, rest) = input.split_at(here);
-                    header.mask.unmask(bytes, target);
+                    let mask = header.mask;
+                    let control = header.opcode.is_control();
+                    header.mask = mask.turned(here);
                     *left -= here as u64;
                     *input = rest;
-                    self.check_text(false)?;
+                    if control {
+                        mask.unmask(bytes, &mut self.control);
+                    } else {
+                        self.take(mask, bytes)?;
+                    }
                 }
                 Step::Closed => {
                     *input = &[];
@@ -187,26 +213,48 @@ impl Decoder {
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => {}
             (Opcode::Continuation, None) => return Err(ProtocolError::LoneContinuation),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(ProtocolError::Interrupted),
-            (Opcode::Continuation, Some(_)) => self.check_size(header.length)?,
-            (Opcode::Text, None) => self.open(Kind::Text, header.length)?,
-            (Opcode::Binary, None) => self.open(Kind::Binary, header.length)?,
+            (Opcode::Continuation, Some(_)) => self.announce(header.length)?,
+            (Opcode::Text, None) => self.open(Kind::Text, header)?,
+            (Opcode::Binary, None) => self.open(Kind::Binary, header)?,
         }
         self.step = Step::Payload { header, left: header.length };
         Ok(())
     }
 
-    fn open(&mut self, kind: Kind, length: u64) -> Result<(), ProtocolError> {
+    fn open(&mut self, kind: Kind, header: Header) -> Result<(), ProtocolError> {
         self.open = Some(kind);
         self.checked = 0;
-        self.check_size(length)
+        self.announced = 0;
+        self.inflater = header.compressed.then(|| Box::new(Inflater::new(self.max_message)));
+        self.announce(header.length)
     }
 
-    fn check_size(&self, length: u64) -> Result<(), ProtocolError> {
-        let room = self.max_message.saturating_sub(self.message.len());
-        if length > room as u64 {
+    /// Refuses a frame with which the message gets too large, before its payload comes. A compressed
+    /// one may be somewhat larger than what it inflates to, and not without end.
+    fn announce(&mut self, length: u64) -> Result<(), ProtocolError> {
+        let most = match self.inflater {
+            None => self.max_message,
+            Some(_) => self.max_message.saturating_add(self.max_message / 8 + 64),
+        };
+        self.announced = self.announced.saturating_add(length);
+        if self.announced > most as u64 {
             return Err(ProtocolError::TooBig(self.max_message));
         }
         Ok(())
+    }
+
+    /// Takes a piece of the open message's payload.
+    fn take(&mut self, mask: Mask, bytes: &[u8]) -> Result<(), ProtocolError> {
+        let Some(inflater) = &mut self.inflater else {
+            mask.unmask(bytes, &mut self.message);
+            return self.check_text(false);
+        };
+        let mut compressed = Vec::with_capacity(bytes.len());
+        mask.unmask(bytes, &mut compressed);
+        let fed = inflater.feed(&compressed, &mut self.message);
+        // First what came out: in another split of the bytes it would have been looked at before.
+        self.check_text(false)?;
+        fed
     }
 
     /// Ends a frame whose payload is whole; gives the message that it completes.
@@ -221,6 +269,11 @@ impl Decoder {
     }
 
     fn complete(&mut self) -> Result<Option<Message>, ProtocolError> {
+        if let Some(mut inflater) = self.inflater.take() {
+            let finished = inflater.finish(&mut self.message);
+            self.check_text(false)?;
+            finished?;
+        }
         self.check_text(true)?;
         let bytes = std::mem::take(&mut self.message);
         match self.open.take() {

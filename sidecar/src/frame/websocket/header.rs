@@ -5,17 +5,25 @@ use super::{MAX_CONTROL, decoder::ProtocolError, mask::Mask};
 /// Two bytes, eight of an extended length, four of the mask (RFC 6455, section 5.2).
 const MAX: usize = 14;
 
+/// The bit that marks a compressed message (RFC 7692, section 6), and the two that mean nothing.
+const COMPRESSED: u8 = 0x40;
+const RESERVED: u8 = 0x30;
+
 /// A header of which some bytes have come.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Partial {
     bytes: [u8; MAX],
     have: usize,
+    /// Whether compression is agreed on.
+    inflating: bool,
 }
 
 /// A header that is whole and keeps the rules that concern it alone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Header {
     pub(super) last: bool,
+    /// Whether this begins a compressed message.
+    pub(super) compressed: bool,
     pub(super) opcode: Opcode,
     pub(super) length: u64,
     pub(super) mask: Mask,
@@ -32,6 +40,11 @@ pub(super) enum Opcode {
 }
 
 impl Partial {
+    /// A header of which no byte has come.
+    pub(super) const fn new(inflating: bool) -> Self {
+        Self { bytes: [0; MAX], have: 0, inflating }
+    }
+
     /// Takes bytes off `input` until the header is whole; `None` where more are needed.
     pub(super) fn feed(&mut self, input: &mut &[u8]) -> Result<Option<Header>, ProtocolError> {
         loop {
@@ -64,13 +77,17 @@ impl Partial {
     /// The rules on the first two bytes.
     fn check(&self) -> Result<(), ProtocolError> {
         let [first, second, ..] = self.bytes;
-        if first & 0x70 != 0 {
+        if first & RESERVED != 0 || (self.compressed() && !self.inflating) {
             return Err(ProtocolError::ReservedBits);
         }
         if second & 0x80 == 0 {
             return Err(ProtocolError::Unmasked);
         }
-        if !self.opcode()?.is_control() {
+        let opcode = self.opcode()?;
+        if self.compressed() && !opcode.begins_message() {
+            return Err(ProtocolError::ReservedBits);
+        }
+        if !opcode.is_control() {
             return Ok(());
         }
         if !self.last() {
@@ -92,7 +109,12 @@ impl Partial {
             }
             (short, [_, _, key @ .., _, _, _, _, _, _, _, _]) => (short.into(), key),
         };
-        Ok(Header { last: self.last(), opcode: self.opcode()?, length, mask: Mask::new(key) })
+        let (last, compressed) = (self.last(), self.compressed());
+        Ok(Header { last, compressed, opcode: self.opcode()?, length, mask: Mask::new(key) })
+    }
+
+    const fn compressed(&self) -> bool {
+        self.bytes[0] & COMPRESSED != 0
     }
 
     const fn last(&self) -> bool {
@@ -117,7 +139,14 @@ impl Partial {
 }
 
 impl Opcode {
-    const fn is_control(self) -> bool {
+    const fn begins_message(self) -> bool {
+        match self {
+            Self::Text | Self::Binary => true,
+            Self::Continuation | Self::Close | Self::Ping | Self::Pong => false,
+        }
+    }
+
+    pub(super) const fn is_control(self) -> bool {
         match self {
             Self::Close | Self::Ping | Self::Pong => true,
             Self::Continuation | Self::Text | Self::Binary => false,

@@ -9,11 +9,23 @@ impl Mask {
         Self(key)
     }
 
-    /// Appends the unmasked `bytes`, and turns the mask behind them.
-    pub(super) fn unmask(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let Self(key) = self;
-        out.extend(bytes.iter().zip(key.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        let turned = bytes.len() % key.len();
+    /// The mask for what comes behind so many bytes.
+    pub(super) fn turned(self, bytes: usize) -> Self {
+        let Self(mut key) = self;
+        let turned = bytes % key.len();
         key.rotate_left(turned);
+        Self(key)
+    }
+
+    /// Appends the unmasked `bytes`.
+    pub(super) fn unmask(self, bytes: &[u8], out: &mut Vec<u8>) {
+        let Self(key) = self;
+        let (words, rest) = bytes.as_chunks::<4>();
+        out.reserve(bytes.len());
+        out.extend(words.iter().flat_map(|[a, b, c, d]| {
+            let [k, l, m, n] = key;
+            [a ^ k, b ^ l, c ^ m, d ^ n]
+        }));
+        out.extend(rest.iter().zip(key).map(|(byte, mask)| byte ^ mask));
     }
 }

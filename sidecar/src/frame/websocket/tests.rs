@@ -1,5 +1,8 @@
 //! Frames of both directions, in every split.
 
+mod compressed;
+mod conformance;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -19,7 +22,14 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// All messages in `stream`, fed in pieces of which `cuts` are the ends, up to the first error.
 fn decode_in(stream: &[u8], cuts: &[usize], max: usize) -> (Vec<Message>, Option<ProtocolError>) {
-    let mut decoder = Decoder::new(max);
+    decode_with(Decoder::new(max), stream, cuts)
+}
+
+fn decode_with(
+    mut decoder: Decoder,
+    stream: &[u8],
+    cuts: &[usize],
+) -> (Vec<Message>, Option<ProtocolError>) {
     let mut messages = Vec::new();
     let mut start = 0;
     for &end in cuts.iter().chain([&stream.len()]) {
@@ -165,7 +175,7 @@ fn server_frames_have_the_shortest_header() {
         encode_text(&text, &mut out);
         assert_eq!(out, [b"before", header, text.as_bytes()].concat());
         let mut framed = b"before".to_vec();
-        push_framed(&mut framed, |out| out.extend_from_slice(text.as_bytes()));
+        push_framed(Coding::Plain, &mut framed, |out| out.extend_from_slice(text.as_bytes()));
         assert!(framed == out, "{length}");
     }
 }
@@ -190,7 +200,7 @@ fn control_frames_fit_their_limit() {
 #[test]
 fn a_stream_opens_with_the_position_at_which_it_starts() {
     let mut out = Vec::new();
-    encode_open("c-1", &mut out);
+    encode_open(Format::WsJson(Coding::Plain), "c-1", &mut out);
     assert_eq!(out, b"\x81\x21{\"control\":\"open\",\"cursor\":\"c-1\"}");
 }
 
