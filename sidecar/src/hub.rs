@@ -355,6 +355,11 @@ impl Hub {
         self.filters.share(demand)
     }
 
+    /// Whether a filter of this pipeline takes an event.
+    pub(crate) fn takes(&self, filter: &Filter, entry: &Entry) -> bool {
+        filter.matches(entry, &self.accounts)
+    }
+
     /// How many different filters the subscribers have.
     #[must_use]
     pub fn filters(&self) -> usize {

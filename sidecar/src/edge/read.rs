@@ -9,12 +9,12 @@ use tokio::time;
 use super::{
     problem::{problem, respond, set},
     routes::Service,
-    subscribe::{cursor, moment, unavailable},
+    subscribe::{cursor, moment, shared, unavailable, wished},
 };
 use crate::{
     event::{push_member, push_number},
     frame::{self, Control, GapReason},
-    hub::{Gap, Hub, Position, Start},
+    hub::{Filter, Gap, Hub, Position, Start},
     log::{Cursor, Entry, LogError, Micros, Offset, Read},
     pipeline::Pipeline,
 };
@@ -52,6 +52,8 @@ pub(super) struct Query {
     until: Option<String>,
     /// The most events.
     limit: Option<String>,
+    /// An expression that an event must match.
+    filter: Option<String>,
     /// How long to wait where there is nothing yet, such as `30s`.
     wait: Option<String>,
 }
@@ -67,7 +69,7 @@ struct Asked {
 
 impl Query {
     fn read(&self) -> Result<Asked, &'static str> {
-        let Self { after, from, until, limit, wait } = self;
+        let Self { after, from, until, limit, filter: _, wait } = self;
         let position =
             match (after, from.as_deref()) {
                 (Some(text), _) => cursor(text),
@@ -137,16 +139,14 @@ struct Page {
     /// The offset of the first event.
     first: Offset,
     entries: Vec<Arc<Entry>>,
+    /// The offset behind the last event that was looked at: where to go on.
+    end: Offset,
     /// Whether there is nothing behind it yet.
     up_to_date: bool,
 }
 
-impl Page {
-    /// The offset to go on from.
-    fn next(&self) -> Offset {
-        self.entries.last().map_or(self.first, |entry| entry.offset + 1)
-    }
-}
+/// How many events are looked at before other tasks get their turn.
+const EVENTS_A_TURN: usize = 64;
 
 /// Answers a reader.
 pub(super) async fn serve(
@@ -165,63 +165,100 @@ pub(super) async fn serve(
                       application/cloudevents-batch+json: accept one of these";
         return problem("not_acceptable", StatusCode::NOT_ACCEPTABLE, detail);
     };
-    match page(hub, &asked, service).await {
+    let wished = match wished(hub, query.filter.as_deref()).await {
+        Ok(wished) => wished,
+        Err(refusal) => return refusal,
+    };
+    let filter = match shared(hub, wished) {
+        Ok(filter) => filter,
+        Err(too_many) => return unavailable(&too_many.to_string()),
+    };
+    let range = Range { hub, asked: &asked, filter: filter.as_deref() };
+    match range.page(service).await {
         Ok(Some(page)) => answer(hub, &asked, form, &page, headers),
         Ok(None) => unavailable("as many readers wait here as may: try again in a while"),
         Err(error) => unavailable(&error.to_string()),
     }
 }
 
-/// The page that is asked for, with a wait where that is asked for, too; `None` where too many wait.
-async fn page(hub: &Hub, asked: &Asked, service: &Service) -> Result<Option<Page>, LogError> {
-    let Start { next, gap } = hub.start(&asked.position).await?;
-    let found = look(hub, asked, next, gap).await?;
-    let Some(wait) = asked.wait else { return Ok(Some(found)) };
-    if !found.entries.is_empty() || found.gap.is_some() || !found.up_to_date {
-        return Ok(Some(found));
+/// What one reader is to get.
+struct Range<'a> {
+    hub: &'a Hub,
+    asked: &'a Asked,
+    filter: Option<&'a Filter>,
+}
+
+impl Range<'_> {
+    /// The page that is asked for, with a wait where that is asked for, too; `None` where too many wait.
+    async fn page(&self, service: &Service) -> Result<Option<Page>, LogError> {
+        let Self { hub, asked, filter: _ } = self;
+        let Start { next, gap } = hub.start(&asked.position).await?;
+        let mut page = self.look(next, gap).await?;
+        let Some(wait) = asked.wait else { return Ok(Some(page)) };
+        if page.is_an_answer() {
+            return Ok(Some(page));
+        }
+        let Ok(_place) = Arc::clone(&service.waiting).try_acquire_owned() else { return Ok(None) };
+        let mut over = pin!(async {
+            tokio::select! {
+                () = time::sleep(wait) => {}
+                () = service.leaving() => {}
+            }
+        });
+        loop {
+            let mut grown = pin!(hub.tail().grown());
+            // From here on no event is missed.
+            grown.as_mut().enable();
+            if hub.head() > page.end {
+                page = self.look(page.end, None).await?;
+                if page.is_an_answer() {
+                    return Ok(Some(page));
+                }
+            }
+            tokio::select! {
+                () = grown => {}
+                () = &mut over => return Ok(Some(page)),
+            }
+        }
     }
-    let Ok(_place) = Arc::clone(&service.waiting).try_acquire_owned() else { return Ok(None) };
-    let mut over = pin!(async {
-        tokio::select! {
-            () = time::sleep(wait) => {}
-            () = service.leaving() => {}
+
+    /// What there is from `next` on.
+    async fn look(&self, next: Offset, gap: Option<Gap>) -> Result<Page, LogError> {
+        let Self { hub, asked, filter } = self;
+        let (first, gap, found) = match hub.read(next, MOST_BYTES).await? {
+            Read::Entries(entries) => (next, gap, entries),
+            // It left the log in between.
+            Read::Evicted { first } => {
+                let missed = Some(first.saturating_sub(next));
+                let from = Some(hub.cursor(next.saturating_sub(1)));
+                let gap = Gap { from, missed, reason: GapReason::Evicted };
+                (first, Some(gap), Vec::new())
+            }
+        };
+        let mut page = Page { gap, first, entries: Vec::new(), end: first, up_to_date: false };
+        for (index, entry) in found.into_iter().enumerate() {
+            let is_past = asked.until.is_some_and(|until| entry.time >= until);
+            if is_past || page.entries.len() == asked.limit {
+                return Ok(page);
+            }
+            page.end = entry.offset + 1;
+            if filter.is_none_or(|filter| hub.takes(filter, &entry)) {
+                page.entries.push(entry);
+            }
+            if index % EVENTS_A_TURN == EVENTS_A_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
         }
-    });
-    loop {
-        let mut grown = pin!(hub.tail().grown());
-        // From here on no event is missed.
-        grown.as_mut().enable();
-        if hub.head() > next {
-            return look(hub, asked, next, None).await.map(Some);
-        }
-        tokio::select! {
-            () = grown => {}
-            () = &mut over => return Ok(Some(found)),
-        }
+        page.up_to_date = page.end >= hub.head();
+        Ok(page)
     }
 }
 
-/// What there is from `next` on.
-async fn look(hub: &Hub, asked: &Asked, next: Offset, gap: Option<Gap>) -> Result<Page, LogError> {
-    let (first, gap, mut entries) = match hub.read(next, MOST_BYTES).await? {
-        Read::Entries(entries) => (next, gap, entries),
-        // It left the log in between.
-        Read::Evicted { first } => {
-            let missed = Some(first.saturating_sub(next));
-            let from = Some(hub.cursor(next.saturating_sub(1)));
-            let gap = Gap { from, missed, reason: GapReason::Evicted };
-            (first, Some(gap), Vec::new())
-        }
-    };
-    let read = entries.len();
-    entries.truncate(asked.limit);
-    if let Some(until) = asked.until {
-        entries.truncate(entries.partition_point(|entry| entry.time < until));
+impl Page {
+    /// Whether there is something to say before there is another event.
+    const fn is_an_answer(&self) -> bool {
+        !self.entries.is_empty() || self.gap.is_some() || !self.up_to_date
     }
-    let cut = entries.len() < read;
-    let mut page = Page { gap, first, entries, up_to_date: false };
-    page.up_to_date = !cut && page.next() >= hub.head();
-    Ok(page)
 }
 
 fn answer(
@@ -231,8 +268,8 @@ fn answer(
     page: &Page,
     headers: &HeaderMap,
 ) -> Response<Vec<u8>> {
-    let next = hub.cursor(page.next() - 1).to_string();
-    let tag = format!("\"{}-{}-{}\"", hub.cursor(page.first - 1), page.next(), form as u8);
+    let next = hub.cursor(page.end - 1).to_string();
+    let tag = format!("\"{}-{}-{}\"", hub.cursor(page.first - 1), page.end, form as u8);
     let accounts = hub.accounts();
     accounts.reads.add(1);
     let is_empty = page.entries.is_empty();
@@ -349,6 +386,7 @@ mod tests {
             from: get("from"),
             until: get("until"),
             limit: get("limit"),
+            filter: None,
             wait: get("wait"),
         }
         .read()

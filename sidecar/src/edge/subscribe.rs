@@ -137,7 +137,7 @@ async fn sse(
     }
     let position = query.position(headers).map_err(bad_query)?;
     let format = query.sse_format().map_err(bad_query)?;
-    let wished = wished(hub, query).await?;
+    let wished = wished(hub, query.filter.as_deref()).await?;
     if draining {
         return Err(come_back(hub, "draining", "this replica is stopping"));
     }
@@ -171,7 +171,7 @@ async fn web_socket(
     }
     let handshake = shake_hands(manner, headers).map_err(refuse_handshake)?;
     let position = query.position(headers).map_err(bad_query)?;
-    let wished = wished(hub, query).await?;
+    let wished = wished(hub, query.filter.as_deref()).await?;
     if draining {
         return Err(unavailable("this replica is stopping"));
     }
@@ -196,8 +196,11 @@ async fn web_socket(
 }
 
 /// The filter that the subscriber asks for.
-async fn wished(hub: &Hub, query: &Query) -> Result<Option<Arc<Expression>>, Refusal> {
-    let Some(source) = query.filter.as_deref().filter(|source| !source.trim().is_empty()) else {
+pub(super) async fn wished(
+    hub: &Hub,
+    filter: Option<&str>,
+) -> Result<Option<Arc<Expression>>, Refusal> {
+    let Some(source) = filter.filter(|source| !source.trim().is_empty()) else {
         return Ok(None);
     };
     hub.expression(source).await.map(Some).map_err(|refused| {
@@ -206,7 +209,10 @@ async fn wished(hub: &Hub, query: &Query) -> Result<Option<Arc<Expression>>, Ref
     })
 }
 
-fn shared(hub: &Hub, wished: Option<Arc<Expression>>) -> Result<Option<Arc<Filter>>, TooMany> {
+pub(super) fn shared(
+    hub: &Hub,
+    wished: Option<Arc<Expression>>,
+) -> Result<Option<Arc<Filter>>, TooMany> {
     let demand = Demand { wished, ..Demand::default() };
     hub.filter(demand).inspect_err(|_| hub.accounts().filters_refused.add(1))
 }

@@ -84,6 +84,28 @@ async fn a_reader_that_waits_is_answered_by_the_next_event_or_in_time() {
 }
 
 #[tokio::test]
+async fn a_filter_leaves_events_out_and_the_reader_still_moves_on() {
+    let server = Server::start(&readable()).await;
+    server.post_numbers(0..10).await;
+    let page = get(&server, "?filter=event.data.n%20%3E%206&limit=2").await;
+    assert_eq!(numbers(&page), [7, 8]);
+    let next = page.json()["next"].as_str().unwrap().to_owned();
+    let rest = get(&server, &format!("?filter=event.data.n%20%3E%20100&after={next}")).await;
+    assert_eq!((numbers(&rest).len(), &rest.json()["upToDate"]), (0, &true.into()));
+    assert_ne!(rest.json()["next"], next.as_str());
+    // One that waits is not woken for what it doesn't want.
+    let after = rest.json()["next"].as_str().unwrap().to_owned();
+    let path = format!("?filter=event.data.n%20%3E%20100&after={after}&wait=20s");
+    let post = async {
+        server.post("{\"n\":1}").await;
+        server.post("{\"n\":101}").await;
+    };
+    let (waited, ()) = tokio::join!(get(&server, &path), post);
+    assert_eq!(numbers(&waited), [101]);
+    assert_eq!(get(&server, "?filter=event.data.n%20%3E").await.status, 400);
+}
+
+#[tokio::test]
 async fn what_the_log_no_longer_holds_is_reported_in_the_page() {
     let server =
         Server::start(&format!("{}log: {{retention: {{maxEvents: 2}}}}\n", readable())).await;
