@@ -48,6 +48,8 @@ pub mod port {
 pub const SIDECAR_CONTAINER: &str = "weir-sidecar";
 /// Where the sidecar finds its manifests.
 pub const CONFIG_DIR: &str = "/etc/weir/pipelines";
+/// Where the sidecar keeps the logs that are on a disk.
+pub const DATA_DIR: &str = "/var/lib/weir";
 /// The directory, shared with the application, that holds [`PUBLISH_SOCKET`].
 pub const SOCKET_DIR: &str = "/run/weir";
 /// The Unix socket on which the application publishes.

@@ -61,6 +61,18 @@ pub(crate) fn events_fit_into_the_log() -> Rule {
         )
 }
 
+/// The disk has room for the log.
+pub(crate) fn the_disk_has_room_for_the_log() -> Rule {
+    let (size, log) = ("self.log.storage.disk.size", "self.log.retention.maxBytes");
+    let pattern = Quantity::PATTERN;
+    let well_formed = format!("{size}.matches(r'{pattern}') && {log}.matches(r'{pattern}')");
+    let least = format!("quantity({size}).compareTo(quantity('16Mi')) >= 0");
+    let twice = format!("quantity({size}).compareTo(quantity({log}).add(quantity({log}))) >= 0");
+    Rule::new(format!("!has(self.log.storage.disk) || !({well_formed}) || ({least} && {twice})"))
+        .field_path(".log.storage.disk.size")
+        .message("must be at least 16Mi, and twice retention.maxBytes: raise it, or lower retention.maxBytes")
+}
+
 /// Every key of a map, which `keys` lists, is a label's key.
 pub(crate) fn label_keys(keys: &str) -> Rule {
     Rule::new(format!("{keys}.all(k, !format.qualifiedName().validate(k).hasValue())"))

@@ -15,7 +15,7 @@ mod status;
 
 pub use delivery::{Delivery, Drain, MaxLag, SlowConsumer};
 pub use endpoints::{DurableStreams, Endpoints, Publish, Read, Sse, WebSocket};
-pub use log::{Log, MemoryStorage, Retention, Storage};
+pub use log::{DiskStorage, Durability, Log, MemoryStorage, Retention, Storage, StorageKind};
 pub use objective::{
     DeliveryObjective, ErrorRateObjective, LatencyObjective, Objective, ObjectiveKind, TimeSlice,
 };

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use weir_crds::names::{CONFIG_DIR, PUBLISH_SOCKET, SIDECAR_CONTAINER, port};
+use weir_crds::names::{CONFIG_DIR, DATA_DIR, PUBLISH_SOCKET, SIDECAR_CONTAINER, port};
 use weir_crds::v1alpha1::{Delivery, Log};
 
 use crate::context::Options;
@@ -71,6 +71,26 @@ pub fn log_bytes<'a>(logs: impl IntoIterator<Item = &'a Log>) -> u64 {
     logs.into_iter().map(|log| log.retention.max_bytes.bytes()).sum()
 }
 
+/// The volume that holds the logs that are on a disk. It lives as long as the pod does, and so outlives each
+/// of its containers.
+pub const DATA_VOLUME: &str = "weir-data";
+
+/// Whether any of these logs is on a disk.
+#[must_use]
+pub fn keeps_data<'a>(logs: impl IntoIterator<Item = &'a Log>) -> bool {
+    logs.into_iter().any(|log| log.storage.disk.is_some())
+}
+
+/// Where the container has [`DATA_VOLUME`].
+#[must_use]
+pub fn data_mount() -> VolumeMount {
+    VolumeMount {
+        name: DATA_VOLUME.to_owned(),
+        mount_path: DATA_DIR.to_owned(),
+        ..VolumeMount::default()
+    }
+}
+
 /// The container, for pipelines whose logs hold `log_bytes` in all.
 #[must_use]
 pub fn container(
@@ -120,6 +140,7 @@ fn args(place: Place) -> Vec<String> {
     let mut args = vec![
         "run".to_owned(),
         CONFIG_DIR.to_owned(),
+        format!("--data-dir={DATA_DIR}"),
         everywhere("public", port::PUBLIC),
         everywhere("admin", port::ADMIN),
     ];

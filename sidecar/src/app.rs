@@ -20,6 +20,8 @@ use crate::{
         routes,
     },
     engine::Engine,
+    log::DataDir,
+    pipeline::storage::Keeper,
     registry::Registry,
     upkeep,
 };
@@ -40,15 +42,24 @@ pub struct App {
 }
 
 impl App {
-    /// Serves on bound listeners. Nothing is served yet; see [`Self::apply`].
+    /// Serves on bound listeners, without a place for logs on a disk; see [`Self::start_in`].
     ///
     /// # Errors
     ///
     /// Fails when the system grants no epoll instance or no thread.
     pub fn start(listeners: Listeners) -> io::Result<Self> {
+        Self::start_in(listeners, DataDir::default())
+    }
+
+    /// Serves on bound listeners, and keeps logs in `data`. Nothing is served yet; see [`Self::apply`].
+    ///
+    /// # Errors
+    ///
+    /// Fails when the system grants no epoll instance or no thread.
+    pub fn start_in(listeners: Listeners, data: DataDir) -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let engine = Arc::new(Engine::start(cores.min(MOST_SHARDS))?);
-        let registry = Arc::new(Registry::new(engine.wakers()));
+        let registry = Arc::new(Registry::new(engine.wakers(), Keeper::new(data)));
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let admin = Admin::new(Arc::clone(&registry), Arc::clone(&engine), draining.clone());
         let admin = Arc::new(admin);
@@ -104,7 +115,7 @@ impl App {
         self.admin.drain().await;
     }
 
-    /// Answers the requests that have begun, sends the last subscribers away, and ends.
+    /// Answers the requests that have begun, sends the last subscribers away, closes the logs, and ends.
     pub async fn stop(self) {
         self.stopping.cancel();
         self.tasks.close();
@@ -117,5 +128,6 @@ impl App {
         if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {
             tracing::error!("the engine could not be stopped");
         }
+        self.registry.close().await;
     }
 }

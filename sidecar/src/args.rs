@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{env, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -69,6 +69,10 @@ pub struct Run {
     /// termination message.
     #[arg(long, value_name = "FILE")]
     pub last_words: Option<PathBuf>,
+    /// Where the logs of pipelines with spec.log.storage.disk are kept. Only one process at a time may use
+    /// it. By default $XDG_STATE_HOME/weir, or .local/state/weir in the home directory, or .weir here.
+    #[arg(long, value_name = "DIR", env = "WEIR_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
 
     /// How log lines are written.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -77,6 +81,20 @@ pub struct Run {
     /// Whether to print the status line, and before it the URLs.
     #[arg(long, value_enum, default_value_t = Status::Auto)]
     pub status: Status,
+}
+
+impl Run {
+    /// Where logs on a disk are kept.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        let variable =
+            |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let state = || variable("XDG_STATE_HOME").filter(|path| path.is_absolute());
+        let home = || variable("HOME").map(|home| home.join(".local/state"));
+        let usual =
+            || state().or_else(home).map_or_else(|| ".weir".into(), |state| state.join("weir"));
+        self.data_dir.clone().unwrap_or_else(usual)
+    }
 }
 
 /// How log lines are written.

@@ -201,8 +201,8 @@ impl Drop for Engine {
 
 impl Wakers {
     /// Wakes nobody: for a log without shards.
-    #[cfg(test)]
-    pub(crate) fn none() -> Self {
+    #[must_use]
+    pub fn none() -> Self {
         Self(Arc::new([]))
     }
 

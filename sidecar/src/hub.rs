@@ -118,6 +118,21 @@ impl Hub {
     #[must_use]
     pub fn new(name: &str, settings: Settings, wakers: Wakers) -> Self {
         let accounts = Arc::new(Accounts::new(wakers.len()));
+        Self::with_accounts(name, settings, accounts, wakers)
+    }
+
+    /// A hub in place of another whose log is to be another: it goes on counting where that one ends.
+    #[must_use]
+    pub fn after(other: &Self, settings: Settings, wakers: Wakers) -> Self {
+        Self::with_accounts(&other.name, settings, Arc::clone(&other.accounts), wakers)
+    }
+
+    fn with_accounts(
+        name: &str,
+        settings: Settings,
+        accounts: Arc<Accounts>,
+        wakers: Wakers,
+    ) -> Self {
         let tail = Tail::new(settings.tail(), Arc::clone(&accounts), wakers);
         Self {
             name: name.to_owned(),
@@ -216,6 +231,10 @@ impl Hub {
     /// Says why the log can't take them; it has taken none.
     pub async fn publish(&self, events: Vec<Posted>) -> Result<Appended, LogError> {
         let Some(log) = self.log() else { return Err(self.not_open()) };
+        if self.is_closed() {
+            let why = "the pipeline is gone, or gets another log";
+            return Err(LogError::Unavailable(why.to_owned()));
+        }
         if self.deals_by(SlowConsumer::Block) {
             self.wait_for_room(&events).await?;
         }

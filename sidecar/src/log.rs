@@ -19,6 +19,7 @@ mod codec;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod cursor;
+mod disk;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod health;
 mod identities;
@@ -35,6 +36,7 @@ mod tail;
 use std::{fmt, pin::Pin, sync::Arc, time::Duration, time::Instant};
 
 pub use cursor::{Cursor, CursorError, LogId};
+pub use disk::{DataDir, DiskLog, OpenError, Options as DiskOptions, Report};
 #[cfg(any(feature = "nats", feature = "redis"))]
 pub use health::{Backoff, Health};
 pub use memory::MemoryLog;

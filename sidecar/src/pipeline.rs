@@ -1,12 +1,12 @@
 //! A pipeline that is being served: its hub, its sources and its objectives' meters.
 
-mod storage;
+pub mod storage;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio_util::task::AbortOnDropHandle;
 use weir_crds::v1alpha1::{Objective, ObjectiveKind, Source, SourceKind};
-use weir_slo::{PipelineSample, SloSample, Timestamp};
+use weir_slo::{LogSample, PipelineSample, SloSample, Timestamp};
 
 use crate::{
     config::{PipelineConfig, SloConfig},
@@ -16,6 +16,7 @@ use crate::{
     hub::{Hub, Settings},
     source::{SourceState, generator},
 };
+use storage::Keeper;
 
 /// A pipeline that is being served.
 #[derive(Debug)]
@@ -36,24 +37,23 @@ struct RunningSource {
 
 impl Pipeline {
     /// Starts a pipeline, or carries `running` over to a changed configuration: subscribers, log,
-    /// counters and unchanged sources are kept.
+    /// counters and unchanged sources are kept. Where its log is to be another, only the counters are: its
+    /// subscribers are sent away, and come back to the new one.
     ///
     /// Must be called within a tokio runtime, on which the sources run.
     #[must_use]
-    pub fn start(config: PipelineConfig, running: Option<&Self>, wakers: &Wakers) -> Self {
-        let settings = Settings::from(&config.spec);
-        let hub = if let Some(running) = running {
-            running.hub.set_settings(settings);
-            Arc::clone(&running.hub)
-        } else {
-            let hub = Arc::new(Hub::new(&config.name, settings, wakers.clone()));
-            storage::open(&config.spec.log.storage, &hub);
-            hub
-        };
+    pub fn start(
+        config: PipelineConfig,
+        running: Option<&Self>,
+        wakers: &Wakers,
+        keeper: &Keeper,
+    ) -> Self {
+        let same_log = running.filter(|running| running.has_log_of(&config));
+        let hub = hub(&config, running, same_log, wakers, keeper);
         let meters = meters(&config.slos, &hub.accounts().meters(), wakers.len());
         hub.accounts().set_meters(meters);
         let kept = |source: &Source| {
-            let known = running?.sources.get(&source.name)?;
+            let known = same_log?.sources.get(&source.name)?;
             (known.spec == *source).then(|| known.clone())
         };
         let sources = config.spec.sources.iter().map(|source| {
@@ -63,6 +63,11 @@ impl Pipeline {
         let sources = sources.collect();
         let streams = streams(&config, running);
         Self { config, hub, sources, streams }
+    }
+
+    fn has_log_of(&self, config: &PipelineConfig) -> bool {
+        let own = (&self.config.namespace, &self.config.spec.log.storage);
+        own == (&config.namespace, &config.spec.log.storage)
     }
 
     /// The configuration that is being served.
@@ -106,6 +111,7 @@ impl Pipeline {
             uid: uid.clone(),
             generation: *generation,
             sources: self.sources().map(|source| source.sample()).collect(),
+            log: Some(sample_log(&self.hub)),
             subscribers: self.hub.accounts().subscribers(),
             deliveries: self.hub.accounts().deliveries(),
             slos: slos.iter().map(|slo| sample_slo(slo, &meters, since)).collect(),
@@ -141,6 +147,41 @@ fn streams(config: &PipelineConfig, running: Option<&Pipeline>) -> Option<Arc<St
         }
         None => Streams::new(limits),
     })
+}
+
+/// The hub of a pipeline: that of `same_log`, or a new one, which goes on with the counters of `running`.
+fn hub(
+    config: &PipelineConfig,
+    running: Option<&Pipeline>,
+    same_log: Option<&Pipeline>,
+    wakers: &Wakers,
+    keeper: &Keeper,
+) -> Arc<Hub> {
+    let settings = Settings::from(&config.spec);
+    if let Some(running) = same_log {
+        running.hub.set_settings(settings);
+        return Arc::clone(&running.hub);
+    }
+    let hub = match running.map(Pipeline::hub) {
+        Some(old) => {
+            // First, because both may be of one directory.
+            keeper.close(old);
+            Hub::after(old, settings, wakers.clone())
+        }
+        None => Hub::new(&config.name, settings, wakers.clone()),
+    };
+    let hub = Arc::new(hub);
+    keeper.open(config, &hub);
+    hub
+}
+
+fn sample_log(hub: &Hub) -> LogSample {
+    let message = match hub.fault() {
+        Some(fault) => Some(fault.to_string()),
+        None if hub.log().is_none() => Some("the log is being opened".to_owned()),
+        None => None,
+    };
+    LogSample { healthy: message.is_none(), message }
 }
 
 fn sample_slo(slo: &SloConfig, meters: &[Arc<Meter>], since: Timestamp) -> SloSample {

@@ -9,13 +9,19 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use weir_slo::{Instance, SAMPLES_V1, Samples, Timestamp};
 
-use crate::{clock, config::Config, engine::Wakers, pipeline::Pipeline};
+use crate::{
+    clock,
+    config::Config,
+    engine::Wakers,
+    pipeline::{Pipeline, storage::Keeper},
+};
 
 /// The pipelines that are being served.
 #[derive(Debug)]
 pub struct Registry {
     instance: Instance,
     wakers: Wakers,
+    keeper: Keeper,
     pipelines: ArcSwap<BTreeMap<String, Arc<Pipeline>>>,
     /// Held while a change is applied, so that changes come one after the other.
     applying: Mutex<()>,
@@ -24,7 +30,7 @@ pub struct Registry {
 impl Registry {
     /// A registry without pipelines.
     #[must_use]
-    pub fn new(wakers: Wakers) -> Self {
+    pub fn new(wakers: Wakers, keeper: Keeper) -> Self {
         Self {
             instance: Instance {
                 id: format!("{:016x}", fastrand::u64(..)),
@@ -32,6 +38,7 @@ impl Registry {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
             wakers,
+            keeper,
             pipelines: ArcSwap::default(),
             applying: Mutex::default(),
         }
@@ -51,14 +58,20 @@ impl Registry {
                 let unchanged = known.filter(|known| *known.config() == config);
                 let pipeline = unchanged.map(Arc::clone).unwrap_or_else(|| {
                     let known = known.map(AsRef::as_ref);
-                    Arc::new(Pipeline::start(config, known, &self.wakers))
+                    Arc::new(Pipeline::start(config, known, &self.wakers, &self.keeper))
                 });
                 (name, pipeline)
             })
             .collect();
         let gone = running.iter().filter(|(name, _)| !wanted.contains_key(*name));
-        gone.for_each(|(_, pipeline)| pipeline.hub().close());
+        gone.for_each(|(_, pipeline)| self.keeper.close(pipeline.hub()));
         self.pipelines.store(Arc::new(wanted));
+    }
+
+    /// Closes all logs: what was accepted is safe when this has returned.
+    pub async fn close(&self) {
+        self.all().values().for_each(|pipeline| self.keeper.close(pipeline.hub()));
+        self.keeper.finish().await;
     }
 
     /// The pipeline of that name.

@@ -21,9 +21,10 @@ use crate::{
     args::{LogFormat, Run, Status},
     clock,
     config::{
-        self, Config, ConfigErrors,
+        self, Config, ConfigErrors, PipelineConfig,
         watch::{Change, Watcher},
     },
+    log::{DataDir, OpenError},
     registry::Registry,
 };
 
@@ -34,6 +35,8 @@ enum RunError {
     Config(#[from] ConfigErrors),
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error(transparent)]
+    Data(#[from] OpenError),
     #[error("can't start: {0}")]
     Start(#[from] io::Error),
 }
@@ -61,7 +64,9 @@ async fn serve(arguments: &Run) -> Result<(), RunError> {
     let config = load(&arguments.paths)?;
     let mut watcher = Watcher::new(arguments.paths.clone(), config.clone());
     let listeners = Listeners::bind(arguments).await?;
-    let app = App::start(listeners)?;
+    let data = DataDir::new(arguments.data_dir());
+    claim(&data, &config, &arguments.paths)?;
+    let app = App::start_in(listeners, data)?;
     let mut show =
         (arguments.status == Status::Auto).then(|| show::Show::start(arguments, &config));
     app.apply(config);
@@ -104,6 +109,16 @@ fn load(paths: &[PathBuf]) -> Result<Config, ConfigErrors> {
         }
         loaded => loaded,
     }
+}
+
+/// Takes the data directory where a pipeline needs it. What is in the way ends the program only where it
+/// may; elsewhere it is said, and tried again.
+fn claim(data: &DataDir, config: &Config, paths: &[PathBuf]) -> Result<(), OpenError> {
+    let on_disk = |pipeline: &PipelineConfig| pipeline.spec.log.storage.disk.is_some();
+    if !config.pipelines.values().any(on_disk) || paths.iter().all(|path| path.is_dir()) {
+        return Ok(());
+    }
+    data.claim().map(|_| ())
 }
 
 fn take_up(app: &App, change: Change) {

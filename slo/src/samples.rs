@@ -57,6 +57,9 @@ pub struct PipelineSample {
     /// Each source's state.
     #[serde(default)]
     pub sources: Vec<SourceSample>,
+    /// The log's state; absent where the sidecar is too old to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogSample>,
     /// Subscribers connected now.
     #[serde(default)]
     pub subscribers: Subscribers,
@@ -86,6 +89,18 @@ pub struct SourceSample {
     /// Events refused since the process started.
     #[serde(default)]
     pub rejected: u64,
+}
+
+/// The log of a pipeline.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogSample {
+    /// Whether it takes events.
+    #[serde(default)]
+    pub healthy: bool,
+    /// Why not, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// Connected subscribers by transport.

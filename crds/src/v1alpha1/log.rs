@@ -25,24 +25,80 @@ pub struct Log {
 #[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
 #[cfg_attr(
     feature = "kube",
-    x_kube(validation = Rule::new("has(self.memory)").message("set memory, the one storage there is"))
+    x_kube(validation = Rule::new("[has(self.memory), has(self.disk)].filter(x, x).size() == 1").message("set exactly one of memory and disk"))
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
     /// In the memory of the data plane: fast, and empty after a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryStorage>,
+    /// On a disk of the replica: it outlives a restart of the data plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskStorage>,
+}
+
+/// The one storage that is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageKind<'a> {
+    /// In the memory of the data plane.
+    Memory(&'a MemoryStorage),
+    /// On a disk of the replica.
+    Disk(&'a DiskStorage),
+}
+
+impl Storage {
+    /// The one storage that is set; `None` where none or several are.
+    #[must_use]
+    pub const fn kind(&self) -> Option<StorageKind<'_>> {
+        let Self { memory, disk } = self;
+        match (memory, disk) {
+            (Some(memory), None) => Some(StorageKind::Memory(memory)),
+            (None, Some(disk)) => Some(StorageKind::Disk(disk)),
+            (None, None) | (Some(_), Some(_)) => None,
+        }
+    }
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { memory: Some(MemoryStorage {}) }
+        Self { memory: Some(MemoryStorage {}), disk: None }
     }
 }
 
 /// The memory of the data plane.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryStorage {}
+
+/// A disk of the replica.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskStorage {
+    /// The most room that the log takes on the disk; at least 16Mi, and twice retention.maxBytes, because
+    /// files are removed whole, after the last of their events has left.
+    #[serde(default = "default_disk_size")]
+    pub size: Quantity,
+    /// What a publisher's answer promises.
+    #[serde(default)]
+    pub durability: Durability,
+}
+
+impl Default for DiskStorage {
+    fn default() -> Self {
+        Self { size: default_disk_size(), durability: Durability::default() }
+    }
+}
+
+/// What has become of an event when its publisher is answered. Either way it outlives the process, however
+/// that ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Durability {
+    /// It is on the disk, and outlives a power cut, too.
+    #[default]
+    Fsync,
+    /// It is with the operating system, which is told every second to put it on the disk: an answer comes
+    /// sooner, and when the machine itself fails, the last second may be lost.
+    Interval,
+}
 
 /// The bounds of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +130,10 @@ impl Default for Retention {
             max_bytes: default_max_bytes(),
         }
     }
+}
+
+fn default_disk_size() -> Quantity {
+    Quantity::mebibytes(1_024)
 }
 
 fn default_max_age() -> Duration {

@@ -46,6 +46,7 @@ pub const KIND: &str = "StreamPipeline";
         validation = Rule::new("!has(self.placement.gateway) || has(self.endpoints.publish) || !self.sources.exists(s, has(s.http))").field_path(".sources").message("a source of kind http in a gateway needs endpoints.publish, because no application shares the gateway's pods"),
         validation = Rule::new("!has(self.endpoints.durableStreams) || !has(self.placement.gateway) || self.placement.gateway.replicas <= 1").field_path(".endpoints.durableStreams").message("are in the memory of one replica: set placement.gateway.replicas to 1, or remove endpoints.durableStreams"),
         validation = crate::rules::events_fit_into_the_log(),
+        validation = crate::rules::the_disk_has_room_for_the_log(),
     )
 )]
 #[serde(rename_all = "camelCase")]

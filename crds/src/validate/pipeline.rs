@@ -2,9 +2,13 @@
 
 use super::{Violation, Violations, label::is_dns_label};
 use crate::v1alpha1::{
-    Delivery, DurableStreams, Endpoints, Gateway, LabelSelector, LabelSelectorRequirement, Log,
-    Operator, Placement, PlacementKind, SlowConsumer, Source, SourceKind, StreamPipelineSpec,
+    Delivery, DiskStorage, DurableStreams, Endpoints, Gateway, LabelSelector,
+    LabelSelectorRequirement, Log, Operator, Placement, PlacementKind, Retention, SlowConsumer,
+    Source, SourceKind, Storage, StorageKind, StreamPipelineSpec,
 };
+
+/// The least room on a disk: a few of the largest requests.
+const LEAST_DISK_BYTES: u64 = 16 << 20;
 
 /// Every rule that the pipeline `name` with this `spec` breaks; none where it is valid.
 #[must_use]
@@ -103,11 +107,7 @@ fn check_sources(found: &mut Violations, sources: &[Source]) {
 
 fn check_log(found: &mut Violations, log: &Log, sources: &[Source]) {
     let Log { storage, retention } = log;
-    found.require(
-        storage.memory.is_some(),
-        "spec.log.storage",
-        "set memory, the one storage there is",
-    );
+    check_storage(found, storage, retention);
     let field = "spec.log.retention";
     found.require(
         retention.max_age.millis() >= 1_000,
@@ -123,6 +123,22 @@ fn check_log(found: &mut Violations, log: &Log, sources: &[Source]) {
         "must not be less than the largest event that a source takes: raise it, or lower the source's \
          http.maxEventBytes",
     );
+}
+
+fn check_storage(found: &mut Violations, storage: &Storage, retention: &Retention) {
+    match storage.kind() {
+        Some(StorageKind::Memory(_)) => {}
+        Some(StorageKind::Disk(DiskStorage { size, durability: _ })) => {
+            let least = retention.max_bytes.bytes().saturating_mul(2).max(LEAST_DISK_BYTES);
+            found.require(
+                size.bytes() >= least,
+                "spec.log.storage.disk.size",
+                "must be at least 16Mi, and twice retention.maxBytes: raise it, or lower \
+                 retention.maxBytes",
+            );
+        }
+        None => found.require(false, "spec.log.storage", "set exactly one of memory and disk"),
+    }
 }
 
 fn check_endpoints(found: &mut Violations, endpoints: &Endpoints) {

@@ -14,7 +14,9 @@ use weir_crds::v1alpha1::StreamPipeline;
 
 use super::patch::{PatchError, PodPatch, at};
 use crate::labels;
-use crate::sidecar::{Image, Place, container, grace_seconds, log_bytes};
+use crate::sidecar::{
+    DATA_VOLUME, Image, Place, container, data_mount, grace_seconds, keeps_data, log_bytes,
+};
 
 /// The volume that holds the socket. No name of a volume below begins like it.
 const SOCKET_VOLUME: &str = "weir-run";
@@ -47,7 +49,7 @@ pub(super) fn mark(patch: &mut PodPatch, pipelines: &[&StreamPipeline]) -> Resul
     patch.set_text(&annotations, annotation::PIPELINES, &all.join(","))
 }
 
-/// The socket's directory, and each pipeline's manifests.
+/// The socket's directory, that of logs on a disk, and each pipeline's manifests.
 pub(super) fn add_volumes(
     patch: &mut PodPatch,
     pipelines: &[&StreamPipeline],
@@ -57,6 +59,10 @@ pub(super) fn add_volumes(
     let socket =
         json!({ "name": SOCKET_VOLUME, "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } });
     add_named(patch, &at(["spec", "volumes"]), socket)?;
+    if keep_data(pipelines) {
+        let data = json!({ "name": DATA_VOLUME, "emptyDir": {} });
+        add_named(patch, &at(["spec", "volumes"]), data)?;
+    }
     for name in names(pipelines) {
         // Optional: a pod starts also where its pipeline was deleted a moment ago.
         let manifests = json!({
@@ -78,6 +84,7 @@ pub(super) fn add_sidecar(
     let place = patch.items(&list)?.iter().position(|item| is_named(item, SIDECAR_CONTAINER));
     let Some(index) = place else {
         let mut mounts = vec![socket_mount()];
+        mounts.extend(keep_data(pipelines).then(data_mount));
         mounts.extend(names(pipelines).iter().map(|name| manifests_mount(name)));
         let log_bytes = log_bytes(pipelines.iter().map(|pipeline| &pipeline.spec.log));
         let container = container(image, Place::BesideApplication, log_bytes, mounts);
@@ -88,6 +95,9 @@ pub(super) fn add_sidecar(
         return patch.prepend(&list, container);
     };
     let mounts = at(["spec", "initContainers", &index.to_string(), "volumeMounts"]);
+    if keep_data(pipelines) {
+        add_mount(patch, &mounts, &data_mount())?;
+    }
     for name in names(pipelines) {
         add_mount(patch, &mounts, &manifests_mount(&name))?;
     }
@@ -136,6 +146,10 @@ fn environment(pipelines: &[&StreamPipeline]) -> Vec<(&'static str, String)> {
     let url = url.map(|url| (PUBLISH_URL_ENV, url));
     let others = [(PUBLISH_BASE_ENV, base), (PUBLISH_SOCKET_ENV, PUBLISH_SOCKET.to_owned())];
     url.into_iter().chain(others).collect()
+}
+
+fn keep_data(pipelines: &[&StreamPipeline]) -> bool {
+    keeps_data(pipelines.iter().map(|pipeline| &pipeline.spec.log))
 }
 
 fn socket_mount() -> VolumeMount {

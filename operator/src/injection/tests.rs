@@ -111,6 +111,19 @@ fn the_volumes_hold_the_manifests_and_the_socket() {
 }
 
 #[test]
+fn a_log_on_a_disk_has_a_volume_that_only_the_sidecar_sees() {
+    let mut orders = orders();
+    orders[0].spec.log.storage = serde_json::from_value(json!({ "disk": {} })).unwrap();
+    let pod = injected(&pod(), &orders);
+    let data = json!({ "name": "weir-data", "emptyDir": {} });
+    assert!(pod["spec"]["volumes"].as_array().unwrap().contains(&data));
+    let mount = json!({ "name": "weir-data", "mountPath": "/var/lib/weir" });
+    let mounts = |container: &Value| container["volumeMounts"].as_array().unwrap().contains(&mount);
+    assert!(mounts(&pod["spec"]["initContainers"][0]));
+    assert!(!mounts(&pod["spec"]["containers"][0]));
+}
+
+#[test]
 fn every_container_of_the_application_learns_where_to_publish() {
     let mut pod = pod();
     pod["spec"]["containers"].as_array_mut().unwrap().push(json!({ "name": "worker" }));

@@ -16,7 +16,7 @@ use super::namespace;
 use super::observe::{Existing, Observed, kind_of};
 use crate::apply::Ownership;
 use crate::context::Options;
-use crate::sidecar::{Image, grace_seconds, log_bytes};
+use crate::sidecar::{Image, grace_seconds, keeps_data, log_bytes};
 
 /// A pipeline that can be brought about. The only input of the builders.
 #[derive(Debug, Clone)]
@@ -41,6 +41,8 @@ pub(super) struct ValidatedPipeline {
     pub(super) grace_seconds: i64,
     /// The most bytes of events that the log holds.
     pub(super) log_bytes: u64,
+    /// Whether the log is on a disk.
+    pub(super) keeps_data: bool,
     /// Whose the objects of the wanted names are.
     pub(super) ownership: OwnershipOfObjects,
 }
@@ -98,6 +100,7 @@ pub(super) fn validate(
         image: Image::of(options),
         grace_seconds: grace_seconds([&pipeline.spec.delivery]),
         log_bytes: log_bytes([&pipeline.spec.log]),
+        keeps_data: keeps_data([&pipeline.spec.log]),
         namespace: namespace(pipeline),
         ownership,
         uid,

@@ -126,6 +126,15 @@ const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "weir_log_healthy",
+        help: "Whether the log is open and takes events: 1 or 0.",
+        kind: Kind::Gauge,
+        read: |pipeline, write| {
+            let hub = pipeline.hub();
+            write(&[], (hub.log().is_some() && hub.fault().is_none()).into())
+        },
+    },
+    Family {
         name: "weir_log_events",
         help: "Events that the log holds.",
         kind: Kind::Gauge,

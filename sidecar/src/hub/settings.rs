@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use weir_crds::v1alpha1::{
-    Delivery, Endpoints, Log, Retention as RetentionSpec, SlowConsumer, StreamPipelineSpec,
+    Delivery, Endpoints, Log, Retention as RetentionSpec, SlowConsumer, StorageKind,
+    StreamPipelineSpec,
 };
 
 use crate::log::Retention;
@@ -67,7 +68,7 @@ impl From<&StreamPipelineSpec> for Settings {
         let http = sources.iter().find_map(|source| source.http.as_ref());
         Self {
             retention: Retention::from(retention),
-            in_memory: storage.memory.is_some(),
+            in_memory: matches!(storage.kind(), Some(StorageKind::Memory(_))),
             heartbeat: sse.as_ref().map(|sse| sse.heartbeat.get()),
             ping: websocket.as_ref().map(|websocket| websocket.ping.get()),
             read: read.is_some(),

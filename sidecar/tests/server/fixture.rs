@@ -1,12 +1,13 @@
 //! Starts a server on free ports.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use tokio::net::TcpListener;
 use weir_crds::manifest::Metadata;
 use weir_sidecar::{
     app::{App, Listeners},
     config::{Config, PipelineConfig, SloConfig},
+    log::DataDir,
 };
 
 use crate::client::{Answer, Request, Sse, WebSocket};
@@ -52,6 +53,11 @@ pub(crate) fn config(pipeline: &str, slo: Option<&str>) -> Config {
     Config { pipelines: [("orders".to_owned(), pipeline)].into() }
 }
 
+/// Serves a configuration whose logs may be on a disk.
+pub(crate) async fn start_in(config: Config, data: &Path) -> Server {
+    Server::start_on(config, DataDir::new(data.to_owned())).await
+}
+
 impl Server {
     /// Serves one pipeline, `orders`.
     pub(crate) async fn start(pipeline: &str) -> Self {
@@ -60,10 +66,15 @@ impl Server {
 
     /// Serves a configuration.
     pub(crate) async fn start_with(config: Config) -> Self {
+        Self::start_on(config, DataDir::default()).await
+    }
+
+    async fn start_on(config: Config, data: DataDir) -> Self {
         let bind = || TcpListener::bind("127.0.0.1:0");
         let (public, admin, publish) = tokio::try_join!(bind(), bind(), bind()).unwrap();
         let [a, b, c] = [&public, &admin, &publish].map(|l| l.local_addr().unwrap());
-        let app = App::start(Listeners { public, admin, publish, publish_socket: None }).unwrap();
+        let app = App::start_in(Listeners { public, admin, publish, publish_socket: None }, data)
+            .unwrap();
         app.apply(config);
         Self { app, public: a, admin: b, publish: c }
     }

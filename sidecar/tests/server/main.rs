@@ -8,6 +8,7 @@
 //! - `http2`: the same over HTTP/2, and what only HTTP/2 has.
 //! - `durable`: durable streams, beside what their public conformance suite asks.
 //! - `slow`: what becomes of those who fall behind, under each policy.
+//! - `crash`: logs on a disk, when the program is killed or there is no room.
 //! - `life`: changed configurations, drain, stop.
 //! - `filters`: who gets what, and what can't be a filter.
 //! - `counts`, `metrics`: the books balance, in samples and metrics, and every metric is documented.
@@ -23,6 +24,7 @@
 mod bounds;
 mod client;
 mod counts;
+mod crash;
 mod durable;
 mod filters;
 mod fixture;

@@ -133,6 +133,14 @@ fn log() -> Vec<Case> {
             "spec: {{sources: [{{name: app, http: {{maxEventBytes: 64Ki}}}}], log: {{retention: {{maxBytes: {bytes}}}}}}}"
         )
     };
+    let disk = |size: &str, bytes: &str| {
+        format!(
+            "spec: {{log: {{storage: {{disk: {{size: {size}}}}}, retention: {{maxBytes: '{bytes}'}}}}}}"
+        )
+    };
+    let one = "set exactly one of memory and disk";
+    let size = "spec.log.storage.disk.size";
+    let room = "must be at least 16Mi, and twice retention.maxBytes: raise it, or lower retention.maxBytes";
     let field = "spec.log.retention.maxBytes";
     let largest = "must not be less than the largest event that a source takes: raise it, or lower the source's http.maxEventBytes";
     vec![
@@ -141,11 +149,23 @@ fn log() -> Vec<Case> {
         accepted(HTTP, &least("'65536'")),
         refused_alike(HTTP, &least("'65535'"), field, largest),
         refused_alike(HTTP, &least("63Ki"), field, largest),
+        refused_alike(PIPELINE, "spec: {log: {storage: {}}}", "spec.log.storage", one),
         refused_alike(
             PIPELINE,
-            "spec: {log: {storage: {}}}",
+            "spec: {log: {storage: {memory: {}, disk: {}}}}",
             "spec.log.storage",
-            "set memory, the one storage there is",
+            one,
+        ),
+        accepted(PIPELINE, "spec: {log: {storage: {disk: {durability: Interval}}}}"),
+        accepted(PIPELINE, &disk("128Mi", "64Mi")),
+        accepted(PIPELINE, &disk("16Mi", "1")),
+        refused_alike(PIPELINE, &disk("127Mi", "64Mi"), size, room),
+        refused_alike(PIPELINE, &disk("15Mi", "1"), size, room),
+        refused(
+            PIPELINE,
+            "spec: {log: {storage: {disk: {durability: Never}}}}",
+            "spec.log.storage.disk.durability: Unsupported value: \"Never\": supported values: \"Fsync\", \"Interval\"",
+            "spec.log.storage.disk.durability: `Never` must be one of Fsync, Interval",
         ),
     ]
 }

@@ -158,6 +158,8 @@ fn percentages() -> Vec<Case> {
     fields.iter().flat_map(of).collect()
 }
 
+const WRONG_AMOUNTS: &[&str] = &["0", "1M", "1.5Gi", "-1", "5Ti", "01"];
+
 fn amounts() -> Vec<Case> {
     let fields = [
         pipeline("spec.log.retention.maxBytes", "{spec: {log: {retention: {maxBytes: $}}}}"),
@@ -180,11 +182,15 @@ fn amounts() -> Vec<Case> {
             patch: "{spec: {sources: [{name: app, http: {maxEventBytes: $}}]}}",
         },
     ];
+    let size =
+        pipeline("spec.log.storage.disk.size", "{spec: {log: {storage: {disk: {size: $}}}}}");
     let of = |field: &Field| {
         let right = ["1", "64Ki", "64Mi", "999999"].map(|text| field.accepted(text));
-        [field.form(11, BYTES, &["0", "1M", "1.5Gi", "-1", "5Ti", "01"]), right.into()].concat()
+        [field.form(11, BYTES, WRONG_AMOUNTS), right.into()].concat()
     };
-    fields.iter().flat_map(of).collect()
+    // It has a least amount of its own, so it takes none of the small ones.
+    let size = [size.form(11, BYTES, WRONG_AMOUNTS), vec![size.accepted("128Mi")]].concat();
+    fields.iter().flat_map(of).chain(size).collect()
 }
 
 fn names() -> Vec<Case> {

@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, PodSpec, PodTemplateSpec, Volume, VolumeMount,
+    ConfigMapVolumeSource, EmptyDirVolumeSource, PodSpec, PodTemplateSpec, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -15,7 +15,7 @@ use weir_crds::names::{CONFIG_DIR, config_map};
 use super::metadata;
 use crate::labels;
 use crate::pipeline::validate::ValidatedPipeline;
-use crate::sidecar::{Place, container};
+use crate::sidecar::{DATA_VOLUME, Place, container, data_mount};
 
 /// The volume that holds the manifests.
 const CONFIG_VOLUME: &str = "config";
@@ -71,6 +71,12 @@ fn pod(pipeline: &ValidatedPipeline) -> PodSpec {
         }),
         ..Volume::default()
     };
+    let data = pipeline.keeps_data.then(|| Volume {
+        name: DATA_VOLUME.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Volume::default()
+    });
+    let mounts = [mount].into_iter().chain(data.as_ref().map(|_| data_mount()));
     PodSpec {
         // The data plane never talks to the API server.
         automount_service_account_token: Some(false),
@@ -80,9 +86,9 @@ fn pod(pipeline: &ValidatedPipeline) -> PodSpec {
             &pipeline.image,
             Place::Gateway,
             pipeline.log_bytes,
-            vec![mount],
+            mounts.collect(),
         )],
-        volumes: Some(vec![volume]),
+        volumes: Some([volume].into_iter().chain(data).collect()),
         ..PodSpec::default()
     }
 }
@@ -114,6 +120,7 @@ mod tests {
         let args = json!([
             "run",
             "/etc/weir/pipelines",
+            "--data-dir=/var/lib/weir",
             "--public=[::]:7070",
             "--admin=[::]:7071",
             "--last-words=/dev/termination-log",
@@ -121,6 +128,17 @@ mod tests {
             "--status=never",
         ]);
         assert_eq!(container["args"], args);
+    }
+
+    #[test]
+    fn a_log_on_a_disk_has_a_volume_that_outlives_the_container() {
+        let mut pipeline = gateway("orders", 1);
+        pipeline.spec.log.storage = serde_json::from_value(json!({ "disk": {} })).unwrap();
+        let spec = spec(&valid(&pipeline));
+        let pod = &spec["template"]["spec"];
+        assert_eq!(pod["volumes"][1], json!({ "name": "weir-data", "emptyDir": {} }));
+        let mount = json!({ "name": "weir-data", "mountPath": "/var/lib/weir" });
+        assert_eq!(pod["containers"][0]["volumeMounts"][1], mount);
     }
 
     #[test]

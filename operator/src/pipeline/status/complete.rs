@@ -3,7 +3,7 @@
 //! Each replica with a log of its own holds only the events that reached it. That is a valid thing to
 //! ask for, so the pipeline stays Ready; but nobody should have to find it out by missing events.
 
-use weir_crds::v1alpha1::{PlacementKind, Storage};
+use weir_crds::v1alpha1::{PlacementKind, StorageKind};
 
 use super::census::Census;
 use super::condition;
@@ -13,7 +13,11 @@ use crate::pipeline::observe::Observed;
 /// Finds the condition; `None` where the placement is not known.
 pub(super) fn find(observed: &Observed, census: &Census) -> Option<Finding> {
     let spec = &observed.pipeline.spec;
-    let Storage { memory } = &spec.log.storage;
+    let place = match spec.log.storage.kind() {
+        Some(StorageKind::Memory(_)) => Some("in memory"),
+        Some(StorageKind::Disk(_)) => Some("on its disk"),
+        None => None,
+    };
     let remedy = match spec.placement.kind()? {
         PlacementKind::Gateway(_) => "set spec.placement.gateway.replicas to 1",
         PlacementKind::Sidecar(_) => {
@@ -22,12 +26,12 @@ pub(super) fn find(observed: &Observed, census: &Census) -> Option<Finding> {
         }
     };
     let replicas = census.lasting;
-    let (status, reason, message) = match memory {
-        Some(_) if replicas > 1 => (
+    let (status, reason, message) = match place {
+        Some(place) if replicas > 1 => (
             Status::False,
             "LocalLogWithReplicas",
             format!(
-                "each of {replicas} replicas keeps its own log in memory, so a subscriber gets only the \
+                "each of {replicas} replicas keeps its own log {place}, so a subscriber gets only the \
                  events that reach the replica it is connected to, and can't resume at another: {remedy}"
             ),
         ),

@@ -1,0 +1,384 @@
+//! A log on a disk: what is left when the program is killed, and when there is no more room.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    client::{Request, Sse, find},
+    fixture::{PATIENCE, Server, config, start_in},
+};
+
+/// How often the program is killed.
+const KILLS: usize = 24;
+const PUBLISHERS: usize = 4;
+
+fn on_disk(durability: &str) -> String {
+    format!(
+        "
+placement: {{gateway: {{replicas: 1}}}}
+sources: [{{name: app, http: {{}}}}]
+log: {{storage: {{disk: {{size: 128Mi, durability: {durability}}}}}}}
+endpoints: {{sse: {{}}, websocket: {{}}, publish: {{anonymous: true}}}}
+"
+    )
+}
+
+/// The real program, which a drop kills.
+struct Program {
+    child: Child,
+    public: SocketAddr,
+    publish: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Program {
+    /// Starts it on free ports, and waits until its log is open.
+    async fn start(directory: &Path, manifest: &str) -> Self {
+        let file = directory.join("orders.yaml");
+        let spec = manifest.lines().map(|line| format!("  {line}\n")).collect::<String>();
+        let head = "apiVersion: weir.dev/v1alpha1\nkind: StreamPipeline\nmetadata: {name: orders}\nspec:\n";
+        fs::write(&file, format!("{head}{spec}")).unwrap();
+        let [public, admin, publish] = free_ports();
+        // A file that grows beyond the limit is an error to the program, and not its end.
+        let child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_weir-sidecar")])
+            .arg("run")
+            .arg(&file)
+            .arg("--data-dir")
+            .arg(directory.join("data"))
+            .arg(format!("--public={public}"))
+            .arg(format!("--admin={admin}"))
+            .arg(format!("--publish={publish}"))
+            .arg("--status=never")
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let program = Self { child, public, publish, admin };
+        program.until_healthy().await;
+        program
+    }
+
+    async fn until_healthy(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.health().await != Some(1) {
+            assert!(Instant::now() < deadline, "the log does not open");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn health(&self) -> Option<u64> {
+        let request = "GET /metrics HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        let metrics = exchange(self.admin, request).await?;
+        let line = metrics.lines().find(|line| line.starts_with("weir_log_healthy{"))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Bounds how large a file it may write.
+    fn limit_files(&self, bytes: Option<u64>) {
+        let pid = Pid::from_child(&self.child);
+        prlimit(Some(pid), Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // After a kill there is nothing left to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_ports() -> [SocketAddr; 3] {
+    let listeners = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
+}
+
+/// One request, and the whole answer; `None` where the server is gone in between.
+async fn exchange(to: SocketAddr, request: &str) -> Option<String> {
+    let mut socket = TcpStream::connect(to).await.ok()?;
+    socket.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    timeout(PATIENCE, socket.read_to_end(&mut answer)).await.unwrap().ok()?;
+    let length = find(&answer, b"\r\n\r\n")?;
+    let text = String::from_utf8(answer).unwrap();
+    let (head, body) = text.split_at(length + 4);
+    let announced = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    announced.is_none_or(|announced| announced == body.len()).then_some(text)
+}
+
+/// Posts one event with an id; whether it was answered for.
+async fn post(to: SocketAddr, id: &str, filler: usize) -> bool {
+    let body = format!("{{\"id\":\"{id}\",\"x\":\"{}\"}}", "x".repeat(filler));
+    let request = format!(
+        "POST /orders/events HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+         content-type: application/json\r\nce-specversion: 1.0\r\nce-id: {id}\r\nce-type: test\r\n\
+         ce-source: /test\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = exchange(to, &request).await;
+    answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// What was answered for, in the order of the answers of each publisher.
+type Acknowledged = Arc<Mutex<BTreeMap<usize, Vec<u64>>>>;
+
+/// Publishes numbered events one after the other until the server is gone. What was not answered for is
+/// published again by the next.
+async fn publish(
+    to: SocketAddr,
+    publisher: usize,
+    acknowledged: Acknowledged,
+    stop: Arc<AtomicBool>,
+) {
+    while !stop.load(Ordering::Relaxed) {
+        let next = acknowledged.lock().unwrap().entry(publisher).or_default().len() as u64;
+        if post(to, &format!("{publisher}-{next}"), 100).await {
+            acknowledged.lock().unwrap().get_mut(&publisher).unwrap().push(next);
+        } else {
+            return;
+        }
+    }
+}
+
+fn number(data: &str) -> (usize, u64) {
+    let value: serde_json::Value = serde_json::from_str(data).unwrap();
+    let (publisher, n) = value["id"].as_str().unwrap().split_once('-').unwrap();
+    (publisher.parse().unwrap(), n.parse().unwrap())
+}
+
+/// What a subscriber has seen: of each publisher the number that comes next.
+#[derive(Default)]
+struct Seen {
+    next: BTreeMap<usize, u64>,
+    cursor: String,
+}
+
+impl Seen {
+    async fn subscribe(&self, to: SocketAddr) -> Sse {
+        let headers = [("last-event-id", self.cursor.as_str())];
+        let headers: &[_] = if self.cursor.is_empty() { &[] } else { &headers };
+        Sse::open(to, "/orders/sse?from=earliest", headers).await
+    }
+
+    fn count(&self, publisher: usize) -> u64 {
+        self.next.get(&publisher).copied().unwrap_or(0)
+    }
+
+    /// Reads until each publisher's events were seen up to `until`, or the stream ends.
+    async fn read(&mut self, sse: &mut Sse, until: Option<&BTreeMap<usize, u64>>) {
+        while until.is_none_or(|until| until.iter().any(|(p, n)| self.count(*p) < *n)) {
+            let Some(event) = sse.next().await else { return };
+            assert_eq!(event.name, "message", "{event:?}");
+            let (publisher, n) = number(&event.data);
+            let next = self.next.entry(publisher).or_default();
+            assert_eq!(n, *next, "of publisher {publisher}: once each, in order");
+            *next += 1;
+            self.cursor = event.id;
+        }
+    }
+}
+
+async fn killed_again_and_again(durability: &str) {
+    let directory = TempDir::new().unwrap();
+    let manifest = on_disk(durability);
+    let acknowledged = Acknowledged::default();
+    let mut follower = Seen::default();
+    for round in 0..=KILLS {
+        let program = Program::start(directory.path(), &manifest).await;
+        let answered: BTreeMap<_, _> =
+            acknowledged.lock().unwrap().iter().map(|(p, all)| (*p, all.len() as u64)).collect();
+        // Everything that was answered for is there, exactly once and in order.
+        let mut all = Seen::default();
+        let mut sse = all.subscribe(program.public).await;
+        all.read(&mut sse, Some(&answered)).await;
+        // And who was there before goes on with its cursor.
+        let mut sse = follower.subscribe(program.public).await;
+        follower.read(&mut sse, Some(&answered)).await;
+        for (publisher, n) in &answered {
+            assert!(
+                all.count(*publisher) >= *n && follower.count(*publisher) >= *n,
+                "round {round}"
+            );
+        }
+        if round == KILLS {
+            break;
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let publishers: Vec<_> = (0..PUBLISHERS)
+            .map(|p| {
+                tokio::spawn(publish(
+                    program.publish,
+                    p,
+                    Arc::clone(&acknowledged),
+                    Arc::clone(&stop),
+                ))
+            })
+            .collect();
+        let before = answered.values().sum::<u64>();
+        let moment = before + fastrand::u64(1..80);
+        let count =
+            || acknowledged.lock().unwrap().values().map(|all| all.len() as u64).sum::<u64>();
+        let load = async {
+            while count() < moment {
+                sleep(Duration::from_micros(fastrand::u64(100..3_000))).await;
+            }
+        };
+        tokio::select! {
+            () = follower.read(&mut sse, None) => panic!("the stream ended before the kill"),
+            () = load => {}
+        }
+        program.kill();
+        // What was on its way to the subscriber is seen, too.
+        follower.read(&mut sse, None).await;
+        stop.store(true, Ordering::Relaxed);
+        for publisher in publishers {
+            publisher.await.unwrap();
+        }
+    }
+    assert!(acknowledged.lock().unwrap().values().map(Vec::len).sum::<usize>() >= KILLS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_at_any_moment_loses_and_repeats_nothing_with_fsync() {
+    killed_again_and_again("Fsync").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_at_any_moment_loses_and_repeats_nothing_with_an_interval() {
+    killed_again_and_again("Interval").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_room_publishers_are_told_readers_are_served_and_room_is_found() {
+    let directory = TempDir::new().unwrap();
+    let program = Program::start(directory.path(), &on_disk("Fsync")).await;
+    program.limit_files(Some(256 * 1_024));
+    let mut taken = 0;
+    while post(program.publish, &format!("0-{taken}"), 20_000).await {
+        taken += 1;
+        assert!(taken < 20, "the limit is no limit");
+    }
+    let refused = Request::post("/orders/events").header("content-type", "application/json");
+    let refused = refused.body(&format!("\"{}\"", "x".repeat(200_000))).send(program.publish).await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.text().contains("log_full"), "{}", refused.text());
+    assert_eq!(program.health().await, Some(0));
+    let mut seen = Seen::default();
+    let mut sse = seen.subscribe(program.public).await;
+    seen.read(&mut sse, Some(&[(0, taken)].into())).await;
+    program.limit_files(None);
+    assert!(post(program.publish, &format!("0-{taken}"), 20_000).await, "there is room again");
+    seen.read(&mut sse, Some(&[(0, taken + 1)].into())).await;
+    assert_eq!(program.health().await, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_program_is_kept_out_in_one_line() {
+    let directory = TempDir::new().unwrap();
+    let program = Program::start(directory.path(), &on_disk("Fsync")).await;
+    let [public, admin, publish] = free_ports();
+    let second = Command::new(env!("CARGO_BIN_EXE_weir-sidecar"))
+        .arg("run")
+        .arg(directory.path().join("orders.yaml"))
+        .arg("--data-dir")
+        .arg(directory.path().join("data"))
+        .args([format!("--public={public}"), format!("--admin={admin}")])
+        .arg(format!("--publish={publish}"))
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(said.lines().count() == 1 && said.contains("another process"), "{said}");
+    program.until_healthy().await;
+}
+
+#[tokio::test]
+async fn a_restart_in_order_finds_everything() {
+    let directory = TempDir::new().unwrap();
+    let server = start_in(config(&on_disk("Fsync"), None), directory.path()).await;
+    until_open(&server).await;
+    server.post_numbers(0..1_000).await;
+    let mut sse = server.sse("?from=earliest").await;
+    for n in 0..10 {
+        assert_eq!(sse.next_data().await, format!("{{\"n\":{n}}}"));
+    }
+    let cursor = sse.last_event_id.clone();
+    server.app.stop().await;
+    let server = start_in(config(&on_disk("Fsync"), None), directory.path()).await;
+    until_open(&server).await;
+    let mut again = server.sse(&format!("?cursor={cursor}")).await;
+    for n in 10..1_000 {
+        assert_eq!(again.next_data().await, format!("{{\"n\":{n}}}"));
+    }
+}
+
+#[tokio::test]
+async fn another_storage_is_another_log_and_the_counters_go_on() {
+    let directory = TempDir::new().unwrap();
+    let server = start_in(config(&on_disk("Fsync"), None), directory.path()).await;
+    until_open(&server).await;
+    server.post_numbers(0..3).await;
+    let mut sse = server.sse("").await;
+    server.app.apply(config(&on_disk("Interval"), None));
+    assert_eq!(sse.next().await.unwrap().name, "draining");
+    until_open(&server).await;
+    // The same directory, so the same log.
+    let mut again = server.sse(&format!("?cursor={}", sse.last_event_id)).await;
+    server.post_numbers(3..4).await;
+    assert_eq!(again.next_data().await, "{\"n\":3}");
+    let memory =
+        on_disk("Interval").replace("{disk: {size: 128Mi, durability: Interval}}", "{memory: {}}");
+    server.app.apply(config(&memory, None));
+    assert_eq!(again.next().await.unwrap().name, "draining");
+    let mut other = server.sse(&format!("?cursor={}", again.last_event_id)).await;
+    assert_eq!(other.next().await.unwrap().name, "gap");
+    let samples = server.admin("/samples").await.json();
+    assert_eq!(samples["pipelines"][0]["deliveries"]["accepted"], 4);
+    assert_eq!(samples["pipelines"][0]["log"]["healthy"], true);
+}
+
+#[tokio::test]
+async fn a_log_that_can_not_be_opened_says_why_and_is_tried_again() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    fs::write(&data, "a file").unwrap();
+    let server = start_in(config(&on_disk("Fsync"), None), &data).await;
+    let refused = server.post("1").await;
+    assert_eq!(refused.status, 503);
+    server.metric_becomes("weir_log_healthy{pipeline=\"orders\"}", 0).await;
+    let samples = server.admin("/samples").await.json();
+    assert_eq!(samples["pipelines"][0]["log"]["healthy"], false);
+    fs::remove_file(&data).unwrap();
+    until_open(&server).await;
+    assert_eq!(server.post("1").await.status, 200);
+}
+
+async fn until_open(server: &Server) {
+    server.metric_becomes("weir_log_healthy{pipeline=\"orders\"}", 1).await;
+}
