@@ -15,6 +15,14 @@ pub(crate) fn label() -> Rule {
     )
 }
 
+/// A server's address with a port.
+pub(crate) fn host_and_port() -> Rule {
+    let form = r"^([-._A-Za-z0-9]+|\\[[.:0-9A-Fa-f]+\\]):[0-9]{1,5}$";
+    let port = "int(self.substring(self.lastIndexOf(':') + 1))";
+    Rule::new(format!("self.matches('{form}') && {port} >= 1 && {port} <= 65535"))
+        .message("must be HOST:PORT, such as redis:6379")
+}
+
 /// A duration from `least` to `most`, both as a user would write them.
 pub(crate) fn within(least: &str, most: &str) -> Rule {
     let range =

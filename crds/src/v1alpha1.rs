@@ -8,6 +8,7 @@ mod log;
 mod objective;
 mod pipeline;
 mod placement;
+mod shared_log;
 mod slo;
 mod source;
 #[cfg(feature = "kube")]
@@ -25,6 +26,7 @@ pub use pipeline::{KIND as STREAM_PIPELINE, StreamPipelineSpec};
 pub use placement::{
     Gateway, LabelSelector, LabelSelectorRequirement, Operator, Placement, PlacementKind, Sidecar,
 };
+pub use shared_log::{NatsStorage, RedisStorage};
 #[cfg(feature = "kube")]
 pub use slo::StreamSLO;
 pub use slo::{Evaluation, KIND as STREAM_SLO, PipelineRef, StreamSLOSpec, TimeWindowSpec};

@@ -6,6 +6,7 @@
 
 mod label;
 mod pipeline;
+mod shared_log;
 mod slo;
 
 use std::fmt;

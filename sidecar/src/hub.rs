@@ -31,7 +31,7 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
-use tokio::{runtime, time};
+use tokio::{runtime, sync::Notify, time};
 use weir_crds::v1alpha1::SlowConsumer;
 
 use chunk::{CHUNK_BYTES, Cache};
@@ -91,8 +91,11 @@ pub struct Hub {
     /// [`Settings::slow_consumer`], to be looked at for every write.
     slow_consumer: AtomicU8,
     settings: ArcSwap<Settings>,
+    /// Set when the log has lost events that were acknowledged: another hub is to take the place of this.
+    lost: AtomicBool,
     /// Set when the pipeline is gone from the configuration: subscribers are sent away.
     closed: AtomicBool,
+    closing: Notify,
     accounts: Arc<Accounts>,
     runtime: runtime::Handle,
 }
@@ -148,7 +151,9 @@ impl Hub {
             room: Arc::default(),
             slow_consumer: AtomicU8::new(settings.slow_consumer as u8),
             settings: ArcSwap::from_pointee(settings),
+            lost: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            closing: Notify::new(),
             accounts,
             runtime: runtime::Handle::current(),
         }
@@ -183,6 +188,26 @@ impl Hub {
     #[must_use]
     pub fn fault(&self) -> Option<Arc<String>> {
         self.fault.load_full()
+    }
+
+    /// Says that the log has lost events that were acknowledged.
+    pub fn set_lost(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
+    /// Whether another hub is to take the place of this one, because its log has lost events.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// Returns when the hub is closed.
+    pub async fn closed(&self) {
+        // Before the look, so that a close in between is not missed.
+        let closing = self.closing.notified();
+        if !self.is_closed() {
+            closing.await;
+        }
     }
 
     /// The pipeline's name, which stands in its URLs.
@@ -600,6 +625,7 @@ impl Hub {
     /// Sends the subscribers away: the pipeline is gone.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        self.closing.notify_waiters();
         self.tail.tell();
     }
 

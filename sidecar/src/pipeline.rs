@@ -67,7 +67,7 @@ impl Pipeline {
 
     fn has_log_of(&self, config: &PipelineConfig) -> bool {
         let own = (&self.config.namespace, &self.config.spec.log.storage);
-        own == (&config.namespace, &config.spec.log.storage)
+        own == (&config.namespace, &config.spec.log.storage) && !self.hub.is_lost()
     }
 
     /// The configuration that is being served.

@@ -49,13 +49,18 @@ impl Registry {
     /// Must be called within a tokio runtime.
     pub fn apply(&self, config: Config) {
         let _one_at_a_time = self.applying.lock();
+        self.change(config);
+    }
+
+    fn change(&self, config: Config) {
         let running = self.pipelines.load_full();
         let Config { pipelines } = config;
         let wanted: BTreeMap<_, _> = pipelines
             .into_iter()
             .map(|(name, config)| {
                 let known = running.get(&name);
-                let unchanged = known.filter(|known| *known.config() == config);
+                let unchanged =
+                    known.filter(|known| *known.config() == config && !known.hub().is_lost());
                 let pipeline = unchanged.map(Arc::clone).unwrap_or_else(|| {
                     let known = known.map(AsRef::as_ref);
                     Arc::new(Pipeline::start(config, known, &self.wakers, &self.keeper))
@@ -66,6 +71,19 @@ impl Registry {
         let gone = running.iter().filter(|(name, _)| !wanted.contains_key(*name));
         gone.for_each(|(_, pipeline)| self.keeper.close(pipeline.hub()));
         self.pipelines.store(Arc::new(wanted));
+    }
+
+    /// Serves pipelines whose log has lost events from a log that begins anew: their subscribers are sent
+    /// away, and are told so when they come back.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn renew(&self) {
+        let _one_at_a_time = self.applying.lock();
+        let running = self.all();
+        if running.values().any(|pipeline| pipeline.hub().is_lost()) {
+            let configs = running.iter().map(|(name, p)| (name.clone(), p.config().clone()));
+            self.change(Config { pipelines: configs.collect() });
+        }
     }
 
     /// Closes all logs: what was accepted is safe when this has returned.

@@ -10,7 +10,7 @@ use crate::{clock, registry::Registry};
 /// How often logs are looked at. An event may outlive its age by this much.
 const EXPIRY: Duration = Duration::from_secs(1);
 
-/// Expires logs until the task is dropped.
+/// Expires logs, and begins those anew that have lost events, until the task is dropped.
 pub async fn expire(registry: Arc<Registry>) {
     let mut ticks = time::interval(EXPIRY);
     loop {
@@ -21,6 +21,7 @@ pub async fn expire(registry: Arc<Registry>) {
                 streams.expire().await;
             }
         }
+        registry.renew();
     }
 }
 

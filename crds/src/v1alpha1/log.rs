@@ -5,6 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{NatsStorage, RedisStorage};
 use crate::scalar::{Duration, Quantity};
 
 /// The log of a pipeline.
@@ -25,7 +26,7 @@ pub struct Log {
 #[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
 #[cfg_attr(
     feature = "kube",
-    x_kube(validation = Rule::new("[has(self.memory), has(self.disk)].filter(x, x).size() == 1").message("set exactly one of memory and disk"))
+    x_kube(validation = Rule::new("[has(self.memory), has(self.disk), has(self.redis), has(self.natsJetStream)].filter(x, x).size() == 1").message("set exactly one of memory, disk, redis and natsJetStream"))
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
@@ -35,6 +36,12 @@ pub struct Storage {
     /// On a disk of the replica: it outlives a restart of the data plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskStorage>,
+    /// In a stream of a Redis server, which all replicas share and which outlives them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisStorage>,
+    /// In a stream of NATS JetStream, which all replicas share and which outlives them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nats_jet_stream: Option<NatsStorage>,
 }
 
 /// The one storage that is set.
@@ -44,24 +51,30 @@ pub enum StorageKind<'a> {
     Memory(&'a MemoryStorage),
     /// On a disk of the replica.
     Disk(&'a DiskStorage),
+    /// In Redis.
+    Redis(&'a RedisStorage),
+    /// In NATS JetStream.
+    Nats(&'a NatsStorage),
 }
 
 impl Storage {
     /// The one storage that is set; `None` where none or several are.
     #[must_use]
     pub const fn kind(&self) -> Option<StorageKind<'_>> {
-        let Self { memory, disk } = self;
-        match (memory, disk) {
-            (Some(memory), None) => Some(StorageKind::Memory(memory)),
-            (None, Some(disk)) => Some(StorageKind::Disk(disk)),
-            (None, None) | (Some(_), Some(_)) => None,
+        let Self { memory, disk, redis, nats_jet_stream } = self;
+        match (memory, disk, redis, nats_jet_stream) {
+            (Some(memory), None, None, None) => Some(StorageKind::Memory(memory)),
+            (None, Some(disk), None, None) => Some(StorageKind::Disk(disk)),
+            (None, None, Some(redis), None) => Some(StorageKind::Redis(redis)),
+            (None, None, None, Some(nats)) => Some(StorageKind::Nats(nats)),
+            (_, _, _, _) => None,
         }
     }
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { memory: Some(MemoryStorage {}), disk: None }
+        Self { memory: Some(MemoryStorage {}), disk: None, redis: None, nats_jet_stream: None }
     }
 }
 

@@ -1,6 +1,10 @@
 //! Checks a StreamPipeline.
 
-use super::{Violation, Violations, label::is_dns_label};
+use super::{
+    Violation, Violations,
+    label::is_dns_label,
+    shared_log::{check_nats, check_redis},
+};
 use crate::v1alpha1::{
     Delivery, DiskStorage, DurableStreams, Endpoints, Gateway, LabelSelector,
     LabelSelectorRequirement, Log, Operator, Placement, PlacementKind, Retention, SlowConsumer,
@@ -137,7 +141,13 @@ fn check_storage(found: &mut Violations, storage: &Storage, retention: &Retentio
                  retention.maxBytes",
             );
         }
-        None => found.require(false, "spec.log.storage", "set exactly one of memory and disk"),
+        Some(StorageKind::Redis(redis)) => check_redis(found, redis),
+        Some(StorageKind::Nats(nats)) => check_nats(found, nats),
+        None => found.require(
+            false,
+            "spec.log.storage",
+            "set exactly one of memory, disk, redis and natsJetStream",
+        ),
     }
 }
 

@@ -21,6 +21,8 @@ use weir_sidecar::{
         routes,
     },
     engine::Engine,
+    log::DataDir,
+    pipeline::storage::Keeper,
     registry::Registry,
 };
 
@@ -49,7 +51,7 @@ static EDGE: LazyLock<Edge> = LazyLock::new(|| {
     let runtime = Builder::new_current_thread().enable_all().build().expect("there is a runtime");
     let _inside = runtime.enter();
     let engine = Engine::start(1).expect("a shard starts");
-    let registry = Arc::new(Registry::new(engine.wakers()));
+    let registry = Arc::new(Registry::new(engine.wakers(), Keeper::new(DataDir::default())));
     let folder = tempfile::tempdir().expect("a folder can be made");
     let manifest = folder.path().join("manifest.yaml");
     fs::write(&manifest, MANIFEST).expect("a file can be written");

@@ -3,6 +3,9 @@
 //! A log may take long to open, or be out of reach for a while. So that is done by a task, which goes on
 //! until it has succeeded or the pipeline is gone; meanwhile the hub says why there is no log.
 
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod shared;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -15,6 +18,9 @@ use crate::{
     hub::Hub,
     log::{DataDir, DiskLog, DiskOptions, Log as _, MemoryLog, OpenError, Report},
 };
+
+#[cfg(any(feature = "nats", feature = "redis"))]
+use shared::Place;
 
 /// How long to wait before another try, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -50,6 +56,21 @@ impl Keeper {
                 let data = Arc::clone(&self.data);
                 self.tasks.spawn(open_disk(data, place, disk.clone(), Arc::clone(hub)));
             }
+            #[cfg(feature = "redis")]
+            Some(StorageKind::Redis(redis)) => {
+                let place = Place::redis(redis, config);
+                self.tasks.spawn(shared::attend(place, Arc::clone(hub)));
+            }
+            #[cfg(feature = "nats")]
+            Some(StorageKind::Nats(nats)) => {
+                let place = Place::nats(nats, config);
+                self.tasks.spawn(shared::attend(place, Arc::clone(hub)));
+            }
+            // Refused with the configuration.
+            #[cfg(not(feature = "redis"))]
+            Some(StorageKind::Redis(_)) => {}
+            #[cfg(not(feature = "nats"))]
+            Some(StorageKind::Nats(_)) => {}
             // A storage without a kind doesn't get past validation.
             None => {}
         }

@@ -31,6 +31,13 @@ const ROWS: &[Row] = &[
     ),
     (
         PIPELINE,
+        "spec.log.storage.natsJetStream.replicas",
+        "{spec: {log: {storage: {natsJetStream: {address: 'nats:4222', replicas: $}}}}}",
+        1,
+        5,
+    ),
+    (
+        PIPELINE,
         "spec.log.retention.maxEvents",
         "{spec: {log: {retention: {maxEvents: $}}}}",
         1,

@@ -138,7 +138,7 @@ fn log() -> Vec<Case> {
             "spec: {{log: {{storage: {{disk: {{size: {size}}}}}, retention: {{maxBytes: '{bytes}'}}}}}}"
         )
     };
-    let one = "set exactly one of memory and disk";
+    let one = "set exactly one of memory, disk, redis and natsJetStream";
     let size = "spec.log.storage.disk.size";
     let room = "must be at least 16Mi, and twice retention.maxBytes: raise it, or lower retention.maxBytes";
     let field = "spec.log.retention.maxBytes";
@@ -155,6 +155,32 @@ fn log() -> Vec<Case> {
             "spec: {log: {storage: {memory: {}, disk: {}}}}",
             "spec.log.storage",
             one,
+        ),
+        refused_alike(
+            PIPELINE,
+            "spec: {log: {storage: {redis: {address: 'redis:6379'}, natsJetStream: {address: 'nats:4222'}}}}",
+            "spec.log.storage",
+            one,
+        ),
+        accepted(
+            PIPELINE,
+            "spec: {log: {storage: {redis: {address: '[::1]:6379', keyPrefix: a-1}}}}",
+        ),
+        accepted(
+            PIPELINE,
+            "spec: {log: {storage: {natsJetStream: {address: 'nats.a:4222', stream: b}}}}",
+        ),
+        refused(
+            PIPELINE,
+            "spec: {log: {storage: {redis: {}}}}",
+            "spec.log.storage.redis.address: Required value",
+            "spec.log.storage.redis: missing field `address`",
+        ),
+        refused(
+            PIPELINE,
+            "spec: {log: {storage: {natsJetStream: {}}}}",
+            "spec.log.storage.natsJetStream.address: Required value",
+            "spec.log.storage.natsJetStream: missing field `address`",
         ),
         accepted(PIPELINE, "spec: {log: {storage: {disk: {durability: Interval}}}}"),
         accepted(PIPELINE, &disk("128Mi", "64Mi")),

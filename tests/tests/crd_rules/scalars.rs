@@ -21,7 +21,7 @@ const PERCENT: &str = "a percentage from 0 to 100 such as \"99.5\"";
 const BYTES: &str = "a number of bytes such as 4096, 64Ki, 256Mi or 1Gi";
 
 pub(crate) fn cases() -> Vec<Case> {
-    [durations(), windows(), percentages(), amounts(), names(), quantile()].concat()
+    [durations(), windows(), percentages(), amounts(), names(), addresses(), quantile()].concat()
 }
 
 /// Fields with their least and greatest durations, and two that are outside.
@@ -196,6 +196,14 @@ fn amounts() -> Vec<Case> {
 fn names() -> Vec<Case> {
     let fields = [
         pipeline("spec.sources[0].name", "{spec: {sources: [{name: $, generator: {rate: 20}}]}}"),
+        pipeline(
+            "spec.log.storage.redis.keyPrefix",
+            "{spec: {log: {storage: {redis: {address: 'redis:6379', keyPrefix: $}}}}}",
+        ),
+        pipeline(
+            "spec.log.storage.natsJetStream.stream",
+            "{spec: {log: {storage: {natsJetStream: {address: 'nats:4222', stream: $}}}}}",
+        ),
         slo(
             "spec.objectives[0].name",
             "{spec: {objectives: [{name: $, target: '99', errorRate: {}}]}}",
@@ -216,6 +224,34 @@ fn names() -> Vec<Case> {
             right.into(),
             vec![field.refused("", &format!("{}: {} in body should be at least 1 chars long, {}: Invalid value: {}: {sentence}", quoted(""), field.path, field.path, quoted("")), &format!("{sentence}, unlike {}", quoted("")))],
             vec![field.too_long(&longer, 63, &format!("{sentence}, unlike {}", quoted(&longer)))],
+        ]
+        .concat()
+    };
+    fields.iter().flat_map(of).collect()
+}
+
+fn addresses() -> Vec<Case> {
+    let fields = [
+        pipeline(
+            "spec.log.storage.redis.address",
+            "{spec: {log: {storage: {redis: {address: $}}}}}",
+        ),
+        pipeline(
+            "spec.log.storage.natsJetStream.address",
+            "{spec: {log: {storage: {natsJetStream: {address: $}}}}}",
+        ),
+    ];
+    let sentence = "must be HOST:PORT, such as redis:6379";
+    let of = |field: &Field| {
+        let longer = format!("{}:6379", "a".repeat(256));
+        let wrong = ["", "redis", ":1", "redis:", "redis:0", "redis:65536", "a b:1", "::1:80"];
+        let wrong = wrong
+            .map(|text| field.refused(text, &format!("{}: {sentence}", quoted(text)), sentence));
+        let right = ["redis:6379", "a-b.c_d:1", "127.0.0.1:65535", "[::1]:80"];
+        [
+            wrong.into(),
+            right.map(|text| field.accepted(text)).into(),
+            vec![field.too_long(&longer, 260, sentence)],
         ]
         .concat()
     };

@@ -16,7 +16,7 @@ pub(super) fn find(observed: &Observed, census: &Census) -> Option<Finding> {
     let place = match spec.log.storage.kind() {
         Some(StorageKind::Memory(_)) => Some("in memory"),
         Some(StorageKind::Disk(_)) => Some("on its disk"),
-        None => None,
+        Some(StorageKind::Redis(_) | StorageKind::Nats(_)) | None => None,
     };
     let remedy = match spec.placement.kind()? {
         PlacementKind::Gateway(_) => "set spec.placement.gateway.replicas to 1",

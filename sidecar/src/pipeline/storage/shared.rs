@@ -1,0 +1,121 @@
+//! Opens a log that all replicas share, and attends it: says when it can't be reached, and when it has lost
+//! what was acknowledged, so that another hub takes this one's place.
+
+use std::sync::Arc;
+
+use tokio::{sync::watch, time};
+#[cfg(feature = "nats")]
+use weir_crds::v1alpha1::NatsStorage;
+#[cfg(feature = "redis")]
+use weir_crds::v1alpha1::RedisStorage;
+
+#[cfg(feature = "nats")]
+use crate::log::{NatsConfig, NatsLog};
+#[cfg(feature = "redis")]
+use crate::log::{RedisConfig, RedisLog};
+use crate::{
+    config::PipelineConfig,
+    hub::Hub,
+    log::{Backoff, Health, Log, LogError, Pending, Retention, Tail},
+};
+
+/// An open log, and how it does.
+type Opened = Result<(Arc<dyn Log>, watch::Receiver<Health>), LogError>;
+
+/// Where a shared log is.
+#[derive(Debug)]
+pub(super) enum Place {
+    #[cfg(feature = "redis")]
+    Redis(RedisConfig),
+    #[cfg(feature = "nats")]
+    Nats(NatsConfig),
+}
+
+impl Place {
+    /// Where the log of a pipeline in Redis is. The hash tag keeps its keys on one server of a cluster.
+    #[cfg(feature = "redis")]
+    pub(super) fn redis(spec: &RedisStorage, config: &PipelineConfig) -> Self {
+        let RedisStorage { address, key_prefix } = spec;
+        let PipelineConfig { namespace, name, .. } = config;
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+        Self::Redis(RedisConfig {
+            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            port: port.parse().unwrap_or_default(),
+            user: None,
+            password: None,
+            keys: format!("{key_prefix}:{{{namespace}/{name}}}"),
+        })
+    }
+
+    /// Where the log of a pipeline in NATS is. No name of Kubernetes has an underscore, so no two pipelines
+    /// have one stream.
+    #[cfg(feature = "nats")]
+    pub(super) fn nats(spec: &NatsStorage, config: &PipelineConfig) -> Self {
+        let NatsStorage { address, stream, replicas } = spec;
+        let PipelineConfig { namespace, name, .. } = config;
+        Self::Nats(NatsConfig {
+            address: address.clone(),
+            stream: stream.clone().unwrap_or_else(|| format!("weir_{namespace}_{name}")),
+            replicas: usize::try_from(*replicas).unwrap_or(1),
+            user: None,
+            password: None,
+        })
+    }
+
+    fn open(&self, tail: Arc<Tail>, retention: Retention) -> Pending<'_, Opened> {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(config) => Box::pin(async move {
+                let log = RedisLog::open(config, tail, retention).await?;
+                let health = log.health();
+                Ok((Arc::new(log) as Arc<dyn Log>, health))
+            }),
+            #[cfg(feature = "nats")]
+            Self::Nats(config) => Box::pin(async move {
+                let log = NatsLog::open(config, tail, retention).await?;
+                let health = log.health();
+                Ok((Arc::new(log) as Arc<dyn Log>, health))
+            }),
+        }
+    }
+}
+
+/// Opens the log of a hub and attends it, until the hub is closed or the log lost.
+pub(super) async fn attend(place: Place, hub: Arc<Hub>) {
+    tokio::select! {
+        () = hub.closed() => {}
+        () = serve(&place, &hub) => {}
+    }
+}
+
+async fn serve(place: &Place, hub: &Arc<Hub>) {
+    let mut backoff = Backoff::default();
+    let (log, mut health) = loop {
+        match place.open(Arc::clone(hub.tail()), hub.settings().retention).await {
+            Ok(opened) => break opened,
+            Err(error) => {
+                tracing::warn!(pipeline = hub.name(), %error, "can't open the log; trying again");
+                hub.set_fault(Some(error.to_string()));
+            }
+        }
+        time::sleep(backoff.pause()).await;
+    };
+    hub.open(Arc::clone(&log));
+    // What was changed while it was being opened.
+    log.set_retention(hub.settings().retention);
+    loop {
+        let current = health.borrow_and_update().clone();
+        match current {
+            Health::Well => hub.set_fault(None),
+            Health::Down(why) => hub.set_fault(Some(why)),
+            Health::Lost => {
+                tracing::error!(pipeline = hub.name(), "the log has lost events; it begins anew");
+                hub.set_fault(Some("the log has lost events; it begins anew".to_owned()));
+                return hub.set_lost();
+            }
+        }
+        if health.changed().await.is_err() {
+            return;
+        }
+    }
+}

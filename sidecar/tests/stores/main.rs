@@ -1,0 +1,25 @@
+//! Tests of whole replicas on a shared log: real processes of the sidecar, a real Redis or NATS server,
+//! subscribers over real sockets that come back with their cursors.
+//!
+//! - `store`: the servers.
+//! - `replica`: the processes.
+//! - `subscriber`, `publisher`: those on the other side, who never give up.
+//! - `roll`: replicas that are restarted, and killed, one after the other.
+
+#![cfg(all(feature = "nats", feature = "redis"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod publisher;
+mod replica;
+mod roll;
+mod store;
+mod subscriber;
+
+/// Long enough for a busy machine; what is waited for comes in milliseconds.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
