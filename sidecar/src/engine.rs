@@ -44,6 +44,7 @@ use crate::{
     frame::Format,
     hub::{Framing, Hub},
     log::Offset,
+    registry::Registry,
 };
 
 /// A connection whose handshake is done, on its way to a shard or to the lane.
@@ -67,14 +68,16 @@ pub struct Adoption<S = TcpStream> {
     pub framing: Framing,
     /// The offset of the first event to write.
     pub next: Offset,
+    /// Where a session finds pipelines; none where the connection is one stream.
+    pub session: Option<Arc<Registry>>,
 }
 
 impl<S> Adoption<S> {
     /// The same connection over another socket, which `map` makes of this one.
     fn map<T>(self, map: impl FnOnce(S) -> T) -> Adoption<T> {
-        let Self { socket, head, opening, early, hub, seat, format, framing, next } = self;
+        let Self { socket, head, opening, early, hub, seat, format, framing, next, session } = self;
         let socket = map(socket);
-        Adoption { socket, head, opening, early, hub, seat, format, framing, next }
+        Adoption { socket, head, opening, early, hub, seat, format, framing, next, session }
     }
 }
 

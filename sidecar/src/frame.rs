@@ -32,16 +32,19 @@ pub enum Format {
     WsJson(Coding),
     /// WebSocket; each text message is one CloudEvent, with its cursor as an extension attribute.
     WsCloudEvents(Coding),
+    /// WebSocket; each event is an element of a list, around which a session puts a message.
+    WsList,
 }
 
 impl Format {
     /// Every format, uncompressed, in the order of [`Format::index`].
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::SseData,
         Self::SseNamed,
         Self::SseCloudEvents,
         Self::WsJson(Coding::Plain),
         Self::WsCloudEvents(Coding::Plain),
+        Self::WsList,
     ];
 
     /// The place in [`Format::ALL`], for tables with one entry per format, compressed or not.
@@ -53,6 +56,7 @@ impl Format {
             Self::SseCloudEvents => 2,
             Self::WsJson(_) => 3,
             Self::WsCloudEvents(_) => 4,
+            Self::WsList => 5,
         }
     }
 
@@ -60,7 +64,7 @@ impl Format {
     #[must_use]
     pub const fn coding(self) -> Coding {
         match self {
-            Self::SseData | Self::SseNamed | Self::SseCloudEvents => Coding::Plain,
+            Self::SseData | Self::SseNamed | Self::SseCloudEvents | Self::WsList => Coding::Plain,
             Self::WsJson(coding) | Self::WsCloudEvents(coding) => coding,
         }
     }
@@ -74,6 +78,7 @@ impl Format {
             Self::SseCloudEvents => "sse_cloudevents",
             Self::WsJson(_) => "ws_json",
             Self::WsCloudEvents(_) => "ws_cloudevents",
+            Self::WsList => "ws_list",
         }
     }
 }
@@ -86,6 +91,7 @@ pub fn encode(format: Format, cursor: &str, event: &Event, out: &mut Vec<u8>) {
         Format::SseCloudEvents => sse::push_structured(cursor, event, out),
         Format::WsJson(coding) => websocket::push_event(coding, cursor, event, out),
         Format::WsCloudEvents(coding) => websocket::push_cloud_event(coding, cursor, event, out),
+        Format::WsList => websocket::push_element(cursor, event, out),
     }
 }
 
@@ -95,7 +101,7 @@ pub fn encode_control(format: Format, control: &Control<'_>, out: &mut Vec<u8>) 
         Format::SseData | Format::SseNamed | Format::SseCloudEvents => {
             sse::push_control(control, out);
         }
-        Format::WsJson(_) | Format::WsCloudEvents(_) => {
+        Format::WsJson(_) | Format::WsCloudEvents(_) | Format::WsList => {
             websocket::push_control(format, control, out);
         }
     }

@@ -29,6 +29,7 @@ pub mod log;
 pub mod pipeline;
 pub mod registry;
 pub mod run;
+pub mod session;
 pub mod source;
 pub mod status;
 pub mod upkeep;

@@ -44,6 +44,7 @@ fn check(event: &Event) {
         match format {
             Format::SseData | Format::SseNamed | Format::SseCloudEvents => check_sse(&frame),
             Format::WsJson(_) | Format::WsCloudEvents(_) => check_json(&frame),
+            Format::WsList => check_element(&frame),
         }
     }
 }
@@ -58,6 +59,12 @@ fn check_sse(frame: &[u8]) {
         assert!(known || line == "data:", "{line:?} in {text:?}");
     }
     assert_eq!(body.matches("id: c-1").count().min(1), 1, "{text:?}");
+}
+
+/// A JSON object, and a comma behind it.
+fn check_element(frame: &[u8]) {
+    let object = frame.strip_suffix(b",").expect("a comma ends an element");
+    serde_json::from_slice::<serde::de::IgnoredAny>(object).expect("an element is JSON");
 }
 
 /// One final text frame whose payload is a JSON object.

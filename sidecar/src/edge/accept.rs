@@ -162,6 +162,9 @@ impl Acceptor {
         let (unread, io) = io.into_parts();
         // hyper has read the beginning long ago.
         debug_assert!(unread.is_empty());
+        if handover.session.is_some() {
+            return self.engine.lane().adopt_stream(handover.adopt(io, early));
+        }
         match io.into_std() {
             Ok(socket) => self.engine.adopt(handover.adopt(socket, early)),
             Err(error) => tracing::warn!(%error, "can't hand a connection to the engine"),

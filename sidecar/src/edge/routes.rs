@@ -92,7 +92,8 @@ fn subscribe_route(service: &Service, transport: Transport) -> Route {
                 match registry.get(&name) {
                     Some(pipeline) => {
                         let draining = draining.is_cancelled();
-                        subscribe::serve(transport, &pipeline, subscription, draining).await
+                        subscribe::serve(transport, &registry, &pipeline, subscription, draining)
+                            .await
                     }
                     None => unknown(&registry, &name),
                 }

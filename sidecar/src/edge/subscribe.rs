@@ -24,6 +24,7 @@ use crate::{
     hub::{Demand, Filter, Framing, Gap, Hub, Position, Start, TooMany},
     log::Micros,
     pipeline::Pipeline,
+    registry::Registry,
 };
 
 /// What a subscriber may ask for in the query. It may carry others for its own use.
@@ -52,15 +53,9 @@ impl Query {
     fn position(&self, headers: &HeaderMap) -> Result<Position, &'static str> {
         let last_event_id = headers.get("last-event-id").filter(|value| !value.is_empty());
         if let Some(value) = last_event_id {
-            return Ok(cursor(value.to_str().unwrap_or_default()));
+            return Ok(Position::of_cursor(value.to_str().unwrap_or_default()));
         }
-        match (&self.cursor, self.from.as_deref()) {
-            (Some(text), _) => Ok(cursor(text)),
-            (None, None | Some("latest")) => Ok(Position::Latest),
-            (None, Some("earliest")) => Ok(Position::Earliest),
-            (None, Some(time)) => at(time)
-                .ok_or("from must be earliest, latest, or a time such as 2026-01-31T12:00:00Z"),
-        }
+        Position::asked(self.cursor.as_deref(), self.from.as_deref())
     }
 
     /// The wire format of an SSE response.
@@ -77,18 +72,15 @@ impl Query {
     }
 }
 
-pub(super) fn cursor(text: &str) -> Position {
-    text.parse().map_or(Position::Malformed, Position::After)
-}
-
-fn at(time: &str) -> Option<Position> {
-    moment(time).map(Position::At)
-}
-
 /// The moment of a wall-clock time; before 1970 there was nothing.
 pub(super) fn moment(time: &str) -> Option<Micros> {
     let micros = time.parse::<jiff::Timestamp>().ok()?.as_microsecond();
     Some(u64::try_from(micros).unwrap_or(0))
+}
+
+/// Behind the event of a cursor.
+pub(super) fn cursor(text: &str) -> Position {
+    Position::of_cursor(text)
 }
 
 /// A subscriber's request.
@@ -101,6 +93,7 @@ pub(super) struct Subscription {
 /// Serves a subscriber. Returns only if it can't.
 pub(super) async fn serve(
     transport: Transport,
+    registry: &Arc<Registry>,
     pipeline: &Pipeline,
     subscription: Subscription,
     draining: bool,
@@ -109,7 +102,8 @@ pub(super) async fn serve(
     let answered = match transport {
         Transport::Sse => sse(pipeline, &query, &headers, takeover.manner(), draining).await,
         Transport::WebSocket => {
-            web_socket(pipeline, &query, &headers, takeover.manner(), draining).await
+            let manner = takeover.manner();
+            web_socket(registry, pipeline, &query, &headers, manner, draining).await
         }
     };
     match answered {
@@ -159,6 +153,7 @@ async fn sse(
 }
 
 async fn web_socket(
+    registry: &Arc<Registry>,
     pipeline: &Pipeline,
     query: &Query,
     headers: &HeaderMap,
@@ -177,22 +172,45 @@ async fn web_socket(
     }
     let seat =
         hub.take_seat(Transport::WebSocket).map_err(|full| unavailable(&full.to_string()))?;
-    let filter = shared(hub, wished).map_err(|error| unavailable(&error.to_string()))?;
-    let seat = seat.with_filter(filter);
-    let start = hub.start(&position).await.map_err(|error| unavailable(&error.to_string()))?;
     let subprotocol = websocket::offered(headers).subprotocol;
     let compression = hub.settings().compression;
     let agreement = compression.and_then(|min_size| Some((handshake.offer.agree()?, min_size)));
     let coding =
         agreement.map_or(Coding::Plain, |(agreement, min_size)| agreement.coding(min_size));
+    let head = handshake.answer(subprotocol, agreement.map(|(agreement, _)| agreement));
     let format = match subprotocol.unwrap_or_default() {
         Subprotocol::Json => Format::WsJson(coding),
         Subprotocol::CloudEvents => Format::WsCloudEvents(coding),
+        Subprotocol::Multiplexed => {
+            return Ok(hand_over_session(registry, hub, seat, Format::WsJson(coding), head));
+        }
     };
-    let head = handshake.answer(subprotocol, agreement.map(|(agreement, _)| agreement));
+    let filter = shared(hub, wished).map_err(|error| unavailable(&error.to_string()))?;
+    let seat = seat.with_filter(filter);
+    let start = hub.start(&position).await.map_err(|error| unavailable(&error.to_string()))?;
     let open =
         |cursor: &str, opening: &mut Vec<u8>| websocket::encode_open(format, cursor, opening);
     Ok(hand_over(hub, seat, start, format, Framing::Bare, head, open))
+}
+
+/// Gives a connection to a session, which begins by itself.
+fn hand_over_session(
+    registry: &Arc<Registry>,
+    hub: &Arc<Hub>,
+    seat: Seat,
+    format: Format,
+    head: Response<()>,
+) -> Handover {
+    Handover {
+        head,
+        opening: Vec::new(),
+        hub: Arc::clone(hub),
+        seat,
+        format,
+        framing: Framing::Bare,
+        next: hub.head(),
+        session: Some(Arc::clone(registry)),
+    }
 }
 
 /// The filter that the subscriber asks for.
@@ -232,7 +250,7 @@ fn hand_over(
     open(&cursor, &mut opening);
     tell_gap(hub, format, start, &cursor, &mut opening);
     let hub = Arc::clone(hub);
-    Handover { head, opening, hub, seat, format, framing, next: start.next }
+    Handover { head, opening, hub, seat, format, framing, next: start.next, session: None }
 }
 
 fn bad_query(detail: &'static str) -> Refusal {

@@ -19,6 +19,7 @@ use crate::{
     frame::Format,
     hub::{Framing, Hub},
     log::Offset,
+    registry::Registry,
 };
 
 /// What the engine needs of a stream besides its socket.
@@ -38,21 +39,23 @@ pub struct Handover {
     pub framing: Framing,
     /// The offset of the first event to write.
     pub next: Offset,
+    /// Where a session finds pipelines; none where the connection is one stream.
+    pub session: Option<Arc<Registry>>,
 }
 
 impl Handover {
     /// The stream over HTTP/1, on its socket, with what the peer sent behind its request.
     pub(super) fn adopt<S>(self, socket: S, early: Bytes) -> Adoption<S> {
-        let Self { head, opening, hub, seat, format, framing, next } = self;
+        let Self { head, opening, hub, seat, format, framing, next, session } = self;
         let head = head::http1(head, framing);
-        Adoption { socket, head, opening, early, hub, seat, format, framing, next }
+        Adoption { socket, head, opening, early, hub, seat, format, framing, next, session }
     }
 
     /// The stream over HTTP/2, whose response has begun.
     pub(super) fn adopt_begun<S>(self, socket: S) -> Adoption<S> {
-        let Self { head: _, opening, hub, seat, format, framing, next } = self;
+        let Self { head: _, opening, hub, seat, format, framing, next, session } = self;
         let (head, early) = (Vec::new(), Bytes::new());
-        Adoption { socket, head, opening, early, hub, seat, format, framing, next }
+        Adoption { socket, head, opening, early, hub, seat, format, framing, next, session }
     }
 }
 

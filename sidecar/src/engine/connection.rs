@@ -126,8 +126,18 @@ pub(super) fn ticks(duration: Duration) -> Tick {
 impl<W: Wire> Connection<W> {
     /// Takes over a connection.
     pub(super) fn adopt(adoption: Adoption<W>, tick: Tick) -> Self {
-        let Adoption { socket, head, opening, early, hub: _, seat, format, framing, next } =
-            adoption;
+        let Adoption {
+            socket,
+            head,
+            opening,
+            early,
+            hub: _,
+            seat,
+            format,
+            framing,
+            next,
+            session: _,
+        } = adoption;
         let mut outlet = Outlet::new(framing, head, next);
         if !opening.is_empty() {
             outlet.push_control(&opening);

@@ -1,5 +1,6 @@
 //! The lane: drives from tasks the connections that no shard can, because they have no socket of their
-//! own to be polled: those inside TLS, and the streams of HTTP/2.
+//! own to be polled: those inside TLS, and the streams of HTTP/2; and those on which a
+//! [session](crate::session) is held, which have to wait for more than one thing.
 //!
 //! # Laws
 //!
@@ -12,6 +13,7 @@
 //! - No connection outlives the [stop](Lane::stop) by more than its last words.
 
 mod http2;
+mod session;
 mod stream;
 
 use std::{
@@ -33,7 +35,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{http2::Http2Wire, stream::StreamWire};
+use self::{http2::Http2Wire, session::Talk, stream::StreamWire};
 use super::{
     Adoption, LAST_WORDS,
     connection::{Connection, Ending, Now, TICK, Tick, Turn, ticks},
@@ -105,7 +107,11 @@ impl Lane {
         self.adopt(adoption.map(wire));
     }
 
-    fn adopt<W: TaskWire>(self: &Arc<Self>, adoption: Adoption<W>) {
+    fn adopt<W: TaskWire>(self: &Arc<Self>, mut adoption: Adoption<W>) {
+        if let Some(registry) = adoption.session.take() {
+            self.tasks.spawn(Talk::new(Arc::clone(self), adoption, registry).run());
+            return;
+        }
         let subscriber = Subscriber::new(Arc::clone(self), adoption);
         self.tasks.spawn(subscriber.run());
     }

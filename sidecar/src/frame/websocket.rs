@@ -65,6 +65,17 @@ pub fn encode_data(data: Data<'_>, coding: Coding, out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
+/// Appends the header of a text message whose payload, of so many bytes, follows.
+pub fn encode_text_header(length: usize, out: &mut Vec<u8>) {
+    push_header(TEXT, length, out);
+}
+
+/// Appends an event as an element of a list, with a comma behind it.
+pub(super) fn push_element(cursor: &str, event: &Event, out: &mut Vec<u8>) {
+    json::push_event(cursor, event, out);
+    out.push(b',');
+}
+
 /// Appends a ping. Of the payload, the first 125 bytes are sent.
 pub fn encode_ping(payload: &[u8], out: &mut Vec<u8>) {
     push_short(PING, payload, out);
@@ -142,9 +153,11 @@ fn push_statement(
             write(out);
             out.push(b'}');
         }
-        Format::WsJson(_) | Format::SseData | Format::SseNamed | Format::SseCloudEvents => {
-            write(out)
-        }
+        Format::WsJson(_)
+        | Format::WsList
+        | Format::SseData
+        | Format::SseNamed
+        | Format::SseCloudEvents => write(out),
     });
 }
 

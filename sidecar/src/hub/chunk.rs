@@ -172,6 +172,18 @@ impl Chunk {
         self.bytes.get(range).unwrap_or_default()
     }
 
+    /// Where the frames of the first so many events end in the bare bytes.
+    #[must_use]
+    pub fn end_of(&self, events: usize) -> usize {
+        let last = events.checked_sub(1).and_then(|last| self.events.get(last));
+        last.map_or(0, |last| last.end - SIZE_LINE)
+    }
+
+    /// The offsets of the events, in order.
+    pub fn offsets(&self) -> impl Iterator<Item = Offset> {
+        self.events.iter().map(|event| event.offset)
+    }
+
     /// How many events are written once `sent` bytes are, given that `from` were before.
     #[must_use]
     pub fn written(&self, framing: Framing, from: usize, sent: usize) -> usize {

@@ -49,6 +49,33 @@ impl Start {
 }
 
 impl Position {
+    /// Where a subscriber starts that asks for it by a cursor or, without one, by a word or a time.
+    ///
+    /// # Errors
+    ///
+    /// Says what may be asked for.
+    pub fn asked(cursor: Option<&str>, from: Option<&str>) -> Result<Self, &'static str> {
+        match (cursor, from) {
+            (Some(text), _) => Ok(Self::of_cursor(text)),
+            (None, None | Some("latest")) => Ok(Self::Latest),
+            (None, Some("earliest")) => Ok(Self::Earliest),
+            (None, Some(time)) => Self::at(time)
+                .ok_or("from must be earliest, latest, or a time such as 2026-01-31T12:00:00Z"),
+        }
+    }
+
+    /// Behind the event of a cursor.
+    #[must_use]
+    pub fn of_cursor(text: &str) -> Self {
+        text.parse().map_or(Self::Malformed, Self::After)
+    }
+
+    /// The moment of a wall-clock time; before 1970 there was nothing.
+    fn at(time: &str) -> Option<Self> {
+        let micros = time.parse::<jiff::Timestamp>().ok()?.as_microsecond();
+        Some(Self::At(u64::try_from(micros).unwrap_or(0)))
+    }
+
     /// The start in the log `id` that holds the events from `first` up to before `head`.
     ///
     /// A cursor that can't be honoured leads to the oldest event held: what the subscriber may have

@@ -349,9 +349,15 @@ impl WebSocket {
 
     /// Sends one masked frame.
     pub(crate) async fn send(&mut self, opcode: u8, payload: &[u8]) {
-        assert!(payload.len() < 126);
         let mask = [1, 2, 3, 4];
-        let mut frame = vec![0x80 | opcode, 0x80 | u8::try_from(payload.len()).unwrap()];
+        let mut frame = vec![0x80 | opcode];
+        match u8::try_from(payload.len()) {
+            Ok(short @ ..126) => frame.push(0x80 | short),
+            Ok(_) | Err(_) => {
+                frame.push(0x80 | 126);
+                frame.extend_from_slice(&u16::try_from(payload.len()).unwrap().to_be_bytes());
+            }
+        }
         frame.extend_from_slice(&mask);
         frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
         self.socket.write_all(&frame).await.unwrap();

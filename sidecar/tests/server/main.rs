@@ -3,6 +3,7 @@
 //! - `publish`: what an application posts, and what it is answered.
 //! - `read`: pages of the log.
 //! - `sse`, `websocket`: what a subscriber gets, byte by byte where that matters.
+//! - `session`: several pipelines on one WebSocket; `schema` holds its messages to the documentation.
 //! - `resume`: cursors, gaps, order.
 //! - `bounds`: slow subscribers, limits, and peers that say nothing.
 //! - `http2`: the same over HTTP/2, and what only HTTP/2 has.
@@ -35,6 +36,8 @@ mod metrics;
 mod publish;
 mod read;
 mod resume;
+mod schema;
+mod session;
 mod slow;
 mod sse;
 mod websocket;

@@ -83,16 +83,24 @@ impl Window {
 }
 
 impl Coding {
+    /// Whether a payload of this size is to be compressed.
+    #[must_use]
+    pub const fn is_worth(self, size: usize) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Deflate { window: _, min_size } => size >= min_size,
+        }
+    }
+
     /// The payload compressed, where that is agreed on, worth it, and makes it smaller.
     #[must_use]
     pub(super) fn compress(self, payload: &[u8]) -> Option<Vec<u8>> {
         match self {
-            Self::Plain => None,
-            Self::Deflate { min_size, .. } if payload.len() < min_size => None,
-            Self::Deflate { window, min_size: _ } => {
+            Self::Deflate { window, min_size: _ } if self.is_worth(payload.len()) => {
                 let compressed = deflate(window, payload)?;
                 (compressed.len() < payload.len()).then_some(compressed)
             }
+            Self::Plain | Self::Deflate { .. } => None,
         }
     }
 }

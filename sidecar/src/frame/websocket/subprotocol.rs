@@ -14,11 +14,13 @@ pub enum Subprotocol {
     Json,
     /// Each message is one CloudEvent in its JSON format.
     CloudEvents,
+    /// Several pipelines on one connection, with acknowledgements and publishing.
+    Multiplexed,
 }
 
 impl Subprotocol {
     /// Every subprotocol.
-    pub const ALL: [Self; 2] = [Self::Json, Self::CloudEvents];
+    pub const ALL: [Self; 3] = [Self::Json, Self::CloudEvents, Self::Multiplexed];
 
     /// The name in the handshake.
     #[must_use]
@@ -26,6 +28,7 @@ impl Subprotocol {
         match self {
             Self::Json => "weir.json",
             Self::CloudEvents => "cloudevents.json",
+            Self::Multiplexed => "weir.v1",
         }
     }
 }
@@ -73,7 +76,7 @@ mod tests {
     fn the_first_known_subprotocol_and_the_token_are_found_wherever_they_stand() {
         for (values, subprotocol, bearer) in [
             (&[][..], None, None),
-            (&["weir.json"], Some(Subprotocol::Json), None),
+            (&["weir.v1"], Some(Subprotocol::Multiplexed), None),
             (
                 &["bearer.a-b_c.d, cloudevents.json"],
                 Some(Subprotocol::CloudEvents),

@@ -1,0 +1,205 @@
+//! Drives a [session](crate::session) over one wire.
+//!
+//! Laws: nothing is read while the session wants no input; a turn is bounded; what is counted as written is
+//! what the wire took.
+
+use std::{
+    future::poll_fn,
+    io::{self, ErrorKind, IoSlice},
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use tokio::time;
+
+use super::{Adoption, LAST_WORDS, Lane, SCRATCH, TaskWire, at};
+use crate::{
+    registry::Registry,
+    session::{Home, Session},
+};
+
+/// How often a session looks at the time.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How many reads and writes a session gets before others have their turn.
+const STEPS_PER_TURN: usize = 8;
+
+/// How long a session that has said its last waits for the peer to close its side. To close at once would
+/// answer late bytes with a reset, and that discards what the peer has not read yet (RFC 9112, 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A session, its wire, and its place among the lane's connections.
+pub(super) struct Talk<W: TaskWire> {
+    lane: Arc<Lane>,
+    wire: W,
+    session: Session,
+    /// Since when the wire takes nothing.
+    blocked: Option<Instant>,
+}
+
+/// Why a session is over.
+enum Ending {
+    /// All is said.
+    Said,
+    /// The peer is gone.
+    Gone,
+}
+
+impl<W: TaskWire> Talk<W> {
+    /// Takes a connection over.
+    pub(super) fn new(lane: Arc<Lane>, adoption: Adoption<W>, registry: Arc<Registry>) -> Self {
+        lane.connections.fetch_add(1, Ordering::Relaxed);
+        let Adoption {
+            socket,
+            head,
+            opening: _,
+            early,
+            hub,
+            seat,
+            format,
+            framing: _,
+            next: _,
+            session: _,
+        } = adoption;
+        let part = lane.part;
+        let mut session =
+            Session::new(Home { registry, hub, seat, coding: format.coding(), part }, &head);
+        session.hear(&early, Instant::now());
+        Self { lane, wire: socket, session, blocked: None }
+    }
+
+    /// Holds the session until it is over.
+    pub(super) async fn run(mut self) {
+        let lane = Arc::clone(&self.lane);
+        let (mut draining, mut stopping) =
+            (pin!(lane.draining.cancelled()), pin!(lane.stopping.cancelled()));
+        let (mut drained, mut leaves, mut last) = (false, None, None);
+        let mut look = time::interval(LOOK);
+        look.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                ending = poll_fn(|context| self.turn(context)) => {
+                    return match ending {
+                        Ending::Said => self.linger().await,
+                        Ending::Gone => {}
+                    };
+                }
+                () = &mut draining, if !drained => {
+                    drained = true;
+                    let window = self.session.drain_window().mul_f64(fastrand::f64());
+                    leaves = Some(time::Instant::now() + window);
+                }
+                () = at(leaves) => {
+                    leaves = None;
+                    self.session.leave();
+                }
+                () = &mut stopping, if last.is_none() => {
+                    last = Some(time::Instant::now() + LAST_WORDS);
+                    self.session.leave();
+                }
+                () = at(last) => return,
+                _ = look.tick() => {
+                    if !self.session.tick(self.blocked, Instant::now()) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads and writes what can be, within the bounds of a turn.
+    fn turn(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
+        self.wire.attend(context);
+        for _ in 0..STEPS_PER_TURN {
+            let read = self.read();
+            self.session.poll(context);
+            match (read, self.write()) {
+                (Err(_), _) | (_, Err(_)) => return Poll::Ready(Ending::Gone),
+                (Ok(false), Ok(false)) => {
+                    self.wire.flush();
+                    let over = self.session.is_over();
+                    return if over { Poll::Ready(Ending::Said) } else { Poll::Pending };
+                }
+                (Ok(_), Ok(_)) => {}
+            }
+        }
+        self.wire.flush();
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads once; `false` where there is nothing to read, or nothing is wanted.
+    fn read(&mut self) -> io::Result<bool> {
+        if !self.session.wants_input() {
+            return Ok(false);
+        }
+        let mut scratch = [0; SCRATCH];
+        match self.wire.read(&mut scratch) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                self.session.hear(scratch.get(..count).unwrap_or_default(), Instant::now());
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes once; `false` where there is nothing to write, or no room.
+    fn write(&mut self) -> io::Result<bool> {
+        let taken = {
+            let slices = self.session.slices();
+            let mut full = slices.iter().filter(|slice| !slice.is_empty());
+            let none = IoSlice::new(&[]);
+            match (full.next(), full.next()) {
+                (None, _) => None,
+                (Some(only), None) => Some(self.wire.write(&[*only, none])),
+                (Some(first), Some(second)) => Some(self.wire.write(&[*first, *second])),
+            }
+        };
+        match taken {
+            None => {
+                self.blocked = None;
+                Ok(false)
+            }
+            Some(Ok(count)) => {
+                self.blocked = None;
+                self.session.advance(count, Instant::now());
+                Ok(true)
+            }
+            Some(Err(error)) if error.kind() == ErrorKind::WouldBlock => {
+                self.blocked.get_or_insert_with(Instant::now);
+                Ok(false)
+            }
+            Some(Err(error)) => Err(error),
+        }
+    }
+
+    /// Ends the stream, and waits for the peer to end it, too.
+    async fn linger(mut self) {
+        self.wire.end();
+        let gone = poll_fn(|context| {
+            self.wire.attend(context);
+            self.wire.flush();
+            let mut scratch = [0; SCRATCH];
+            loop {
+                match self.wire.read(&mut scratch) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Poll::Pending,
+                    Ok(0) | Err(_) => return Poll::Ready(()),
+                    Ok(_) => {}
+                }
+            }
+        });
+        // Whatever comes of it, the connection is over.
+        let _ = time::timeout(LINGER, gone).await;
+    }
+}
+
+impl<W: TaskWire> Drop for Talk<W> {
+    fn drop(&mut self) {
+        self.lane.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

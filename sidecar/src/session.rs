@@ -1,0 +1,597 @@
+//! `weir.v1`: several pipelines on one WebSocket, with acknowledgements and publishing.
+//!
+//! A session does no I/O: it is told what the peer sent and what the socket took, and says what to write
+//! and what to wait for. [The lane](crate::engine::Lane) drives it.
+//!
+//! # Laws
+//!
+//! - Requests are carried out in the order in which they came. While one waits for a log, those behind
+//!   it wait, and beyond a few nothing is read: a client is held back and not buffered.
+//! - Subscriptions take turns, one message each: a backlog of one doesn't delay another by more than one
+//!   [chunk](crate::hub::Chunk).
+//! - Every subscription ends with a message that says so, unless the connection breaks.
+//! - A subscription counts as a connection of its pipeline. The socket itself counts as one of the pipeline
+//!   in its URL while no subscription does.
+
+mod outbox;
+mod publishing;
+mod reply;
+mod request;
+mod subscription;
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    io::IoSlice,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use outbox::{Delivery, Outbox};
+use reply::{Failure, Reply};
+use request::{Ack, MAX_WINDOW, Ping, Publish, Request, Subscribe, Unsubscribe};
+use subscription::{Next, Subscription};
+
+use crate::{
+    count::{Seat, Transport},
+    frame::{
+        GapReason,
+        websocket::{self, CloseCode, Coding, Dialogue, Heard},
+    },
+    hub::{Demand, Hub, Position, Start},
+    log::{Cursor, Offset},
+    registry::Registry,
+};
+
+/// The largest message of a client.
+pub const MAX_MESSAGE: usize = 1024 * 1024;
+
+/// The most subscriptions of a session.
+const MAX_SUBSCRIPTIONS: usize = 64;
+
+/// How many requests may wait for the one before them.
+const MOST_WAITING: usize = 32;
+
+/// How many bytes of answers may wait for the client, before no more of its requests are read.
+const MOST_ANSWERS: usize = 64 * 1024;
+
+/// A socket that takes nothing for this long, while something waits for it, has lost its peer.
+const STALL: Duration = Duration::from_secs(30);
+
+/// What a session needs of the server.
+#[derive(Debug)]
+pub struct Home {
+    /// Where pipelines are found.
+    pub registry: Arc<Registry>,
+    /// The pipeline of the URL, which requests mean that name none.
+    pub hub: Arc<Hub>,
+    /// The socket's place among its connections.
+    pub seat: Seat,
+    /// How messages are written.
+    pub coding: Coding,
+    /// Which part of the accounts is the session's.
+    pub part: usize,
+}
+
+/// One client's session.
+pub struct Session {
+    registry: Arc<Registry>,
+    /// The pipeline of the URL.
+    hub: Arc<Hub>,
+    /// The socket's own seat, while no subscription has it.
+    spare: Option<Seat>,
+    coding: Coding,
+    part: usize,
+    dialogue: Dialogue,
+    outbox: Outbox,
+    subscriptions: Vec<Subscription>,
+    /// Whose turn it is.
+    turn: usize,
+    numbered: u64,
+    waiting: VecDeque<Request>,
+    job: Option<Job>,
+    /// Wakes the session when a hub has news; one for each hub that is subscribed to.
+    news: Vec<(Arc<Hub>, News)>,
+    leaving: bool,
+    last_heard: Instant,
+    last_sent: Instant,
+    pinged: bool,
+}
+
+type News = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a session waits for.
+type Job = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+/// What has come of a job.
+enum Done {
+    Started { request: Subscribe, hub: Arc<Hub>, begun: Result<(Seat, Start), Refusal> },
+    Published { id: String, outcome: Result<publishing::Outcome, Failure> },
+}
+
+impl Session {
+    /// A session. It writes the head of the response, and says hello.
+    #[must_use]
+    pub fn new(home: Home, head: &[u8]) -> Self {
+        let Home { registry, hub, seat, coding, part } = home;
+        let now = Instant::now();
+        let mut session = Self {
+            registry,
+            hub,
+            spare: Some(seat),
+            coding,
+            part,
+            dialogue: Dialogue::new(MAX_MESSAGE, coding),
+            outbox: Outbox::default(),
+            subscriptions: Vec::new(),
+            turn: 0,
+            numbered: 0,
+            waiting: VecDeque::new(),
+            job: None,
+            news: Vec::new(),
+            leaving: false,
+            last_heard: now,
+            last_sent: now,
+            pinged: false,
+        };
+        session.outbox.push(head);
+        let heartbeat = session.heartbeat().unwrap_or_default();
+        session.say(Reply::Hello {
+            heartbeat_ms: u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX),
+            max_message: MAX_MESSAGE,
+            max_subscriptions: MAX_SUBSCRIPTIONS,
+            max_window: MAX_WINDOW,
+        });
+        session
+    }
+
+    /// Whether it is worth to read from the socket.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        !self.leaving && self.waiting.len() < MOST_WAITING && self.outbox.waiting() < MOST_ANSWERS
+    }
+
+    /// Takes what the peer sent.
+    pub fn hear(&mut self, mut bytes: &[u8], now: Instant) {
+        self.last_heard = now;
+        self.pinged = false;
+        while !self.leaving {
+            let mut reply = Vec::new();
+            let heard = self.dialogue.hear(&mut bytes, &mut reply);
+            match heard {
+                Heard::Nothing => {
+                    self.outbox.push(&reply);
+                    return;
+                }
+                Heard::Text(text) => {
+                    self.outbox.push(&reply);
+                    self.take(&text);
+                }
+                Heard::Binary(_) => {
+                    self.outbox.push(&reply);
+                    self.close(CloseCode::UnsupportedData, "weir.v1 has text messages only");
+                }
+                Heard::Farewell => self.end(&reply),
+            }
+        }
+    }
+
+    fn take(&mut self, text: &str) {
+        match Request::parse(text) {
+            Ok(request) => self.waiting.push_back(request),
+            Err(error) => {
+                let failure = Failure::new("message", "", "malformed", &error.to_string());
+                self.say(Reply::Failure(&failure));
+            }
+        }
+    }
+
+    /// Does all that can be done now, and arranges to be woken when there is more.
+    pub fn poll(&mut self, context: &mut Context<'_>) {
+        while !self.leaving && self.poll_job(context).is_ready() {
+            let Some(request) = self.waiting.pop_front() else { break };
+            self.carry_out(request);
+        }
+        // Asked for before the hubs are looked at, so that no news is missed.
+        self.poll_news(context);
+        self.fill(context);
+    }
+
+    /// Whether no job is under way.
+    fn poll_job(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(job) = &mut self.job else { return Poll::Ready(()) };
+        let Poll::Ready(done) = job.as_mut().poll(context) else { return Poll::Pending };
+        self.job = None;
+        match done {
+            Done::Started { request, hub, begun } => self.start(request, hub, begun),
+            Done::Published { id, outcome } => self.tell_published(&id, outcome),
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_news(&mut self, context: &mut Context<'_>) {
+        let subscriptions = &self.subscriptions;
+        self.news.retain(|(hub, _)| {
+            subscriptions.iter().any(|subscription| Arc::ptr_eq(&subscription.hub, hub))
+        });
+        for (hub, news) in &mut self.news {
+            while news.as_mut().poll(context).is_ready() {
+                *news = grown(Arc::clone(hub));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, request: Request) {
+        match request {
+            Request::Subscribe(request) => {
+                if let Err(failure) = self.subscribe(request) {
+                    self.say(Reply::Failure(&failure));
+                }
+            }
+            Request::Unsubscribe(request) => self.unsubscribe(&request),
+            Request::Ack(request) => self.acknowledge(&request),
+            Request::Publish(request) => self.publish(request),
+            Request::Ping(Ping { id, .. }) => self.say(Reply::Pong { id: id.as_deref() }),
+        }
+    }
+
+    fn subscribe(&mut self, request: Subscribe) -> Result<(), Failure> {
+        let id = request.id.clone();
+        let failure = |code, message: &str| Failure::new("subscribe", &id, code, message);
+        if self.subscriptions.iter().any(|subscription| subscription.id == id) {
+            return Err(failure(
+                "duplicate_id",
+                "there is a subscription with this id: unsubscribe it",
+            ));
+        }
+        if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
+            let message = format!("a socket has at most {MAX_SUBSCRIPTIONS} subscriptions");
+            return Err(failure("too_many_subscriptions", &message));
+        }
+        let position = Position::asked(request.cursor.as_deref(), request.from.as_deref())
+            .map_err(|message| failure("query", message))?;
+        let name = request.pipeline.as_deref().unwrap_or(self.hub.name());
+        let pipeline = self.registry.get(name);
+        let hub = pipeline.filter(|pipeline| pipeline.hub().settings().ping.is_some());
+        let Some(hub) = hub.map(|pipeline| Arc::clone(pipeline.hub())) else {
+            let message = format!("there is no pipeline {name} here that is served over WebSocket");
+            return Err(failure("unknown_pipeline", &message));
+        };
+        let own = Arc::ptr_eq(&hub, &self.hub).then(|| self.spare.take()).flatten();
+        let seat = match own.map_or_else(|| hub.take_seat(Transport::WebSocket), Ok) {
+            Ok(seat) => seat,
+            Err(full) => return Err(failure("too_many_connections", &full.to_string()).passing()),
+        };
+        self.job = Some(Box::pin(async move {
+            let begun = begin(&hub, seat, &position, request.filter.as_deref()).await;
+            Done::Started { request, hub, begun }
+        }));
+        Ok(())
+    }
+
+    fn start(&mut self, request: Subscribe, hub: Arc<Hub>, begun: Result<(Seat, Start), Refusal>) {
+        let Subscribe { id, window, .. } = request;
+        let (seat, Start { next, gap }) = match begun {
+            Ok(begun) => begun,
+            Err(Refusal { seat, code, message, passing }) => {
+                self.give_back(&hub, Some(seat));
+                let failure = Failure::new("subscribe", &id, code, &message);
+                let failure = if passing { failure.passing() } else { failure };
+                return self.say(Reply::Failure(&failure));
+            }
+        };
+        let cursor = hub.cursor(next - 1).to_string();
+        self.say(Reply::Subscribed { id: &id, cursor: &cursor });
+        if let Some(gap) = gap {
+            hub.accounts().gaps.add(1);
+            let from = gap.from.map(|cursor| cursor.to_string());
+            let (from, missed, reason) = (from.as_deref(), gap.missed, gap.reason);
+            self.say(Reply::Gap { id: &id, from, to: &cursor, missed, reason });
+        }
+        if !self.news.iter().any(|(known, _)| Arc::ptr_eq(known, &hub)) {
+            self.news.push((Arc::clone(&hub), grown(Arc::clone(&hub))));
+        }
+        self.numbered += 1;
+        let number = self.numbered;
+        let subscription = Subscription::new(id, number, hub, seat, self.part, next, window);
+        self.subscriptions.push(subscription);
+    }
+
+    fn unsubscribe(&mut self, Unsubscribe { id, .. }: &Unsubscribe) {
+        let Some(place) = self.place(id) else { return self.tell_unknown("unsubscribe", id) };
+        let mut subscription = self.subscriptions.remove(place);
+        let cursor = subscription.cursor();
+        self.say(Reply::Unsubscribed { id, cursor: &cursor });
+        let seat = subscription.take_seat();
+        self.give_back(&subscription.hub, seat);
+    }
+
+    fn acknowledge(&mut self, Ack { id, cursor, .. }: &Ack) {
+        let Some(place) = self.place(id) else { return self.tell_unknown("ack", id) };
+        let Some(subscription) = self.subscriptions.get_mut(place) else { return };
+        match cursor.parse::<Cursor>() {
+            Ok(cursor) if cursor.log == subscription.hub.cursor(0).log => {
+                subscription.acknowledge(cursor.offset);
+            }
+            Ok(_) | Err(_) => {
+                let message = "cursor: this is none of the subscription's";
+                self.say(Reply::Failure(&Failure::new("ack", id, "query", message)));
+            }
+        }
+    }
+
+    fn publish(&mut self, request: Publish) {
+        let name = request.pipeline.clone().unwrap_or_else(|| self.hub.name().to_owned());
+        let pipeline = self.registry.get(&name);
+        self.job = Some(Box::pin(async move {
+            let id = request.id.clone();
+            let outcome = publishing::publish(&name, pipeline, request).await;
+            Done::Published { id, outcome }
+        }));
+    }
+
+    fn tell_published(&mut self, id: &str, outcome: Result<publishing::Outcome, Failure>) {
+        match outcome {
+            Ok(publishing::Outcome { accepted, duplicates, cursor }) => {
+                self.say(Reply::Published { id, accepted, duplicates, cursor: &cursor });
+            }
+            Err(failure) => self.say(Reply::Failure(&failure)),
+        }
+    }
+
+    fn tell_unknown(&mut self, of: &'static str, id: &str) {
+        let message = "there is no subscription with this id";
+        self.say(Reply::Failure(&Failure::new(of, id, "unknown_subscription", message)));
+    }
+
+    fn place(&self, id: &str) -> Option<usize> {
+        self.subscriptions.iter().position(|subscription| subscription.id == id)
+    }
+
+    fn give_back(&mut self, hub: &Arc<Hub>, seat: Option<Seat>) {
+        if Arc::ptr_eq(hub, &self.hub) && self.spare.is_none() {
+            self.spare = seat.map(|seat| seat.with_filter(None));
+        }
+    }
+
+    /// Takes the next message of events from the subscription whose turn it is.
+    fn fill(&mut self, context: &Context<'_>) {
+        self.subscriptions.iter_mut().for_each(Subscription::catch_up);
+        let count = self.subscriptions.len();
+        for _ in 0..count {
+            if !self.outbox.wants_batch() || self.leaving {
+                return;
+            }
+            let place = self.turn % count;
+            self.turn = (place + 1) % count;
+            let Some(subscription) = self.subscriptions.get_mut(place) else { return };
+            match subscription.poll() {
+                Next::Nothing => {}
+                // The others have their turn, and then it goes on.
+                Next::Skipped => context.waker().wake_by_ref(),
+                Next::Events { chunk, events } => {
+                    subscription.send(&chunk, events);
+                    let delivery = Delivery { number: subscription.number, chunk, events };
+                    self.outbox.push_batch(&subscription.id, delivery, self.coding);
+                }
+                Next::Gap { next, first } => self.tell_gap(place, next, first),
+            }
+        }
+    }
+
+    fn tell_gap(&mut self, place: usize, next: Offset, first: Offset) {
+        let Some(subscription) = self.subscriptions.get_mut(place) else { return };
+        subscription.skip_to(first);
+        let hub = &subscription.hub;
+        let (from, to) = (hub.cursor(next - 1).to_string(), hub.cursor(first - 1).to_string());
+        let id = subscription.id.clone();
+        let missed = Some(first.saturating_sub(next));
+        let reason = GapReason::Evicted;
+        self.say(Reply::Gap { id: &id, from: Some(&from), to: &to, missed, reason });
+        // It has the next turn again, now that it can go on.
+        self.turn = place;
+    }
+
+    /// The bytes to write, in order.
+    #[must_use]
+    pub fn slices(&self) -> [IoSlice<'_>; 4] {
+        self.outbox.slices()
+    }
+
+    /// Takes note that the socket took so many of them.
+    pub fn advance(&mut self, count: usize, now: Instant) {
+        self.last_sent = now;
+        if let Some(part) = self.hub.accounts().shard(self.part) {
+            part.bytes.add(count as u64);
+        }
+        let Some(delivery) = self.outbox.advance(count) else { return };
+        let number = delivery.number;
+        let mut subscriptions = self.subscriptions.iter_mut();
+        if let Some(subscription) = subscriptions.find(|found| found.number == number) {
+            subscription.note_written(&delivery, now);
+        }
+    }
+
+    /// Does what is due with time; the socket has taken nothing since `blocked`. `false` where the
+    /// peer is gone.
+    #[must_use]
+    pub fn tick(&mut self, blocked: Option<Instant>, now: Instant) -> bool {
+        if let Some(since) = blocked {
+            self.cut_off();
+            return now.saturating_duration_since(since) < STALL;
+        }
+        if self.leaving {
+            return true;
+        }
+        self.send_withdrawn();
+        self.tell_positions();
+        let Some(interval) = self.heartbeat() else {
+            self.leave();
+            return true;
+        };
+        if now.saturating_duration_since(self.last_sent) >= interval && self.outbox.is_empty() {
+            self.say(Reply::Heartbeat);
+        }
+        let silent = now.saturating_duration_since(self.last_heard);
+        if silent >= interval && !self.pinged {
+            self.pinged = true;
+            let mut ping = Vec::new();
+            websocket::encode_ping(b"", &mut ping);
+            self.outbox.push(&ping);
+        }
+        silent < interval * 2
+    }
+
+    /// Says how far subscriptions have come whose filter passed over the newest events, so that a cursor
+    /// doesn't grow old.
+    fn tell_positions(&mut self) {
+        for place in 0..self.subscriptions.len() {
+            let Some(subscription) = self.subscriptions.get_mut(place) else { return };
+            if let Some(cursor) = subscription.news_of_position() {
+                let id = subscription.id.clone();
+                self.say(Reply::Position { id: &id, cursor: &cursor });
+            }
+        }
+    }
+
+    /// Ends the subscriptions that are too far behind while the socket takes nothing.
+    fn cut_off(&mut self) {
+        while let Some(place) = self.subscriptions.iter().position(Subscription::is_out_of_bounds) {
+            let mut subscription = self.subscriptions.remove(place);
+            let cursor = subscription.hub.cursor(subscription.unwritten() - 1).to_string();
+            let message = "the subscription fell too far behind";
+            let failure = Failure {
+                cursor: Some(cursor),
+                ..Failure::new("subscription", &subscription.id, "slow_consumer", message).passing()
+            };
+            let seat = subscription.take_seat();
+            self.give_back(&Arc::clone(&subscription.hub), seat);
+            subscription.cut_off();
+            self.say(Reply::Failure(&failure));
+        }
+    }
+
+    /// Ends the subscriptions to pipelines that are gone.
+    fn send_withdrawn(&mut self) {
+        while let Some(place) = self.subscriptions.iter().position(Subscription::is_withdrawn) {
+            let mut subscription = self.subscriptions.remove(place);
+            let (id, cursor) = (subscription.id.clone(), subscription.cursor());
+            let seat = subscription.take_seat();
+            self.give_back(&Arc::clone(&subscription.hub), seat);
+            self.say(Reply::Draining { id: &id, cursor: &cursor, retry_ms: retry() });
+        }
+    }
+
+    /// Sends the client away: each subscription with its cursor and a hint when to come back.
+    pub fn leave(&mut self) {
+        if self.leaving {
+            return;
+        }
+        let subscriptions = std::mem::take(&mut self.subscriptions);
+        let unsent = self.outbox.take_back();
+        for mut subscription in subscriptions {
+            if unsent == Some(subscription.number) {
+                subscription.take_back();
+            }
+            let cursor = subscription.cursor();
+            let id = &subscription.id;
+            self.say(Reply::Draining { id, cursor: &cursor, retry_ms: retry() });
+        }
+        self.close(CloseCode::ServiceRestart, "draining");
+    }
+
+    fn close(&mut self, code: CloseCode, reason: &str) {
+        let mut close = Vec::new();
+        websocket::encode_close(code, reason, &mut close);
+        self.end(&close);
+    }
+
+    /// Says the last that is said. Nothing that has not begun to be sent comes behind it.
+    fn end(&mut self, farewell: &[u8]) {
+        self.leaving = true;
+        self.outbox.take_back();
+        self.outbox.push(farewell);
+        self.waiting.clear();
+        self.job = None;
+        self.subscriptions.clear();
+    }
+
+    /// Whether all that is to be said is said.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.leaving && self.outbox.is_empty()
+    }
+
+    /// The time over which a stopping replica sends its clients away.
+    #[must_use]
+    pub fn drain_window(&self) -> Duration {
+        self.hub.settings().drain
+    }
+
+    /// How often there is a sign of life; `None` where the pipeline of the URL is gone.
+    fn heartbeat(&self) -> Option<Duration> {
+        if self.hub.is_closed() { None } else { self.hub.settings().ping }
+    }
+
+    fn say(&mut self, reply: Reply<'_>) {
+        let mut frame = Vec::new();
+        let json = reply.to_json();
+        websocket::encode_text(std::str::from_utf8(&json).unwrap_or_default(), &mut frame);
+        self.outbox.push(&frame);
+    }
+}
+
+/// Why a subscription can't begin.
+struct Refusal {
+    seat: Seat,
+    code: &'static str,
+    message: String,
+    /// Whether another try may succeed.
+    passing: bool,
+}
+
+/// Reads the filter, and finds the place in the log.
+async fn begin(
+    hub: &Arc<Hub>,
+    seat: Seat,
+    position: &Position,
+    filter: Option<&str>,
+) -> Result<(Seat, Start), Refusal> {
+    let refuse = |seat, code, message, passing| Refusal { seat, code, message, passing };
+    let wished = match filter {
+        None => None,
+        Some(source) => match hub.expression(source).await {
+            Ok(expression) => Some(expression),
+            Err(error) => {
+                hub.accounts().filters_refused.add(1);
+                return Err(refuse(seat, "filter", format!("filter: {error}"), false));
+            }
+        },
+    };
+    let filter = match hub.filter(Demand { wished, ..Demand::default() }) {
+        Ok(filter) => filter,
+        Err(error) => {
+            hub.accounts().filters_refused.add(1);
+            return Err(refuse(seat, "too_many_filters", error.to_string(), true));
+        }
+    };
+    match hub.start(position).await {
+        Ok(start) => Ok((seat.with_filter(filter), start)),
+        Err(error) => Err(refuse(seat, error.category(), error.to_string(), true)),
+    }
+}
+
+/// Comes when a hub has news.
+fn grown(hub: Arc<Hub>) -> News {
+    Box::pin(async move {
+        let grown = hub.tail().grown();
+        pin!(grown).await;
+    })
+}
+
+/// How long a client that is sent away waits, in milliseconds: spread, so that not all come at once.
+fn retry() -> u64 {
+    fastrand::u64(100..2_000)
+}

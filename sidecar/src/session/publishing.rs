@@ -1,0 +1,86 @@
+//! Publishes what a client of `weir.v1` sends: by the same intake as a request over HTTP.
+
+use std::{sync::Arc, time::SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::value::RawValue;
+
+use super::{reply::Failure, request::Publish};
+use crate::{
+    intake::{self, Context, MAX_BATCH},
+    pipeline::Pipeline,
+};
+
+/// What has become of the events.
+pub(super) struct Outcome {
+    pub(super) accepted: usize,
+    pub(super) duplicates: usize,
+    pub(super) cursor: String,
+}
+
+/// Takes events into a pipeline's log, all or none.
+pub(super) async fn publish(
+    name: &str,
+    pipeline: Option<Arc<Pipeline>>,
+    request: Publish,
+) -> Result<Outcome, Failure> {
+    let Publish { id, events, data, event, key, .. } = request;
+    let failure = |code, message: &str| Failure::new("publish", &id, code, message);
+    let Some(pipeline) = pipeline else {
+        let message = format!("there is no pipeline {name} here");
+        return Err(failure("unknown_pipeline", &message));
+    };
+    let hub = pipeline.hub();
+    let settings = hub.settings();
+    let (Some(source), Some(max_event_bytes)) = (pipeline.http_source(), settings.max_event_bytes)
+    else {
+        let message = format!("the pipeline {name} has no source of kind http to publish into");
+        return Err(failure("not_found", &message));
+    };
+    if !settings.publish {
+        let message = format!(
+            "publishing to {name} is not open on the public port: set spec.endpoints.publish in the \
+             StreamPipeline"
+        );
+        return Err(failure("forbidden", &message));
+    }
+    let headers = headers(event.as_deref(), key.as_deref(), events.is_some());
+    let body = events.as_deref().or(data.as_deref()).map(RawValue::get).unwrap_or_default();
+    let context = Context {
+        source: &format!("/{name}/{}", source.name()),
+        now: SystemTime::now(),
+        max_event_bytes,
+        max_batch: MAX_BATCH,
+    };
+    let decoded = intake::decode(&headers, body.as_bytes(), &context).map_err(|rejection| {
+        source.reject();
+        let refused = failure(rejection.category(), &rejection.to_string());
+        Failure { index: rejection.index, ..refused }
+    })?;
+    let appended = hub
+        .publish(decoded.events)
+        .await
+        .map_err(|error| failure(error.category(), &error.to_string()).passing())?;
+    source.accept(appended.accepted as u64);
+    Ok(Outcome {
+        accepted: appended.accepted,
+        duplicates: appended.duplicates,
+        cursor: hub.cursor(appended.last).to_string(),
+    })
+}
+
+/// What a request over HTTP would say about such a body.
+fn headers(event: Option<&str>, key: Option<&str>, batch: bool) -> HeaderMap {
+    let media_type = if batch { "application/cloudevents-batch+json" } else { "application/json" };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    for (name, text) in [("ce-type", event), ("idempotency-key", key)] {
+        let text = text.map(|text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string());
+        // What is percent-encoded is always a header's value.
+        if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    headers
+}

@@ -1,0 +1,250 @@
+//! One stream of a session: a place in a hub's log, and what became of each delivery.
+//!
+//! Law: whatever is due to it ends in exactly one of written, dropped and departed, as everywhere.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use super::outbox::Delivery;
+use crate::{
+    count::{Seat, Transport},
+    frame::Format,
+    hub::{Chunk, Fetch, Hub, Passed},
+    log::Offset,
+};
+
+/// A stream of a session.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) id: String,
+    /// Tells it from those that had its name before.
+    pub(super) number: u64,
+    pub(super) hub: Arc<Hub>,
+    seat: Option<Seat>,
+    /// Which part of the accounts counts it.
+    part: usize,
+    /// The offset after the last event that is in a message.
+    next: Offset,
+    /// The first offset that is not written.
+    unwritten: Offset,
+    /// The head up to which deliveries were counted as due.
+    seen: Offset,
+    arrived: Instant,
+    /// Whether it has reached the head once. Before that it is behind by its own wish.
+    live: bool,
+    /// Whether it is past events that it didn't get, and the client doesn't know.
+    stale: bool,
+    window: Option<Window>,
+}
+
+/// Events that were sent and are not acknowledged.
+#[derive(Debug)]
+struct Window {
+    size: usize,
+    open: VecDeque<Offset>,
+}
+
+impl Window {
+    fn room(&self) -> usize {
+        self.size.saturating_sub(self.open.len())
+    }
+}
+
+/// What a subscription has for the session.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Events to send.
+    Events { chunk: Arc<Chunk>, events: usize },
+    /// Events are missing: it goes on at `first`.
+    Gap { next: Offset, first: Offset },
+    /// It went on behind events that it doesn't get: ask again.
+    Skipped,
+    /// Nothing now.
+    Nothing,
+}
+
+impl Subscription {
+    pub(super) fn new(
+        id: String,
+        number: u64,
+        hub: Arc<Hub>,
+        seat: Seat,
+        part: usize,
+        next: Offset,
+        window: Option<u32>,
+    ) -> Self {
+        let window = window.map(|size| Window {
+            size: usize::try_from(size).unwrap_or(usize::MAX),
+            open: VecDeque::new(),
+        });
+        let head = hub.head();
+        let subscription = Self {
+            id,
+            number,
+            hub,
+            seat: Some(seat),
+            part,
+            next,
+            unwritten: next,
+            seen: head,
+            arrived: Instant::now(),
+            live: false,
+            stale: false,
+            window,
+        };
+        subscription.count_due(head.saturating_sub(next));
+        subscription
+    }
+
+    /// The cursor of the last event that is in a message.
+    pub(super) fn cursor(&self) -> String {
+        self.hub.cursor(self.next - 1).to_string()
+    }
+
+    /// The first offset that is not written.
+    pub(super) const fn unwritten(&self) -> Offset {
+        self.unwritten
+    }
+
+    /// Looks how far the hub is, and counts what became due.
+    pub(super) fn catch_up(&mut self) {
+        let head = self.hub.head();
+        self.count_due(head.saturating_sub(self.seen));
+        self.seen = head;
+    }
+
+    /// What to send next.
+    pub(super) fn poll(&mut self) -> Next {
+        let room = self.window.as_ref().map_or(usize::MAX, Window::room);
+        if room == 0 {
+            return Next::Nothing;
+        }
+        let filter = self.seat.as_ref().and_then(Seat::filter);
+        let fetched = match filter {
+            None => self.hub.fetch(Format::WsList, self.next),
+            Some(filter) => self.hub.fetch_filtered(Format::WsList, filter, self.next),
+        };
+        match fetched {
+            Fetch::Chunk(chunk) => {
+                let events = chunk.len().min(room);
+                Next::Events { chunk, events }
+            }
+            Fetch::Skipped(passed) => {
+                self.pass(passed);
+                Next::Skipped
+            }
+            Fetch::Empty => {
+                self.live = true;
+                Next::Nothing
+            }
+            Fetch::Loading => Next::Nothing,
+            Fetch::Evicted { first } => Next::Gap { next: self.next, first },
+        }
+    }
+
+    /// Goes on behind events that its filter doesn't match.
+    fn pass(&mut self, passed: Passed) {
+        self.hub.accounts().passed(self.part, passed);
+        self.next += passed.count();
+        self.unwritten = self.next;
+        self.stale = true;
+    }
+
+    /// Where it is, if the client doesn't know it.
+    pub(super) fn news_of_position(&mut self) -> Option<String> {
+        let told = std::mem::take(&mut self.stale) && self.unwritten == self.next;
+        told.then(|| self.cursor())
+    }
+
+    /// Takes note that events are in a message.
+    pub(super) fn send(&mut self, chunk: &Chunk, events: usize) {
+        if let Some(window) = &mut self.window {
+            window.open.extend(chunk.offsets().take(events));
+        }
+        (self.next, _) = chunk.settled(events, events == chunk.len());
+    }
+
+    /// Takes back the last message, of which nothing was written.
+    pub(super) fn take_back(&mut self) {
+        self.next = self.unwritten;
+    }
+
+    /// Goes on behind events that are missing.
+    pub(super) fn skip_to(&mut self, first: Offset) {
+        self.hub.accounts().dropped(self.part, first.saturating_sub(self.next));
+        self.hub.accounts().gaps.add(1);
+        self.next = first;
+        self.unwritten = first;
+    }
+
+    /// Counts a message that the socket has taken, and what it passed over.
+    pub(super) fn note_written(&mut self, delivery: &Delivery, now: Instant) {
+        let &Delivery { number: _, ref chunk, events } = delivery;
+        let (after, conflated) = chunk.settled(events, events == chunk.len());
+        let got = events as u64 + conflated;
+        let filtered = after.saturating_sub(self.unwritten).saturating_sub(got);
+        let accounts = self.hub.accounts();
+        accounts.passed(self.part, Passed { filtered, conflated });
+        let accepted_at = chunk.accepted_at(0..events);
+        accounts.written(self.part, Transport::WebSocket, accepted_at, self.arrived, now);
+        self.unwritten = after;
+        // The last event says where it is, unless more was passed over behind it.
+        self.stale =
+            chunk.offsets().nth(events.saturating_sub(1)).is_some_and(|last| last + 1 < after);
+    }
+
+    /// Acknowledges every event up to this offset.
+    pub(super) fn acknowledge(&mut self, offset: Offset) {
+        if let Some(window) = &mut self.window {
+            let done = window.open.partition_point(|open| *open <= offset);
+            window.open.drain(..done);
+        }
+    }
+
+    /// Whether more waits for it than it may be behind by, though it could have been sent.
+    pub(super) fn is_out_of_bounds(&self) -> bool {
+        let settings = self.hub.settings();
+        let lag = self.lag();
+        let asked = self.window.as_ref().is_none_or(|window| window.room() > 0);
+        self.live
+            && asked
+            && (lag > settings.max_lag_events
+                || (lag > 0 && self.hub.bytes_since(self.unwritten) > settings.max_lag_bytes))
+    }
+
+    /// Whether its pipeline is gone, or is no longer served over WebSocket.
+    pub(super) fn is_withdrawn(&self) -> bool {
+        self.hub.is_closed() || self.hub.settings().ping.is_none()
+    }
+
+    /// Ends because the subscriber didn't keep up.
+    pub(super) fn cut_off(mut self) {
+        self.catch_up();
+        self.hub.accounts().cut_off.add(1);
+        self.hub.accounts().dropped(self.part, self.lag());
+        self.unwritten = self.seen;
+    }
+
+    /// Gives its seat to another.
+    pub(super) const fn take_seat(&mut self) -> Option<Seat> {
+        self.seat.take()
+    }
+
+    fn lag(&self) -> u64 {
+        self.seen.saturating_sub(self.unwritten)
+    }
+
+    fn count_due(&self, deliveries: u64) {
+        if let Some(part) = self.hub.accounts().shard(self.part) {
+            part.due.add(deliveries);
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.catch_up();
+        if let Some(part) = self.hub.accounts().shard(self.part) {
+            part.departed.add(self.lag());
+        }
+    }
+}
