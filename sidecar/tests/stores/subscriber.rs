@@ -76,7 +76,7 @@ async fn read_one(
                 take(event, cursor, seen);
             }
             progress.send_replace(seen.numbers.len());
-            if stream.is_refused() || seen.numbers.last() >= Some(&last) {
+            if stream.is_over() || seen.numbers.last() >= Some(&last) {
                 return Ok(());
             }
         } else {
@@ -113,18 +113,26 @@ struct Stream {
     text: String,
     in_body: bool,
     is_counted: bool,
+    ended: bool,
 }
 
 impl Default for Stream {
     fn default() -> Self {
-        Self { raw: Vec::new(), text: String::new(), in_body: false, is_counted: true }
+        Self {
+            raw: Vec::new(),
+            text: String::new(),
+            in_body: false,
+            is_counted: true,
+            ended: false,
+        }
     }
 }
 
 impl Stream {
-    /// Whether the replica takes no subscriber now: its log is not open yet.
-    fn is_refused(&self) -> bool {
-        !self.in_body && find(&self.raw, b"\r\n\r\n").is_some()
+    /// Whether the answer is whole: a replica whose log is not open yet says when to come back, and keeps
+    /// the connection for another request.
+    const fn is_over(&self) -> bool {
+        self.ended
     }
 
     /// The events that are whole. What is cut off is not dispatched, as browsers do it.
@@ -132,7 +140,9 @@ impl Stream {
         if !self.in_body {
             let Some(end) = find(&self.raw, b"\r\n\r\n") else { return Vec::new() };
             // A refusal has another status, and no events.
-            if !self.raw.starts_with(b"HTTP/1.1 200") {
+            let head = String::from_utf8_lossy(&self.raw[..end]).to_ascii_lowercase();
+            if !head.starts_with("http/1.1 200") || !head.contains("transfer-encoding: chunked") {
+                self.ended = true;
                 return Vec::new();
             }
             self.raw.drain(..end + 4);
@@ -151,6 +161,7 @@ impl Stream {
         while let Some(end) = find(&self.raw, b"\r\n") {
             let size = std::str::from_utf8(&self.raw[..end]).unwrap();
             let size = usize::from_str_radix(size, 16).unwrap();
+            self.ended |= size == 0;
             if self.raw.len() < end + 2 + size + 2 || size == 0 {
                 return;
             }
