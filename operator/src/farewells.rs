@@ -132,7 +132,7 @@ pub(crate) mod tests {
         json!({ "terminated": { "exitCode": 0, "message": message } })
     }
 
-    fn pod(container: &str, state: serde_json::Value, last: serde_json::Value) -> Pod {
+    fn pod(container: &str, state: &serde_json::Value, last: &serde_json::Value) -> Pod {
         let status = json!({
             "name": container, "image": "", "imageID": "", "ready": false, "restartCount": 1,
             "state": state, "lastState": last,
@@ -146,7 +146,7 @@ pub(crate) mod tests {
 
     /// A pod of which the sidecar has ended with this message.
     pub(crate) fn ended_pod(namespace: &str, message: &str) -> Pod {
-        let mut pod = pod("weir-sidecar", ended(message), json!({}));
+        let mut pod = pod("weir-sidecar", &ended(message), &json!({}));
         pod.metadata.namespace = Some(namespace.to_owned());
         pod
     }
@@ -158,8 +158,8 @@ pub(crate) mod tests {
     #[test]
     fn a_sidecar_is_heard_when_it_ends_and_when_it_was_restarted() {
         let farewells = Farewells::default();
-        farewells.hear(&pod("weir-sidecar", json!({ "running": {} }), ended(&words("first"))));
-        farewells.hear(&pod("weir-sidecar", ended(&words("second")), ended(&words("first"))));
+        farewells.hear(&pod("weir-sidecar", &json!({ "running": {} }), &ended(&words("first"))));
+        farewells.hear(&pod("weir-sidecar", &ended(&words("second")), &ended(&words("first"))));
         assert_eq!(heard(&farewells), ["first", "second"]);
         assert!(farewells.of("elsewhere").is_empty());
     }
@@ -167,19 +167,19 @@ pub(crate) mod tests {
     #[test]
     fn other_containers_and_other_messages_are_not_taken_for_counters() {
         let farewells = Farewells::default();
-        farewells.hear(&pod("app", ended(&words("a")), json!({})));
-        farewells.hear(&pod("weir-sidecar", ended("Out of memory"), json!({})));
+        farewells.hear(&pod("app", &ended(&words("a")), &json!({})));
+        farewells.hear(&pod("weir-sidecar", &ended("Out of memory"), &json!({})));
         let newer = words("a").replace("samples/v1", "samples/v9");
-        farewells.hear(&pod("weir-sidecar", ended(&newer), json!({})));
+        farewells.hear(&pod("weir-sidecar", &ended(&newer), &json!({})));
         assert!(heard(&farewells).is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_every_slo_has_heard_is_forgotten() {
         let farewells = Farewells::default();
-        farewells.hear(&pod("weir-sidecar", ended(&words("old")), json!({})));
+        farewells.hear(&pod("weir-sidecar", &ended(&words("old")), &json!({})));
         tokio::time::advance(KEPT).await;
-        farewells.hear(&pod("weir-sidecar", ended(&words("new")), json!({})));
+        farewells.hear(&pod("weir-sidecar", &ended(&words("new")), &json!({})));
         assert_eq!(heard(&farewells), ["new"]);
     }
 }

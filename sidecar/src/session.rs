@@ -13,6 +13,8 @@
 //! - A subscription counts as a connection of its pipeline. The socket itself counts as one of the pipeline
 //!   in its URL while no subscription does.
 
+#![expect(clippy::result_large_err, reason = "a failure is made once, and sent at once")]
+
 mod outbox;
 mod publishing;
 mod reply;

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "kube")]
 use kube::KubeSchema;
+#[cfg(not(feature = "kube"))]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -26,8 +26,8 @@ pub(super) fn assemble(files: &Files) -> Result<Config, ConfigErrors> {
             Ok(text) => {
                 for (origin, resource) in resource::read(file, text, &mut assembly.errors) {
                     match resource {
-                        Resource::Pipeline(manifest) => assembly.pipeline(file, &origin, manifest),
-                        Resource::Slo(manifest) => slos.push((file, origin, manifest)),
+                        Resource::Pipeline(manifest) => assembly.pipeline(file, &origin, *manifest),
+                        Resource::Slo(manifest) => slos.push((file, origin, *manifest)),
                         Resource::BrokenPipeline { namespace, name } => {
                             assembly.broken.insert((namespace, name));
                         }

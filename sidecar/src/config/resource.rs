@@ -21,8 +21,8 @@ use super::{
 /// A resource of ours.
 #[derive(Debug)]
 pub(super) enum Resource {
-    Pipeline(Manifest<StreamPipelineSpec>),
-    Slo(Manifest<StreamSLOSpec>),
+    Pipeline(Box<Manifest<StreamPipelineSpec>>),
+    Slo(Box<Manifest<StreamSLOSpec>>),
     /// A pipeline whose manifest has errors. Its name is known, so that no SLO is blamed for naming it.
     BrokenPipeline {
         namespace: String,
@@ -123,7 +123,9 @@ impl Reader<'_> {
         let read = self.typed(base, value, places, &schema::STREAM_PIPELINE, |manifest| {
             validate::pipeline(&manifest.metadata.name, &manifest.spec)
         });
-        if let Some(resource) = read.map(Resource::Pipeline).or_else(|| broken(value)) {
+        if let Some(resource) =
+            read.map(|read| Resource::Pipeline(Box::new(read))).or_else(|| broken(value))
+        {
             self.push(base, resource, places);
         }
     }
@@ -132,7 +134,7 @@ impl Reader<'_> {
         let read = self.typed(base, value, places, &schema::STREAM_SLO, |manifest| {
             validate::slo(&manifest.metadata.name, &manifest.spec)
         });
-        if let Some(resource) = read.map(Resource::Slo) {
+        if let Some(resource) = read.map(|read| Resource::Slo(Box::new(read))) {
             self.push(base, resource, places);
         }
     }

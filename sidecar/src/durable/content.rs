@@ -269,7 +269,7 @@ mod tests {
             let (begin, end) = (from.min(batch.len()).min(to) as usize, to.min(batch.len()) as usize);
             let expected = numbers.get(begin..end).unwrap_or_default();
             let part = batch.part(from, to);
-            prop_assert_eq!(read(&[part.clone()]), serde_json::to_string(expected).unwrap());
+            prop_assert_eq!(read(std::slice::from_ref(&part)), serde_json::to_string(expected).unwrap());
             prop_assert_eq!(part.len(), expected.len() as u64);
             if from < batch.len() {
                 let fitting = batch.fitting(from, max_bytes);

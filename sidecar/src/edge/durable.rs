@@ -295,7 +295,26 @@ fn refuse(refusal: &Refusal) -> Response<Vec<u8>> {
             set(&mut response, EXPECTED_SEQ, &expected.to_string());
             set(&mut response, RECEIVED_SEQ, &received.to_string());
         }
-        _ => {}
+        Refusal::NotFound
+        | Refusal::Gone
+        | Refusal::Kept
+        | Refusal::EarlierStream
+        | Refusal::Path
+        | Refusal::Header { .. }
+        | Refusal::Parameter { .. }
+        | Refusal::Exists { .. }
+        | Refusal::SourceGone
+        | Refusal::NoSource(_)
+        | Refusal::ContentType(_)
+        | Refusal::Seq { .. }
+        | Refusal::EpochStart
+        | Refusal::Empty
+        | Refusal::Json(_)
+        | Refusal::TooManyMessages { .. }
+        | Refusal::StreamFull { .. }
+        | Refusal::Full { .. }
+        | Refusal::TooMany { .. }
+        | Refusal::Storage(_) => {}
     }
     response
 }

@@ -1,10 +1,5 @@
 //! Answers a subscriber: checks what it asks for, finds its place, and writes the opening.
 
-#![expect(
-    clippy::result_large_err,
-    reason = "a refusal is made once for a connection, and sent at once"
-)]
-
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};

@@ -79,9 +79,9 @@ impl<'a> Evaluation<'a> {
             Node::Claims => self.scope.claims(),
             Node::Variable(place) => self.variables.get(*place).cloned().ok_or(Failure::Missing)?,
             Node::Field(of, name) => self.value(of)?.field(name)?,
-            Node::HasField(of, name) => Value::Bool(is_there(self.value(of)?.field(name))?),
+            Node::HasField(of, name) => Value::Bool(is_there(&self.value(of)?.field(name))?),
             Node::HasAttribute(attribute) => {
-                Value::Bool(is_there(self.scope.attribute(attribute))?)
+                Value::Bool(is_there(&self.scope.attribute(attribute))?)
             }
             Node::List(nodes) => {
                 let values = nodes.iter().map(|node| self.value(node));
@@ -266,11 +266,11 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-fn is_there(value: Result<Value<'_>, Failure>) -> Result<bool, Failure> {
+fn is_there(value: &Result<Value<'_>, Failure>) -> Result<bool, Failure> {
     match value {
         Ok(_) => Ok(true),
         Err(Failure::Missing) => Ok(false),
-        Err(failure) => Err(failure),
+        Err(failure) => Err(*failure),
     }
 }
 

@@ -157,7 +157,9 @@ fn push_statement(
         | Format::WsList
         | Format::SseData
         | Format::SseNamed
-        | Format::SseCloudEvents => write(out),
+        | Format::SseCloudEvents => {
+            write(out);
+        }
     });
 }
 

@@ -16,7 +16,7 @@ use weir_crds::v1alpha1::{DiskStorage, StorageKind};
 use crate::{
     config::PipelineConfig,
     hub::Hub,
-    log::{DataDir, DiskLog, DiskOptions, Log as _, MemoryLog, OpenError, Report},
+    log::{DataDir, DiskLog, DiskOptions, Log, MemoryLog, OpenError, Report},
 };
 
 #[cfg(any(feature = "nats", feature = "redis"))]
@@ -141,8 +141,8 @@ fn open_at(
 }
 
 async fn serve(log: DiskLog, hub: &Hub) {
-    let log = Arc::new(log);
-    hub.open(log.clone());
+    let log: Arc<dyn Log> = Arc::new(log);
+    hub.open(Arc::clone(&log));
     // What was changed or ended while it was being opened.
     log.set_retention(hub.settings().retention);
     if hub.is_closed() {

@@ -23,7 +23,7 @@ spec:
 ";
 
 pub(crate) fn cases() -> Vec<Case> {
-    let rules = [name(), placement(), sources(), log(), endpoints(), durable_streams()];
+    let rules = [name(), placement(), sources(), log(), disk(), endpoints(), durable_streams()];
     [rules.concat(), publishing(), delivery(), types()].concat()
 }
 
@@ -133,14 +133,7 @@ fn log() -> Vec<Case> {
             "spec: {{sources: [{{name: app, http: {{maxEventBytes: 64Ki}}}}], log: {{retention: {{maxBytes: {bytes}}}}}}}"
         )
     };
-    let disk = |size: &str, bytes: &str| {
-        format!(
-            "spec: {{log: {{storage: {{disk: {{size: {size}}}}}, retention: {{maxBytes: '{bytes}'}}}}}}"
-        )
-    };
     let one = "set exactly one of memory, disk, redis and natsJetStream";
-    let size = "spec.log.storage.disk.size";
-    let room = "must be at least 16Mi, and twice retention.maxBytes: raise it, or lower retention.maxBytes";
     let field = "spec.log.retention.maxBytes";
     let largest = "must not be less than the largest event that a source takes: raise it, or lower the source's http.maxEventBytes";
     vec![
@@ -182,6 +175,18 @@ fn log() -> Vec<Case> {
             "spec.log.storage.natsJetStream.address: Required value",
             "spec.log.storage.natsJetStream: missing field `address`",
         ),
+    ]
+}
+
+fn disk() -> Vec<Case> {
+    let disk = |size: &str, bytes: &str| {
+        format!(
+            "spec: {{log: {{storage: {{disk: {{size: {size}}}}}, retention: {{maxBytes: '{bytes}'}}}}}}"
+        )
+    };
+    let size = "spec.log.storage.disk.size";
+    let room = "must be at least 16Mi, and twice retention.maxBytes: raise it, or lower retention.maxBytes";
+    vec![
         accepted(PIPELINE, "spec: {log: {storage: {disk: {durability: Interval}}}}"),
         accepted(PIPELINE, &disk("128Mi", "64Mi")),
         accepted(PIPELINE, &disk("16Mi", "1")),
