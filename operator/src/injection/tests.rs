@@ -69,6 +69,7 @@ fn a_pod_gets_the_native_sidecar_at_the_front() {
     let args = json!([
         "run",
         "/etc/weir/pipelines",
+        "--data-dir=/var/lib/weir",
         "--public=[::]:7070",
         "--admin=[::]:7071",
         "--publish-socket=/run/weir/publish.sock",

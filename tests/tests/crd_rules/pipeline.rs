@@ -196,7 +196,7 @@ fn disk() -> Vec<Case> {
             PIPELINE,
             "spec: {log: {storage: {disk: {durability: Never}}}}",
             "spec.log.storage.disk.durability: Unsupported value: \"Never\": supported values: \"Fsync\", \"Interval\"",
-            "spec.log.storage.disk.durability: `Never` must be one of Fsync, Interval",
+            "spec.log.storage.disk.durability: unknown variant `Never`, expected `Fsync` or `Interval`",
         ),
     ]
 }
