@@ -4,7 +4,7 @@
 //! until it has succeeded or the pipeline is gone; meanwhile the hub says why there is no log.
 
 #[cfg(any(feature = "nats", feature = "redis"))]
-mod shared;
+mod replicated;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[cfg(any(feature = "nats", feature = "redis"))]
-use shared::Place;
+use replicated::Place;
 
 /// How long to wait before another try, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -59,12 +59,12 @@ impl Keeper {
             #[cfg(feature = "redis")]
             Some(StorageKind::Redis(redis)) => {
                 let place = Place::redis(redis, config);
-                self.tasks.spawn(shared::attend(place, Arc::clone(hub)));
+                self.tasks.spawn(replicated::attend(place, Arc::clone(hub)));
             }
             #[cfg(feature = "nats")]
             Some(StorageKind::Nats(nats)) => {
                 let place = Place::nats(nats, config);
-                self.tasks.spawn(shared::attend(place, Arc::clone(hub)));
+                self.tasks.spawn(replicated::attend(place, Arc::clone(hub)));
             }
             // Refused with the configuration.
             #[cfg(not(feature = "redis"))]
