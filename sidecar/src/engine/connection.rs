@@ -119,6 +119,12 @@ pub(super) struct Now<'a> {
     pub(super) hub: &'a Arc<Hub>,
 }
 
+/// How long a connection lives that may live for `age`: from 80 to 100 percent of it, so that those who
+/// came together don't leave together.
+fn lifetime(age: Duration) -> Tick {
+    ticks(age * fastrand::u32(80..=100) / 100).max(1)
+}
+
 pub(super) fn ticks(duration: Duration) -> Tick {
     Tick::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX)
 }
@@ -126,8 +132,7 @@ pub(super) fn ticks(duration: Duration) -> Tick {
 impl<W: Wire> Connection<W> {
     /// Takes over a connection.
     pub(super) fn adopt(adoption: Adoption<W>, tick: Tick) -> Self {
-        let Adoption { socket, head, opening, early, hub: _, seat, format, framing, next } =
-            adoption;
+        let Adoption { socket, head, opening, early, hub, seat, format, framing, next } = adoption;
         let mut outlet = Outlet::new(framing, head, next);
         if !opening.is_empty() {
             outlet.push_control(&opening);
@@ -155,7 +160,10 @@ impl<W: Wire> Connection<W> {
             last_sent: tick,
             last_heard: tick,
             pinged: false,
-            leaves_at: None,
+            leaves_at: hub
+                .settings()
+                .max_connection_age
+                .map(|age| tick.saturating_add(lifetime(age))),
             jitter: fastrand::u32(90..=110),
         };
         // Whatever the early bytes call for is written in the first turn.
@@ -295,7 +303,7 @@ impl<W: Wire> Connection<W> {
 
     /// Lets the connection go at `tick`, if it isn't to go earlier.
     pub(super) fn leave_at(&mut self, tick: Tick) {
-        self.leaves_at.get_or_insert(tick);
+        self.leaves_at = Some(self.leaves_at.map_or(tick, |earlier| earlier.min(tick)));
     }
 
     /// Sends the subscriber away, with its cursor and a hint when to come back.

@@ -133,6 +133,8 @@ async fn a_stream_that_is_not_read_holds_its_window_and_is_cut_off() {
         assert!(live.next_data().await.starts_with(&format!("\"{n} ")));
     }
     server.metric_becomes("weir_connections_cut_off_total{pipeline=\"orders\"} ", 1).await;
+    // What is lost is known when it is gone, with its last words.
+    server.metric_becomes(SUBSCRIBERS, 1).await;
     assert!(server.metric("weir_deliveries_dropped_total{pipeline=\"orders\"} ").await > Some(100));
     // Its window's worth is there to be read; and then the stream was reset, not the connection.
     let mut read = 0;

@@ -48,7 +48,7 @@ impl Exchange {
         let body = request.body().clone();
         let (takeover, handover) = Takeover::channel();
         let takeover = takeover.with_manner(manner);
-        let answered = answer(self.shared.routes.clone(), takeover, self.shared.peer, request);
+        let answered = answer(self.shared.routes.clone(), takeover, self.shared.caller, request);
         tokio::select! {
             biased;
             Ok(handover) = handover => self.hand_to_lane(handover, &body),
