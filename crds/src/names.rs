@@ -48,6 +48,9 @@ pub mod port {
 pub const SIDECAR_CONTAINER: &str = "weir-sidecar";
 /// Where the sidecar finds its manifests.
 pub const CONFIG_DIR: &str = "/etc/weir/pipelines";
+/// Where the sidecar finds the Secrets that manifests name: each key is a file in a directory with the
+/// Secret's name.
+pub const SECRETS_DIR: &str = "/etc/weir/secrets";
 /// The directory, shared with the application, that holds [`PUBLISH_SOCKET`].
 pub const SOCKET_DIR: &str = "/run/weir";
 /// The Unix socket on which the application publishes.

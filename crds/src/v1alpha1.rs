@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, reason = "KubeSchema derives an inner type with the span of the outer")]
 
+mod auth;
 mod delivery;
 mod endpoints;
 mod log;
@@ -13,8 +14,9 @@ mod source;
 #[cfg(feature = "kube")]
 mod status;
 
+pub use auth::{Auth, ClaimRule, Cookie, Jwt, SecretKey, Tickets};
 pub use delivery::{Delivery, Drain, MaxLag, SlowConsumer};
-pub use endpoints::{DurableStreams, Endpoints, Publish, Read, Sse, WebSocket};
+pub use endpoints::{Cors, DurableStreams, Endpoints, Publish, Read, Sse, WebSocket};
 pub use log::{Log, MemoryStorage, Retention, Storage};
 pub use objective::{
     DeliveryObjective, ErrorRateObjective, LatencyObjective, Objective, ObjectiveKind, TimeSlice,

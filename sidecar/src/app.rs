@@ -2,12 +2,13 @@
 
 mod listeners;
 
-use std::{io, num::NonZero, sync::Arc, thread};
+use std::{io, num::NonZero, path::Path, sync::Arc, thread};
 
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
 };
+use weir_crds::names::SECRETS_DIR;
 
 pub use listeners::{BindError, Listeners};
 
@@ -46,9 +47,18 @@ impl App {
     ///
     /// Fails when the system grants no epoll instance or no thread.
     pub fn start(listeners: Listeners) -> io::Result<Self> {
+        Self::start_with(listeners, Path::new(SECRETS_DIR))
+    }
+
+    /// Serves on bound listeners, with the Secrets that manifests name in this directory.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the system grants no epoll instance or no thread.
+    pub fn start_with(listeners: Listeners, secrets: &Path) -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let engine = Arc::new(Engine::start(cores.min(MOST_SHARDS))?);
-        let registry = Arc::new(Registry::new(engine.wakers()));
+        let registry = Arc::new(Registry::new(engine.wakers(), secrets));
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let admin = Admin::new(Arc::clone(&registry), Arc::clone(&engine), draining.clone());
         let admin = Arc::new(admin);

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use weir_crds::names::SECRETS_DIR;
 
 /// Turns an application's events into Server-Sent Events and WebSocket streams that resume.
 #[derive(Debug, Parser)]
@@ -64,6 +65,10 @@ pub struct Run {
     /// A Unix socket on which the application publishes, too.
     #[arg(long, value_name = "PATH")]
     pub publish_socket: Option<PathBuf>,
+
+    /// Where the Secrets are mounted that manifests name: a directory for each, a file for each of its keys.
+    #[arg(long, value_name = "DIR", default_value = SECRETS_DIR)]
+    pub secrets_dir: PathBuf,
 
     /// A file for the final counters, written when the process ends: in a pod, the container's
     /// termination message.

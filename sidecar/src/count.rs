@@ -116,6 +116,8 @@ pub struct Accounts {
     pub held_up: Counter,
     /// Connections cut off because the subscriber didn't keep up.
     pub cut_off: Counter,
+    /// Connections ended because the subscriber's token had expired.
+    pub expired: Counter,
     connected: [AtomicU64; Transport::ALL.len()],
     shards: Box<[ShardAccounts]>,
     meters: ArcSwap<Vec<Arc<Meter>>>,
@@ -158,6 +160,7 @@ impl Accounts {
             failures: Default::default(),
             held_up: Counter::default(),
             cut_off: Counter::default(),
+            expired: Counter::default(),
             connected: Default::default(),
             shards: (0..=shards).map(|_| ShardAccounts::default()).collect(),
             meters: ArcSwap::default(),

@@ -5,6 +5,7 @@
 
 pub mod accept;
 mod durable;
+mod gate;
 mod greeting;
 mod head;
 mod http1;

@@ -30,7 +30,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering, fence},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -67,14 +67,17 @@ pub struct Adoption<S = TcpStream> {
     pub framing: Framing,
     /// The offset of the first event to write.
     pub next: Offset,
+    /// When the subscriber's grant ends.
+    pub expires_at: Option<Instant>,
 }
 
 impl<S> Adoption<S> {
     /// The same connection over another socket, which `map` makes of this one.
     fn map<T>(self, map: impl FnOnce(S) -> T) -> Adoption<T> {
-        let Self { socket, head, opening, early, hub, seat, format, framing, next } = self;
+        let Self { socket, head, opening, early, hub, seat, format, framing, next, expires_at } =
+            self;
         let socket = map(socket);
-        Adoption { socket, head, opening, early, hub, seat, format, framing, next }
+        Adoption { socket, head, opening, early, hub, seat, format, framing, next, expires_at }
     }
 }
 

@@ -2,13 +2,14 @@
 
 mod storage;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use tokio_util::task::AbortOnDropHandle;
 use weir_crds::v1alpha1::{Objective, ObjectiveKind, Source, SourceKind};
 use weir_slo::{PipelineSample, SloSample, Timestamp};
 
 use crate::{
+    auth::Guard,
     config::{PipelineConfig, SloConfig},
     count::{Judge, Meter, MeterName},
     durable::{Limits, Streams},
@@ -22,6 +23,7 @@ use crate::{
 pub struct Pipeline {
     config: PipelineConfig,
     hub: Arc<Hub>,
+    guard: Guard,
     sources: BTreeMap<String, RunningSource>,
     streams: Option<Arc<Streams>>,
 }
@@ -40,7 +42,12 @@ impl Pipeline {
     ///
     /// Must be called within a tokio runtime, on which the sources run.
     #[must_use]
-    pub fn start(config: PipelineConfig, running: Option<&Self>, wakers: &Wakers) -> Self {
+    pub fn start(
+        config: PipelineConfig,
+        running: Option<&Self>,
+        wakers: &Wakers,
+        secrets: &Path,
+    ) -> Self {
         let settings = Settings::from(&config.spec);
         let hub = if let Some(running) = running {
             running.hub.set_settings(settings);
@@ -52,6 +59,8 @@ impl Pipeline {
         };
         let meters = meters(&config.slos, &hub.accounts().meters(), wakers.len());
         hub.accounts().set_meters(meters);
+        let known = running.map(|running| &running.guard);
+        let guard = Guard::start(&config.name, &config.spec, secrets, known);
         let kept = |source: &Source| {
             let known = running?.sources.get(&source.name)?;
             (known.spec == *source).then(|| known.clone())
@@ -62,7 +71,7 @@ impl Pipeline {
         });
         let sources = sources.collect();
         let streams = streams(&config, running);
-        Self { config, hub, sources, streams }
+        Self { config, hub, guard, sources, streams }
     }
 
     /// The configuration that is being served.
@@ -81,6 +90,12 @@ impl Pipeline {
     #[must_use]
     pub const fn streams(&self) -> Option<&Arc<Streams>> {
         self.streams.as_ref()
+    }
+
+    /// What decides who may do what on the public port.
+    #[must_use]
+    pub const fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// The source into which publishers post, if there is one.

@@ -3,7 +3,11 @@
 //! Laws: a reader sees one whole configuration, never half of a change; a change keeps every
 //! connection that the new configuration still allows.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -16,6 +20,8 @@ use crate::{clock, config::Config, engine::Wakers, pipeline::Pipeline};
 pub struct Registry {
     instance: Instance,
     wakers: Wakers,
+    /// Where the Secrets are that manifests name.
+    secrets: PathBuf,
     pipelines: ArcSwap<BTreeMap<String, Arc<Pipeline>>>,
     /// Held while a change is applied, so that changes come one after the other.
     applying: Mutex<()>,
@@ -24,7 +30,7 @@ pub struct Registry {
 impl Registry {
     /// A registry without pipelines.
     #[must_use]
-    pub fn new(wakers: Wakers) -> Self {
+    pub fn new(wakers: Wakers, secrets: &Path) -> Self {
         Self {
             instance: Instance {
                 id: format!("{:016x}", fastrand::u64(..)),
@@ -32,6 +38,7 @@ impl Registry {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
             wakers,
+            secrets: secrets.to_owned(),
             pipelines: ArcSwap::default(),
             applying: Mutex::default(),
         }
@@ -51,7 +58,7 @@ impl Registry {
                 let unchanged = known.filter(|known| *known.config() == config);
                 let pipeline = unchanged.map(Arc::clone).unwrap_or_else(|| {
                     let known = known.map(AsRef::as_ref);
-                    Arc::new(Pipeline::start(config, known, &self.wakers))
+                    Arc::new(Pipeline::start(config, known, &self.wakers, &self.secrets))
                 });
                 (name, pipeline)
             })

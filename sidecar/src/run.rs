@@ -61,7 +61,7 @@ async fn serve(arguments: &Run) -> Result<(), RunError> {
     let config = load(&arguments.paths)?;
     let mut watcher = Watcher::new(arguments.paths.clone(), config.clone());
     let listeners = Listeners::bind(arguments).await?;
-    let app = App::start(listeners)?;
+    let app = App::start_with(listeners, &arguments.secrets_dir)?;
     let mut show =
         (arguments.status == Status::Auto).then(|| show::Show::start(arguments, &config));
     app.apply(config);

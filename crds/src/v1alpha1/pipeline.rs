@@ -1,12 +1,14 @@
 //! StreamPipeline: where events come from, how long they are kept, and where subscribers find them.
 
+use std::collections::BTreeSet;
+
 #[cfg(feature = "kube")]
 use kube::{CustomResource, KubeSchema};
 #[cfg(not(feature = "kube"))]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Delivery, Endpoints, Log, Placement, Source};
+use super::{Auth, Delivery, Endpoints, Log, Placement, Source};
 
 /// The kind, as it stands in a manifest.
 pub const KIND: &str = "StreamPipeline";
@@ -46,6 +48,8 @@ pub const KIND: &str = "StreamPipeline";
         validation = Rule::new("!has(self.placement.gateway) || has(self.endpoints.publish) || !self.sources.exists(s, has(s.http))").field_path(".sources").message("a source of kind http in a gateway needs endpoints.publish, because no application shares the gateway's pods"),
         validation = Rule::new("!has(self.endpoints.durableStreams) || !has(self.placement.gateway) || self.placement.gateway.replicas <= 1").field_path(".endpoints.durableStreams").message("are in the memory of one replica: set placement.gateway.replicas to 1, or remove endpoints.durableStreams"),
         validation = crate::rules::events_fit_into_the_log(),
+        validation = Rule::new("!has(self.endpoints.publish) || self.endpoints.publish.anonymous || (has(self.auth) && has(self.auth.jwt) && has(self.auth.jwt.publish))").field_path(".endpoints.publish").message("needs auth.jwt.publish, which says whose tokens may publish, or anonymous: true"),
+        validation = Rule::new("!has(self.auth) || !has(self.auth.tickets) || !has(self.placement.gateway) || self.placement.gateway.replicas <= 1").field_path(".auth.tickets").message("are in the memory of one replica: set placement.gateway.replicas to 1, or remove auth.tickets"),
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -62,7 +66,21 @@ pub struct StreamPipelineSpec {
     /// How subscribers read the stream, and who may publish into it.
     #[serde(default)]
     pub endpoints: Endpoints,
+    /// Who may subscribe and publish on the public port; where it is absent, whoever reaches the port may
+    /// subscribe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
     /// What each subscriber is granted, and what becomes of one that falls behind.
     #[serde(default)]
     pub delivery: Delivery,
+}
+
+impl StreamPipelineSpec {
+    /// The Secrets that the data plane reads.
+    #[must_use]
+    pub fn secrets(&self) -> BTreeSet<&str> {
+        let jwt = self.auth.as_ref().and_then(|auth| auth.jwt.as_ref());
+        let keys = jwt.and_then(|jwt| jwt.jwks.as_ref());
+        keys.map(|keys| keys.secret_name.as_str()).into_iter().collect()
+    }
 }

@@ -1,6 +1,10 @@
 //! Checks a StreamPipeline.
 
-use super::{Violation, Violations, label::is_dns_label};
+use super::{
+    Violation, Violations,
+    auth::{check_auth, check_cors},
+    label::is_dns_label,
+};
 use crate::v1alpha1::{
     Delivery, DurableStreams, Endpoints, Gateway, LabelSelector, LabelSelectorRequirement, Log,
     Operator, Placement, PlacementKind, SlowConsumer, Source, SourceKind, StreamPipelineSpec,
@@ -9,7 +13,7 @@ use crate::v1alpha1::{
 /// Every rule that the pipeline `name` with this `spec` breaks; none where it is valid.
 #[must_use]
 pub fn pipeline(name: &str, spec: &StreamPipelineSpec) -> Vec<Violation> {
-    let StreamPipelineSpec { placement, sources, log, endpoints, delivery } = spec;
+    let StreamPipelineSpec { placement, sources, log, endpoints, auth, delivery } = spec;
     let mut found = Violations::default();
     found.require(
         is_dns_label(name) && name.len() <= 52 && name.starts_with(|c: char| c.is_ascii_lowercase()),
@@ -21,6 +25,9 @@ pub fn pipeline(name: &str, spec: &StreamPipelineSpec) -> Vec<Violation> {
     check_sources(&mut found, sources);
     check_log(&mut found, log, sources);
     check_endpoints(&mut found, endpoints);
+    if let Some(auth) = auth {
+        check_auth(&mut found, auth, placement);
+    }
     check_delivery(&mut found, delivery);
     check_publishing(&mut found, spec);
     check_replicas(&mut found, spec);
@@ -126,7 +133,7 @@ fn check_log(found: &mut Violations, log: &Log, sources: &[Source]) {
 }
 
 fn check_endpoints(found: &mut Violations, endpoints: &Endpoints) {
-    let Endpoints { sse, websocket, publish, read: _, durable_streams } = endpoints;
+    let Endpoints { sse, websocket, publish: _, read: _, durable_streams, cors } = endpoints;
     found.require(
         sse.is_some() || websocket.is_some(),
         "spec.endpoints",
@@ -138,11 +145,9 @@ fn check_endpoints(found: &mut Violations, endpoints: &Endpoints) {
     if let Some(websocket) = websocket {
         found.within("spec.endpoints.websocket.ping", &websocket.ping, "1s", "5m");
     }
-    found.require(
-        publish.as_ref().is_none_or(|publish| publish.anonymous),
-        "spec.endpoints.publish.anonymous",
-        "must be true: remove endpoints.publish to close the endpoint",
-    );
+    if let Some(cors) = cors {
+        check_cors(found, cors);
+    }
     if let Some(streams) = durable_streams {
         check_durable_streams(found, streams);
     }
@@ -211,6 +216,13 @@ fn check_publishing(found: &mut Violations, spec: &StreamPipelineSpec) {
         !published || posted > 0,
         "spec.endpoints.publish",
         "needs a source of kind http to publish into: add one to sources, or remove endpoints.publish",
+    );
+    let anonymous = spec.endpoints.publish.as_ref().is_some_and(|publish| publish.anonymous);
+    let by_token = spec.auth.as_ref().and_then(|auth| auth.jwt.as_ref()?.publish.as_ref());
+    found.require(
+        !published || anonymous || by_token.is_some(),
+        "spec.endpoints.publish",
+        "needs auth.jwt.publish, which says whose tokens may publish, or anonymous: true",
     );
     found.require(
         spec.placement.gateway.is_none() || published || posted == 0,

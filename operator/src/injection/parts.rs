@@ -14,6 +14,7 @@ use weir_crds::v1alpha1::StreamPipeline;
 
 use super::patch::{PatchError, PodPatch, at};
 use crate::labels;
+use crate::secrets;
 use crate::sidecar::{Image, Place, container, grace_seconds, log_bytes};
 
 /// The volume that holds the socket. No name of a volume below begins like it.
@@ -28,6 +29,10 @@ fn volume(pipeline: &str) -> String {
 
 fn names(pipelines: &[&StreamPipeline]) -> Vec<String> {
     pipelines.iter().map(|pipeline| pipeline.name_any()).collect()
+}
+
+fn secrets_of<'a>(pipelines: &[&'a StreamPipeline]) -> BTreeSet<&'a str> {
+    secrets::named_by(pipelines.iter().map(|pipeline| &pipeline.spec))
 }
 
 /// Labels and annotations: by these the Service finds the pod, and the controller its pipelines.
@@ -47,7 +52,7 @@ pub(super) fn mark(patch: &mut PodPatch, pipelines: &[&StreamPipeline]) -> Resul
     patch.set_text(&annotations, annotation::PIPELINES, &all.join(","))
 }
 
-/// The socket's directory, and each pipeline's manifests.
+/// The socket's directory, each pipeline's manifests, and the Secrets that they name.
 pub(super) fn add_volumes(
     patch: &mut PodPatch,
     pipelines: &[&StreamPipeline],
@@ -65,6 +70,10 @@ pub(super) fn add_volumes(
         });
         add_named(patch, &at(["spec", "volumes"]), manifests)?;
     }
+    for secret in secrets_of(pipelines) {
+        let volume = serde_json::to_value(secrets::volume(secret)).unwrap_or_default();
+        add_named(patch, &at(["spec", "volumes"]), volume)?;
+    }
     Ok(())
 }
 
@@ -79,6 +88,7 @@ pub(super) fn add_sidecar(
     let Some(index) = place else {
         let mut mounts = vec![socket_mount()];
         mounts.extend(names(pipelines).iter().map(|name| manifests_mount(name)));
+        mounts.extend(secrets_of(pipelines).into_iter().map(secrets::mount));
         let log_bytes = log_bytes(pipelines.iter().map(|pipeline| &pipeline.spec.log));
         let container = container(image, Place::BesideApplication, log_bytes, mounts);
         let mut container = serde_json::to_value(container).unwrap_or_default();
@@ -90,6 +100,9 @@ pub(super) fn add_sidecar(
     let mounts = at(["spec", "initContainers", &index.to_string(), "volumeMounts"]);
     for name in names(pipelines) {
         add_mount(patch, &mounts, &manifests_mount(&name))?;
+    }
+    for secret in secrets_of(pipelines) {
+        add_mount(patch, &mounts, &secrets::mount(secret))?;
     }
     Ok(())
 }

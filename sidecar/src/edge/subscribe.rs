@@ -11,10 +11,12 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use serde::Deserialize;
 
 use super::{
+    gate::{self, InUrl},
     problem::{not_found, problem, respond},
     takeover::{Handover, Manner, Takeover},
 };
 use crate::{
+    auth::{Grant, Right},
     count::{Seat, Transport},
     filter::Expression,
     frame::{
@@ -95,6 +97,7 @@ pub(super) fn moment(time: &str) -> Option<Micros> {
 pub(super) struct Subscription {
     pub(super) query: Query,
     pub(super) headers: HeaderMap,
+    pub(super) in_url: InUrl,
     pub(super) takeover: Takeover,
 }
 
@@ -105,7 +108,11 @@ pub(super) async fn serve(
     subscription: Subscription,
     draining: bool,
 ) -> Response<Vec<u8>> {
-    let Subscription { query, headers, takeover } = subscription;
+    let Subscription { query, headers, in_url, takeover } = subscription;
+    let grant = match enter(transport, pipeline, &headers, &in_url).await {
+        Ok(grant) => grant,
+        Err(response) => return response,
+    };
     let answered = match transport {
         Transport::Sse => sse(pipeline, &query, &headers, takeover.manner(), draining).await,
         Transport::WebSocket => {
@@ -113,13 +120,44 @@ pub(super) async fn serve(
         }
     };
     match answered {
-        Ok(handover) => match takeover.take(handover).await {},
+        Ok(mut handover) => {
+            handover.expires_at = grant.expires_at;
+            if let (Transport::Sse, Some(cors)) = (transport, pipeline.guard().cors()) {
+                cors.allow(&headers, handover.head.headers_mut());
+            }
+            match takeover.take(handover).await {}
+        }
         Err(response) => response,
     }
 }
 
 /// Why there is no stream, as the answer that says so.
 type Refusal = Response<Vec<u8>>;
+
+/// Lets a subscriber in, or answers it. A condition that passes ends no `EventSource` for good.
+async fn enter(
+    transport: Transport,
+    pipeline: &Pipeline,
+    headers: &HeaderMap,
+    in_url: &InUrl,
+) -> Result<Grant, Refusal> {
+    let guard = pipeline.guard();
+    let page = match transport {
+        // A browser lets a page read the answer, or doesn't, by what its head says.
+        Transport::Sse => Ok(()),
+        Transport::WebSocket => guard.admit_page(headers),
+    };
+    let granted = match page {
+        Ok(()) => guard.authorize(in_url.beside(headers), Right::Subscribe).await,
+        Err(refusal) => Err(refusal),
+    };
+    granted.map_err(|refusal| match transport {
+        Transport::Sse if refusal.is_passing() => {
+            come_back(pipeline.hub(), refusal.label(), &refusal.to_string())
+        }
+        Transport::Sse | Transport::WebSocket => gate::refuse(guard, refusal),
+    })
+}
 
 async fn sse(
     pipeline: &Pipeline,
@@ -232,7 +270,7 @@ fn hand_over(
     open(&cursor, &mut opening);
     tell_gap(hub, format, start, &cursor, &mut opening);
     let hub = Arc::clone(hub);
-    Handover { head, opening, hub, seat, format, framing, next: start.next }
+    Handover { head, opening, hub, seat, format, framing, next: start.next, expires_at: None }
 }
 
 fn bad_query(detail: &'static str) -> Refusal {

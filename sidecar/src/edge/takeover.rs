@@ -5,7 +5,7 @@
 //! stops driving it, takes the socket back, and gives both to the engine. hyper has written nothing at
 //! that point, because it waits for the route. Over HTTP/2 the same is done with one stream.
 
-use std::{convert::Infallible, future, sync::Arc};
+use std::{convert::Infallible, future, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{Response, Version};
@@ -38,21 +38,23 @@ pub struct Handover {
     pub framing: Framing,
     /// The offset of the first event to write.
     pub next: Offset,
+    /// When the subscriber's grant ends.
+    pub expires_at: Option<Instant>,
 }
 
 impl Handover {
     /// The stream over HTTP/1, on its socket, with what the peer sent behind its request.
     pub(super) fn adopt<S>(self, socket: S, early: Bytes) -> Adoption<S> {
-        let Self { head, opening, hub, seat, format, framing, next } = self;
+        let Self { head, opening, hub, seat, format, framing, next, expires_at } = self;
         let head = head::http1(head, framing);
-        Adoption { socket, head, opening, early, hub, seat, format, framing, next }
+        Adoption { socket, head, opening, early, hub, seat, format, framing, next, expires_at }
     }
 
     /// The stream over HTTP/2, whose response has begun.
     pub(super) fn adopt_begun<S>(self, socket: S) -> Adoption<S> {
-        let Self { head: _, opening, hub, seat, format, framing, next } = self;
+        let Self { head: _, opening, hub, seat, format, framing, next, expires_at } = self;
         let (head, early) = (Vec::new(), Bytes::new());
-        Adoption { socket, head, opening, early, hub, seat, format, framing, next }
+        Adoption { socket, head, opening, early, hub, seat, format, framing, next, expires_at }
     }
 }
 

@@ -77,6 +77,8 @@ pub(super) struct Connection<W> {
     last_heard: Tick,
     pinged: bool,
     leaves_at: Option<Tick>,
+    /// When its token expires.
+    expires_at: Option<Tick>,
     /// From 90 to 110 percent, so that a thousand heartbeats don't fall on one tick.
     jitter: u32,
 }
@@ -123,11 +125,26 @@ pub(super) fn ticks(duration: Duration) -> Tick {
     Tick::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX)
 }
 
+/// How many ticks there are until a moment; it has come when they have passed.
+fn ticks_until(moment: Instant) -> Tick {
+    ticks(moment.saturating_duration_since(Instant::now())).saturating_add(1)
+}
+
 impl<W: Wire> Connection<W> {
     /// Takes over a connection.
     pub(super) fn adopt(adoption: Adoption<W>, tick: Tick) -> Self {
-        let Adoption { socket, head, opening, early, hub: _, seat, format, framing, next } =
-            adoption;
+        let Adoption {
+            socket,
+            head,
+            opening,
+            early,
+            hub: _,
+            seat,
+            format,
+            framing,
+            next,
+            expires_at,
+        } = adoption;
         let mut outlet = Outlet::new(framing, head, next);
         if !opening.is_empty() {
             outlet.push_control(&opening);
@@ -156,6 +173,7 @@ impl<W: Wire> Connection<W> {
             last_heard: tick,
             pinged: false,
             leaves_at: None,
+            expires_at: expires_at.map(|at| tick.saturating_add(ticks_until(at))),
             jitter: fastrand::u32(90..=110),
         };
         // Whatever the early bytes call for is written in the first turn.
@@ -280,6 +298,10 @@ impl<W: Wire> Connection<W> {
             Transport::Sse => settings.heartbeat.is_none(),
             Transport::WebSocket => settings.ping.is_none(),
         };
+        if self.expires_at.is_some_and(|at| now.tick >= at) {
+            self.expire(now);
+            return Turn::More;
+        }
         if withdrawn || now.hub.is_closed() || self.leaves_at.is_some_and(|at| now.tick >= at) {
             self.send_away(now);
             return Turn::More;
@@ -303,16 +325,41 @@ impl<W: Wire> Connection<W> {
         if self.phase != Phase::Streaming {
             return;
         }
-        self.phase = Phase::Leaving;
-        self.outlet.take_back();
-        let cursor = now.hub.cursor(self.outlet.next() - 1).to_string();
+        let cursor = self.leave(now);
         // Up to two seconds of spread on top of the paced close.
         let control = Control::Draining { cursor: &cursor, retry_ms: fastrand::u64(100..2_000) };
+        self.say_farewell(&control, websocket::CloseCode::ServiceRestart);
+    }
+
+    /// Ends a stream whose token has expired. With a new one, it goes on behind the cursor.
+    fn expire(&mut self, now: Now<'_>) {
+        now.hub.accounts().expired.add(1);
+        let cursor = self.leave(now);
+        let control = Control::Failure {
+            code: "token_expired",
+            message: "the token has expired: come back with a new one, and with the cursor",
+            retry_ms: Some(fastrand::u64(100..2_000)),
+            cursor: Some(&cursor),
+        };
+        self.say_farewell(&control, websocket::CloseCode::PolicyViolation);
+    }
+
+    /// Begins to leave. Returns the cursor from which the subscriber resumes.
+    fn leave(&mut self, now: Now<'_>) -> String {
+        self.phase = Phase::Leaving;
+        self.outlet.take_back();
+        now.hub.cursor(self.outlet.next() - 1).to_string()
+    }
+
+    fn say_farewell(&mut self, control: &Control<'_>, code: websocket::CloseCode) {
         let mut farewell = Vec::new();
-        frame::encode_control(self.format, &control, &mut farewell);
+        frame::encode_control(self.format, control, &mut farewell);
         if self.seat.transport() == Transport::WebSocket {
-            let code = websocket::CloseCode::ServiceRestart;
-            websocket::encode_close(code, "draining", &mut farewell);
+            let reason = match control {
+                Control::Failure { code, .. } => code,
+                Control::Draining { .. } | Control::Gap { .. } => control.name(),
+            };
+            websocket::encode_close(code, reason, &mut farewell);
         }
         self.outlet.push_control(&farewell);
         self.outlet.push_end();

@@ -24,7 +24,7 @@ pub struct Settings {
     /// The size from which on messages to a WebSocket are compressed, where a client can; `None` where
     /// none are.
     pub compression: Option<usize>,
-    /// Whether the public port takes events.
+    /// Whether the public port takes events, of those who may publish.
     pub publish: bool,
     /// The size of the largest event of the http source; `None` where there is no such source.
     pub max_event_bytes: Option<usize>,
@@ -60,9 +60,9 @@ impl Settings {
 
 impl From<&StreamPipelineSpec> for Settings {
     fn from(spec: &StreamPipelineSpec) -> Self {
-        let StreamPipelineSpec { placement: _, sources, log, endpoints, delivery } = spec;
+        let StreamPipelineSpec { placement: _, sources, log, endpoints, auth: _, delivery } = spec;
         let Log { storage, retention } = log;
-        let Endpoints { sse, websocket, publish, read, durable_streams: _ } = endpoints;
+        let Endpoints { sse, websocket, publish, read, durable_streams: _, cors: _ } = endpoints;
         let Delivery { slow_consumer, conflate_key, max_lag, max_connections, drain } = delivery;
         let http = sources.iter().find_map(|source| source.http.as_ref());
         Self {
@@ -75,7 +75,7 @@ impl From<&StreamPipelineSpec> for Settings {
                 let compression = websocket.compression.as_ref()?;
                 Some(saturate(compression.min_size.bytes()))
             }),
-            publish: publish.as_ref().is_some_and(|publish| publish.anonymous),
+            publish: publish.is_some(),
             max_event_bytes: http.map(|http| saturate(http.max_event_bytes.bytes())),
             slow_consumer: *slow_consumer,
             conflate_key: conflate_key.clone(),

@@ -1,6 +1,6 @@
 //! Starts a server on free ports.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use tokio::net::TcpListener;
 use weir_crds::manifest::Metadata;
@@ -60,10 +60,21 @@ impl Server {
 
     /// Serves a configuration.
     pub(crate) async fn start_with(config: Config) -> Self {
+        Self::start_config(config, Path::new("/nonexistent")).await
+    }
+
+    /// Serves one pipeline, `orders`, with the Secrets in this directory.
+    pub(crate) async fn start_in(secrets: &Path, pipeline: &str) -> Self {
+        Self::start_config(config(pipeline, None), secrets).await
+    }
+
+    async fn start_config(config: Config, secrets: &Path) -> Self {
         let bind = || TcpListener::bind("127.0.0.1:0");
         let (public, admin, publish) = tokio::try_join!(bind(), bind(), bind()).unwrap();
         let [a, b, c] = [&public, &admin, &publish].map(|l| l.local_addr().unwrap());
-        let app = App::start(Listeners { public, admin, publish, publish_socket: None }).unwrap();
+        let app =
+            App::start_with(Listeners { public, admin, publish, publish_socket: None }, secrets)
+                .unwrap();
         app.apply(config);
         Self { app, public: a, admin: b, publish: c }
     }

@@ -4,6 +4,7 @@
 //! - `read`: pages of the log.
 //! - `sse`, `websocket`: what a subscriber gets, byte by byte where that matters.
 //! - `resume`: cursors, gaps, order.
+//! - `auth`: who may subscribe and publish, by tokens, tickets and cookies, from which pages.
 //! - `bounds`: slow subscribers, limits, and peers that say nothing.
 //! - `http2`: the same over HTTP/2, and what only HTTP/2 has.
 //! - `durable`: durable streams, beside what their public conformance suite asks.
@@ -20,6 +21,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[cfg(feature = "jwt")]
+mod auth;
 mod bounds;
 mod client;
 mod counts;

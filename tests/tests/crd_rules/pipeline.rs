@@ -164,18 +164,6 @@ fn endpoints() -> Vec<Case> {
             "spec.endpoints",
             none,
         ),
-        refused(
-            HTTP,
-            "spec: {endpoints: {sse: {}, publish: {anonymous: false}}}",
-            "spec.endpoints.publish.anonymous: Invalid value: false: must be true: remove endpoints.publish to close the endpoint",
-            "spec.endpoints.publish.anonymous: must be true: remove endpoints.publish to close the endpoint",
-        ),
-        refused(
-            HTTP,
-            "spec: {endpoints: {sse: {}, publish: {}}}",
-            "spec.endpoints.publish.anonymous: Required value",
-            "spec.endpoints.publish: missing field `anonymous`",
-        ),
     ]
 }
 

@@ -39,6 +39,7 @@ fn subscribe(engine: &Engine, settings: Settings, room: usize) -> (Arc<Hub>, Dup
         format: Format::SseData,
         framing: Framing::Bare,
         next: 1,
+        expires_at: None,
     });
     (hub, peer)
 }

@@ -1,0 +1,25 @@
+//! Finds what a manifest asks for and this build can't do: to serve the rest would serve something else.
+
+use weir_crds::{v1alpha1::StreamPipelineSpec, validate::Violation};
+
+/// What is missing in this build for the pipeline.
+pub(super) fn lacking(spec: &StreamPipelineSpec) -> Vec<Violation> {
+    let jwt = spec.auth.as_ref().and_then(|auth| auth.jwt.as_ref());
+    let by_tls =
+        jwt.and_then(|jwt| jwt.jwks_url.as_deref()).filter(|url| url.starts_with("https:"));
+    let lacks = [
+        (cfg!(feature = "jwt") || jwt.is_none(), "spec.auth.jwt", "this build verifies no tokens"),
+        (
+            cfg!(feature = "tls") || by_tls.is_none(),
+            "spec.auth.jwt.jwksUrl",
+            "this build has no TLS",
+        ),
+    ];
+    let lacks = lacks.into_iter().filter(|(able, ..)| !able);
+    lacks
+        .map(|(_, field, lack)| Violation {
+            field: field.to_owned(),
+            message: format!("{lack}: build it with --features full"),
+        })
+        .collect()
+}
