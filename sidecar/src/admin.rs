@@ -20,7 +20,10 @@ use warp::Filter;
 use weir_slo::Timestamp;
 
 use crate::{
-    edge::accept::{Peer, Routes},
+    edge::{
+        Tls,
+        accept::{Peer, Routes},
+    },
     engine::Engine,
     registry::Registry,
 };
@@ -51,9 +54,15 @@ struct Since {
 impl Admin {
     /// Reports on these.
     #[must_use]
-    pub fn new(registry: Arc<Registry>, engine: Arc<Engine>, draining: CancellationToken) -> Self {
+    pub fn new(
+        registry: Arc<Registry>,
+        engine: Arc<Engine>,
+        draining: CancellationToken,
+        tls: Tls,
+    ) -> Self {
         let mut metrics = Metrics::default();
         metrics.register_collector(Box::new(metrics::Pipelines::new(Arc::clone(&registry))));
+        metrics.register_collector(Box::new(metrics::Certificates::new(tls)));
         let ready = AtomicBool::new(false);
         Self { registry, engine, draining, ready, metrics: Mutex::new(metrics) }
     }

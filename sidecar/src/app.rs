@@ -15,7 +15,7 @@ use crate::{
     admin::{self, Admin},
     config::Config,
     edge::{
-        Door, Service,
+        Door, Service, Tls,
         accept::{Acceptor, slots, waiting},
         routes,
     },
@@ -33,12 +33,13 @@ const MOST_SHARDS: usize = 8;
 #[derive(Debug)]
 pub struct App {
     registry: Arc<Registry>,
+    tls: Tls,
     engine: Arc<Engine>,
     admin: Arc<Admin>,
     tasks: TaskTracker,
     /// Cancelled when the process ends: no more requests are taken.
     stopping: CancellationToken,
-    _upkeep: [AbortOnDropHandle<()>; 2],
+    _upkeep: [AbortOnDropHandle<()>; 3],
 }
 
 impl App {
@@ -51,17 +52,28 @@ impl App {
         Self::start_in(listeners, DataDir::default())
     }
 
-    /// Serves on bound listeners, and keeps logs in `data`. Nothing is served yet; see [`Self::apply`].
+    /// Serves on bound listeners, and keeps logs in `data`; without TLS, see [`Self::start_with`].
     ///
     /// # Errors
     ///
     /// Fails when the system grants no epoll instance or no thread.
     pub fn start_in(listeners: Listeners, data: DataDir) -> io::Result<Self> {
+        Self::start_with(listeners, data, Tls::new(None)?)
+    }
+
+    /// Serves on bound listeners, the public one with `tls`, too, and keeps logs in `data`. Nothing is
+    /// served yet; see [`Self::apply`].
+    ///
+    /// # Errors
+    ///
+    /// Fails when the system grants no epoll instance or no thread.
+    pub fn start_with(listeners: Listeners, data: DataDir, tls: Tls) -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let engine = Arc::new(Engine::start(cores.min(MOST_SHARDS))?);
         let registry = Arc::new(Registry::new(engine.wakers(), Keeper::new(data)));
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
-        let admin = Admin::new(Arc::clone(&registry), Arc::clone(&engine), draining.clone());
+        let admin =
+            Admin::new(Arc::clone(&registry), Arc::clone(&engine), draining.clone(), tls.clone());
         let admin = Arc::new(admin);
         let tasks = TaskTracker::new();
         let service = Service {
@@ -76,6 +88,7 @@ impl App {
             tasks: tasks.clone(),
             // Nobody but subscribers is sent away.
             draining: CancellationToken::new(),
+            tls: None,
             stopping: stopping.clone(),
         };
         let Listeners { public, admin: probes, publish, publish_socket } = listeners;
@@ -85,21 +98,24 @@ impl App {
         }
         tasks.spawn(acceptor.clone().serve_tcp(publish, application));
         // Slots of their own, so that no storm of subscribers keeps the application or a probe out.
-        let subscribers = Acceptor { slots: slots(), draining, ..acceptor.clone() };
+        let subscribers =
+            Acceptor { slots: slots(), draining, tls: Some(tls.clone()), ..acceptor.clone() };
         tasks.spawn(subscribers.serve_tcp(public, routes(&service, Door::Public)));
         let acceptor = Acceptor { slots: slots(), ..acceptor };
         tasks.spawn(acceptor.serve_tcp(probes, admin::routes(&admin)));
         let upkeep = [
             tokio::spawn(upkeep::expire(Arc::clone(&registry))),
             tokio::spawn(upkeep::snapshot(Arc::clone(&registry))),
+            tokio::spawn(upkeep::certificates(Arc::clone(&registry), tls.clone())),
         ];
         let upkeep = upkeep.map(AbortOnDropHandle::new);
-        Ok(Self { registry, engine, admin, tasks, stopping, _upkeep: upkeep })
+        Ok(Self { registry, tls, engine, admin, tasks, stopping, _upkeep: upkeep })
     }
 
     /// Serves what `config` says, from now on.
     pub fn apply(&self, config: Config) {
         self.registry.apply(config);
+        self.tls.refresh(&self.registry);
         self.admin.set_ready();
     }
 

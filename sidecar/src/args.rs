@@ -74,6 +74,11 @@ pub struct Run {
     #[arg(long, value_name = "DIR", env = "WEIR_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
 
+    /// Where the certificates lie that pipelines ask for by spec.endpoints.tls: for each secretName a
+    /// directory with tls.crt and tls.key. Renewed ones are taken up without a restart.
+    #[arg(long, value_name = "DIR")]
+    pub tls_dir: Option<PathBuf>,
+
     /// How log lines are written.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

@@ -4,6 +4,7 @@
 //! user mends all of them at once; what no pipeline could mean is an error and never silently ignored,
 //! except for kinds of other API groups, which may stand beside ours in the same files.
 
+mod ability;
 mod assemble;
 mod error;
 mod files;

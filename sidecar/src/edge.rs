@@ -15,7 +15,13 @@ mod read;
 mod routes;
 mod subscribe;
 mod takeover;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "edge/tls_absent.rs"]
+mod tls;
 
 pub(crate) use problem::respond;
 pub use routes::{Door, Service, routes};
 pub use takeover::{Handover, Manner, Takeover};
+pub use tls::{Standing, Tls};

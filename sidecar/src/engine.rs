@@ -44,7 +44,7 @@ use crate::{
     frame::Format,
     hub::{Framing, Hub},
     log::Offset,
-    registry::Registry,
+    session::Access,
 };
 
 /// A connection whose handshake is done, on its way to a shard or to the lane.
@@ -68,8 +68,8 @@ pub struct Adoption<S = TcpStream> {
     pub framing: Framing,
     /// The offset of the first event to write.
     pub next: Offset,
-    /// Where a session finds pipelines; none where the connection is one stream.
-    pub session: Option<Arc<Registry>>,
+    /// What a session may reach; none where the connection is one stream.
+    pub session: Option<Access>,
 }
 
 impl<S> Adoption<S> {

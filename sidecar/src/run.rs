@@ -24,6 +24,7 @@ use crate::{
         self, Config, ConfigErrors, PipelineConfig,
         watch::{Change, Watcher},
     },
+    edge::Tls,
     log::{DataDir, OpenError},
     registry::Registry,
 };
@@ -66,7 +67,7 @@ async fn serve(arguments: &Run) -> Result<(), RunError> {
     let listeners = Listeners::bind(arguments).await?;
     let data = DataDir::new(arguments.data_dir());
     claim(&data, &config, &arguments.paths)?;
-    let app = App::start_in(listeners, data)?;
+    let app = App::start_with(listeners, data, Tls::new(arguments.tls_dir.clone())?)?;
     let mut show =
         (arguments.status == Status::Auto).then(|| show::Show::start(arguments, &config));
     app.apply(config);

@@ -44,6 +44,7 @@ use crate::{
     },
     hub::{Demand, Hub, Position, Start},
     log::{Cursor, Offset},
+    pipeline::Pipeline,
     registry::Registry,
 };
 
@@ -62,11 +63,42 @@ const MOST_ANSWERS: usize = 64 * 1024;
 /// A socket that takes nothing for this long, while something waits for it, has lost its peer.
 const STALL: Duration = Duration::from_secs(30);
 
+/// What a session may reach.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Where pipelines are found.
+    pub registry: Arc<Registry>,
+    /// Whether nobody on the way can read the connection.
+    pub secure: bool,
+}
+
+/// Why a session may not reach a pipeline.
+#[derive(Debug)]
+struct OutOfReach {
+    code: &'static str,
+    message: String,
+}
+
+impl Access {
+    /// A pipeline that a request names.
+    fn pipeline(&self, name: &str) -> Result<Arc<Pipeline>, OutOfReach> {
+        let refuse = |code, message| Err(OutOfReach { code, message });
+        match self.registry.get(name) {
+            None => refuse("unknown_pipeline", format!("there is no pipeline {name} here")),
+            Some(pipeline) if pipeline.hub().settings().tls && !self.secure => refuse(
+                "plain_text",
+                format!("{name} is served over TLS only: connect by wss:// on this port"),
+            ),
+            Some(pipeline) => Ok(pipeline),
+        }
+    }
+}
+
 /// What a session needs of the server.
 #[derive(Debug)]
 pub struct Home {
-    /// Where pipelines are found.
-    pub registry: Arc<Registry>,
+    /// What it may reach.
+    pub access: Access,
     /// The pipeline of the URL, which requests mean that name none.
     pub hub: Arc<Hub>,
     /// The socket's place among its connections.
@@ -79,7 +111,7 @@ pub struct Home {
 
 /// One client's session.
 pub struct Session {
-    registry: Arc<Registry>,
+    access: Access,
     /// The pipeline of the URL.
     hub: Arc<Hub>,
     /// The socket's own seat, while no subscription has it.
@@ -117,10 +149,10 @@ impl Session {
     /// A session. It writes the head of the response, and says hello.
     #[must_use]
     pub fn new(home: Home, head: &[u8]) -> Self {
-        let Home { registry, hub, seat, coding, part } = home;
+        let Home { access, hub, seat, coding, part } = home;
         let now = Instant::now();
         let mut session = Self {
-            registry,
+            access,
             hub,
             spare: Some(seat),
             coding,
@@ -255,12 +287,13 @@ impl Session {
         let position = Position::asked(request.cursor.as_deref(), request.from.as_deref())
             .map_err(|message| failure("query", message))?;
         let name = request.pipeline.as_deref().unwrap_or(self.hub.name());
-        let pipeline = self.registry.get(name);
-        let hub = pipeline.filter(|pipeline| pipeline.hub().settings().ping.is_some());
-        let Some(hub) = hub.map(|pipeline| Arc::clone(pipeline.hub())) else {
-            let message = format!("there is no pipeline {name} here that is served over WebSocket");
+        let pipeline = self.access.pipeline(name);
+        let pipeline = pipeline.map_err(|error| failure(error.code, &error.message))?;
+        let hub = Arc::clone(pipeline.hub());
+        if hub.settings().ping.is_none() {
+            let message = format!("the pipeline {name} is not served over WebSocket");
             return Err(failure("unknown_pipeline", &message));
-        };
+        }
         let own = Arc::ptr_eq(&hub, &self.hub).then(|| self.spare.take()).flatten();
         let seat = match own.map_or_else(|| hub.take_seat(Transport::WebSocket), Ok) {
             Ok(seat) => seat,
@@ -326,7 +359,7 @@ impl Session {
 
     fn publish(&mut self, request: Publish) {
         let name = request.pipeline.clone().unwrap_or_else(|| self.hub.name().to_owned());
-        let pipeline = self.registry.get(&name);
+        let pipeline = self.access.pipeline(&name);
         self.job = Some(Box::pin(async move {
             let id = request.id.clone();
             let outcome = publishing::publish(&name, pipeline, request).await;
@@ -524,6 +557,12 @@ impl Session {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.leaving && self.outbox.is_empty()
+    }
+
+    /// How long the session may stay; `None` where it is not bounded.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.hub.settings().lifetime()
     }
 
     /// The time over which a stopping replica sends its clients away.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time;
 use weir_slo::STEP;
 
-use crate::{clock, registry::Registry};
+use crate::{clock, edge::Tls, registry::Registry};
 
 /// How often logs are looked at. An event may outlive its age by this much.
 const EXPIRY: Duration = Duration::from_secs(1);
@@ -22,6 +22,20 @@ pub async fn expire(registry: Arc<Registry>) {
             }
         }
         registry.renew();
+    }
+}
+
+/// How often certificates are looked for on disk.
+const CERTIFICATES: Duration = Duration::from_secs(2);
+
+/// Takes up changed certificates until the task is dropped.
+pub async fn certificates(registry: Arc<Registry>, tls: Tls) {
+    let mut ticks = time::interval(CERTIFICATES);
+    loop {
+        ticks.tick().await;
+        let (registry, tls) = (Arc::clone(&registry), tls.clone());
+        // Reading files blocks. It can only fail by a panic, and then the next time does the work.
+        let _ = tokio::task::spawn_blocking(move || tls.refresh(&registry)).await;
     }
 }
 

@@ -33,6 +33,15 @@ pub struct Delivery {
     #[serde(default = "default_max_connections")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: i32,
+    /// After about this long a connection is closed, with the cursor to come back with: so that
+    /// connections spread over new replicas, and leave before a load balancer cuts them. Each lives for
+    /// 80 to 100 percent of it. Without it, connections stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "kube",
+        x_kube(validation = crate::rules::within("10s", "24h"))
+    )]
+    pub max_connection_age: Option<Duration>,
     /// How subscribers are sent away when a replica stops.
     #[serde(default)]
     pub drain: Drain,
@@ -45,6 +54,7 @@ impl Default for Delivery {
             conflate_key: None,
             max_lag: MaxLag::default(),
             max_connections: default_max_connections(),
+            max_connection_age: None,
             drain: Drain::default(),
         }
     }

@@ -35,6 +35,9 @@ pub struct Endpoints {
     /// Durable Streams protocol. Off unless present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durable_streams: Option<DurableStreams>,
+    /// TLS on the public port. Where it is present, the pipeline is served over TLS only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
 }
 
 impl Default for Endpoints {
@@ -45,6 +48,7 @@ impl Default for Endpoints {
             publish: None,
             read: None,
             durable_streams: None,
+            tls: None,
         }
     }
 }
@@ -202,4 +206,20 @@ fn default_ttl() -> Duration {
 /// Half of the 60 seconds after which common load balancers give up.
 fn default_long_poll() -> Duration {
     Duration::seconds(30)
+}
+
+/// TLS on the public port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "kube", derive(KubeSchema))]
+#[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Tls {
+    /// The name of a Secret of the type kubernetes.io/tls in this namespace. It may be renewed at any
+    /// time.
+    #[cfg_attr(
+        feature = "kube",
+        schemars(length(max = 253)),
+        x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("must be the name of a Secret: lower-case letters, digits, hyphens and dots"))
+    )]
+    pub secret_name: String,
 }

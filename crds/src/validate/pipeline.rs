@@ -2,7 +2,7 @@
 
 use super::{
     Violation, Violations,
-    label::is_dns_label,
+    label::{is_dns_label, is_dns_subdomain},
     shared_log::{check_nats, check_redis},
 };
 use crate::v1alpha1::{
@@ -152,7 +152,7 @@ fn check_storage(found: &mut Violations, storage: &Storage, retention: &Retentio
 }
 
 fn check_endpoints(found: &mut Violations, endpoints: &Endpoints) {
-    let Endpoints { sse, websocket, publish, read: _, durable_streams } = endpoints;
+    let Endpoints { sse, websocket, publish, read: _, durable_streams, tls } = endpoints;
     found.require(
         sse.is_some() || websocket.is_some(),
         "spec.endpoints",
@@ -168,6 +168,11 @@ fn check_endpoints(found: &mut Violations, endpoints: &Endpoints) {
         publish.as_ref().is_none_or(|publish| publish.anonymous),
         "spec.endpoints.publish.anonymous",
         "must be true: remove endpoints.publish to close the endpoint",
+    );
+    found.require(
+        tls.as_ref().is_none_or(|tls| is_dns_subdomain(&tls.secret_name)),
+        "spec.endpoints.tls.secretName",
+        "must be the name of a Secret: lower-case letters, digits, hyphens and dots",
     );
     if let Some(streams) = durable_streams {
         check_durable_streams(found, streams);
@@ -206,7 +211,14 @@ fn check_replicas(found: &mut Violations, spec: &StreamPipelineSpec) {
 }
 
 fn check_delivery(found: &mut Violations, delivery: &Delivery) {
-    let Delivery { slow_consumer, conflate_key, max_lag, max_connections, drain } = delivery;
+    let Delivery {
+        slow_consumer,
+        conflate_key,
+        max_lag,
+        max_connections,
+        max_connection_age,
+        drain,
+    } = delivery;
     if let Some(key) = conflate_key {
         found.require(
             *slow_consumer == SlowConsumer::Conflate,
@@ -221,6 +233,9 @@ fn check_delivery(found: &mut Violations, delivery: &Delivery) {
     }
     found.range("spec.delivery.maxLag.events", max_lag.events, 1, 10_000_000);
     found.range("spec.delivery.maxConnections", *max_connections, 1, 1_000_000);
+    if let Some(age) = max_connection_age {
+        found.within("spec.delivery.maxConnectionAge", age, "10s", "24h");
+    }
     found.within("spec.delivery.drain.window", &drain.window, "0s", "10m");
 }
 

@@ -123,14 +123,15 @@ fn conditions(
 
 /// The URLs inside the cluster.
 fn urls(pipeline: &StreamPipeline) -> EndpointStatus {
-    let Endpoints { sse, websocket, publish, read: _, durable_streams: _ } =
+    let Endpoints { sse, websocket, publish, read: _, durable_streams: _, tls } =
         &pipeline.spec.endpoints;
     let name = pipeline.name_any();
     let host = format!("{name}.{}.svc:{}", namespace(pipeline), port::PUBLIC);
+    let s = if tls.is_some() { "s" } else { "" };
     EndpointStatus {
-        sse: sse.as_ref().map(|_| format!("http://{host}/{name}/sse")),
-        websocket: websocket.as_ref().map(|_| format!("ws://{host}/{name}/ws")),
-        publish: publish.as_ref().map(|_| format!("http://{host}/{name}/events")),
+        sse: sse.as_ref().map(|_| format!("http{s}://{host}/{name}/sse")),
+        websocket: websocket.as_ref().map(|_| format!("ws{s}://{host}/{name}/ws")),
+        publish: publish.as_ref().map(|_| format!("http{s}://{host}/{name}/events")),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Writes the pipelines' counters as OpenMetrics, merged from the shards at each scrape.
 
+mod certificates;
+
 use std::{fmt, sync::Arc};
 
 use prometheus_client::{
@@ -15,6 +17,8 @@ use crate::{
     pipeline::Pipeline,
     registry::Registry,
 };
+
+pub(super) use certificates::Certificates;
 
 /// Collects what is counted for every pipeline.
 #[derive(Debug)]

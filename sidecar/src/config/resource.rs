@@ -12,6 +12,7 @@ use weir_crds::{
 };
 
 use super::{
+    ability,
     error::ConfigError,
     places::{Place, Places, join, places},
     schema::{self, Schema},
@@ -121,7 +122,9 @@ impl Reader<'_> {
 
     fn pipeline(&mut self, base: &str, value: &Value, places: &Places) {
         let read = self.typed(base, value, places, &schema::STREAM_PIPELINE, |manifest| {
-            validate::pipeline(&manifest.metadata.name, &manifest.spec)
+            let mut found = validate::pipeline(&manifest.metadata.name, &manifest.spec);
+            found.extend(ability::lacking(&manifest.spec));
+            found
         });
         if let Some(resource) =
             read.map(|read| Resource::Pipeline(Box::new(read))).or_else(|| broken(value))

@@ -33,6 +33,7 @@ use super::{
     http2,
     problem::problem,
     takeover::Takeover,
+    tls::Tls,
 };
 use crate::engine::Engine;
 
@@ -78,6 +79,8 @@ pub struct Acceptor {
     pub tasks: TaskTracker,
     /// Cancelled when subscribers are sent away: connections of HTTP/2 then take no new streams.
     pub draining: CancellationToken,
+    /// What does the handshakes of TLS; absent where it is not spoken.
+    pub tls: Option<Tls>,
     /// Ends the loop and its connections.
     pub stopping: CancellationToken,
 }
@@ -86,7 +89,8 @@ impl Acceptor {
     /// Serves TCP connections, whose streams go to the engine.
     pub async fn serve_tcp(self, listener: TcpListener, routes: Routes) {
         while let Some((socket, peer, slot)) = self.next(|| listener.accept()).await {
-            let serving = self.clone().serve(socket, Peer(peer.ip()), routes.clone(), slot);
+            let caller = Caller { peer: Peer(peer.ip()), secure: false };
+            let serving = self.clone().serve(socket, caller, routes.clone(), slot);
             self.tasks.spawn(serving);
         }
     }
@@ -97,8 +101,8 @@ impl Acceptor {
             let (acceptor, routes) = (self.clone(), routes.clone());
             self.tasks.spawn(async move {
                 // The routes of the application's door take no connection over.
-                let peer = Peer(Ipv4Addr::LOCALHOST.into());
-                let _ = http1::serve(socket, peer, routes, &acceptor.stopping).await;
+                let caller = Caller { peer: Peer(Ipv4Addr::LOCALHOST.into()), secure: false };
+                let _ = http1::serve(socket, caller, routes, &acceptor.stopping).await;
                 drop(slot);
             });
         }
@@ -129,21 +133,57 @@ impl Acceptor {
     }
 
     /// Serves one TCP connection.
-    async fn serve(self, socket: TcpStream, peer: Peer, routes: Routes, slot: Slot) {
+    async fn serve(self, socket: TcpStream, caller: Caller, routes: Routes, slot: Slot) {
         if let Err(error) = prepare(&socket) {
             tracing::debug!(%error, "can't set up a connection");
         }
         let Some((protocol, io)) = self.greet(socket).await else { return };
         match protocol {
+            Protocol::Tls if self.speaks_tls() => self.serve_tls(io, caller, routes, slot).await,
+            // Whoever speaks TLS where there is none is told so by HTTP/1, as all who speak no HTTP.
             Protocol::Http1 | Protocol::Tls => {
-                let stream = http1::serve(io, peer, routes, &self.stopping).await;
+                let stream = http1::serve(io, caller, routes, &self.stopping).await;
+                drop(slot);
                 if let Some(stream) = stream {
                     self.hand_to_engine(stream);
                 }
             }
-            Protocol::Http2 => http2::serve(&self, io, peer, routes, slot).await,
+            Protocol::Http2 => http2::serve(&self, io, caller, routes, slot).await,
         }
     }
+
+    #[cfg(feature = "tls")]
+    fn speaks_tls(&self) -> bool {
+        self.tls.as_ref().is_some_and(Tls::is_wanted)
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn speaks_tls(&self) -> bool {
+        false
+    }
+
+    /// Does the handshake, and serves what is inside.
+    #[cfg(feature = "tls")]
+    async fn serve_tls(&self, io: Rewound<TcpStream>, caller: Caller, routes: Routes, slot: Slot) {
+        let Some(tls) = &self.tls else { return };
+        let stream = tokio::select! {
+            stream = time::timeout(PATIENCE, tls.accept(io)) => stream,
+            () = self.stopping.cancelled() => return,
+        };
+        let Some(stream) = tls.note(stream) else { return };
+        let caller = Caller { secure: true, ..caller };
+        if super::tls::speaks_http2(&stream) {
+            return http2::serve(self, stream, caller, routes, slot).await;
+        }
+        let stream = http1::serve(stream, caller, routes, &self.stopping).await;
+        drop(slot);
+        if let Some(Stream { io, early, handover }) = stream {
+            self.engine.lane().adopt_stream(handover.adopt(io, early));
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    async fn serve_tls(&self, _: Rewound<TcpStream>, _: Caller, _: Routes, _: Slot) {}
 
     /// Waits for a connection's first bytes; `None` where they don't come in time.
     async fn greet<I>(&self, io: I) -> Option<(Protocol, Rewound<I>)>
@@ -184,11 +224,23 @@ impl Peer {
     }
 }
 
+/// Whoever asks, and by what kind of connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller {
+    pub(super) peer: Peer,
+    /// Whether nobody on the way can read it.
+    pub(super) secure: bool,
+}
+
+/// Stands among a request's extensions when it came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct Secure;
+
 /// Answers one request, of whatever version of HTTP.
 pub(super) async fn answer<B>(
     routes: Routes,
     takeover: Takeover,
-    peer: Peer,
+    caller: Caller,
     mut request: Request<B>,
 ) -> warp::reply::Response
 where
@@ -200,7 +252,10 @@ where
         return problem("method", StatusCode::BAD_REQUEST, detail).into_response();
     }
     request.extensions_mut().insert(takeover);
-    request.extensions_mut().insert(peer);
+    request.extensions_mut().insert(caller.peer);
+    if caller.secure {
+        request.extensions_mut().insert(Secure);
+    }
     match warp::service(routes).call(request).await {
         Ok(response) => response,
         Err(never) => match never {},

@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    accept::{KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Peer, Routes, answer},
+    accept::{Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes, answer},
     takeover::{Handover, Manner, Takeover},
 };
 
@@ -31,7 +31,7 @@ pub(super) struct Stream<I> {
 /// Serves a connection. Returns it where one of its requests became a stream.
 pub(super) async fn serve<I>(
     io: I,
-    peer: Peer,
+    caller: Caller,
     routes: Routes,
     stopping: &CancellationToken,
 ) -> Option<Stream<I>>
@@ -45,8 +45,9 @@ where
         asked.cancel();
         let (routes, takeover) = (routes.clone(), takeover.clone());
         async move {
-            let manner = Manner { version: request.version(), tunnel: false };
-            Ok::<_, Infallible>(answer(routes, takeover.with_manner(manner), peer, request).await)
+            let manner =
+                Manner { version: request.version(), tunnel: false, secure: caller.secure };
+            Ok::<_, Infallible>(answer(routes, takeover.with_manner(manner), caller, request).await)
         }
     });
     let mut connection = http1::Builder::new()

@@ -33,7 +33,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use self::exchange::Exchange;
-use super::accept::{Acceptor, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Peer, Routes};
+use super::accept::{Acceptor, Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes};
 
 /// The most streams of one connection: all the tabs of a browser, or what a proxy puts onto one
 /// connection before it opens the next.
@@ -68,7 +68,7 @@ type Slot = Arc<Mutex<Option<OwnedSemaphorePermit>>>;
 struct Shared {
     acceptor: Acceptor,
     routes: Routes,
-    peer: Peer,
+    caller: Caller,
     slot: Slot,
     /// Has a token for each stream that is with the lane.
     subscribers: TaskTracker,
@@ -78,7 +78,7 @@ struct Shared {
 pub(super) async fn serve<I>(
     acceptor: &Acceptor,
     io: I,
-    peer: Peer,
+    caller: Caller,
     routes: Routes,
     slot: OwnedSemaphorePermit,
 ) where
@@ -89,7 +89,7 @@ pub(super) async fn serve<I>(
     // Closed from the start, so that it can be waited for whenever it is empty.
     subscribers.close();
     let slot = Arc::new(Mutex::new(Some(slot)));
-    let shared = Shared { acceptor: acceptor.clone(), routes, peer, slot, subscribers };
+    let shared = Shared { acceptor: acceptor.clone(), routes, caller, slot, subscribers };
     drive(connection, &shared).await;
 }
 

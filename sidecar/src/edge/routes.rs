@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use warp::{Filter, Rejection, Reply, filters::BoxedFilter};
 
 use super::{
-    accept::Routes,
+    accept::{Routes, Secure},
     durable::{self, Call},
     problem::{not_found, problem},
     publish::publish,
@@ -57,7 +57,9 @@ pub fn routes(service: &Service, door: Door) -> Routes {
     let fallback = fallback(door).map(Reply::into_response);
     match door {
         Door::Application => publishing.map(Reply::into_response).or(fallback).unify().boxed(),
-        Door::Public => subscribe_route(service, Transport::Sse)
+        Door::Public => plain_text_route(service)
+            .or(subscribe_route(service, Transport::Sse))
+            .unify()
             .or(subscribe_route(service, Transport::WebSocket))
             .unify()
             .or(publishing)
@@ -74,6 +76,26 @@ pub fn routes(service: &Service, door: Door) -> Routes {
 }
 
 type Route = BoxedFilter<(Response<Vec<u8>>,)>;
+
+/// Answers what would be read by others on the way, and is not to be: before any other route.
+fn plain_text_route(service: &Service) -> Route {
+    let registry = Arc::clone(&service.registry);
+    warp::path::param::<String>()
+        .and(warp::ext::optional::<Secure>())
+        .and_then(move |name: String, secure: Option<Secure>| {
+            let asks = registry.get(&name).filter(|pipeline| pipeline.hub().settings().tls);
+            let exposed = secure.is_none() && asks.is_some();
+            async move { if exposed { Ok(plain_text(&name)) } else { Err(warp::reject()) } }
+        })
+        .boxed()
+}
+
+fn plain_text(name: &str) -> Response<Vec<u8>> {
+    let detail = format!(
+        "{name} is served over TLS only, as spec.endpoints.tls says: use https:// or wss:// on this port"
+    );
+    problem("plain_text", StatusCode::MISDIRECTED_REQUEST, detail)
+}
 
 fn subscribe_route(service: &Service, transport: Transport) -> Route {
     let service = service.clone();

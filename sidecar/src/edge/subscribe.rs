@@ -20,6 +20,7 @@ use crate::{
     log::Micros,
     pipeline::Pipeline,
     registry::Registry,
+    session::Access,
 };
 
 /// What a subscriber may ask for in the query. It may carry others for its own use.
@@ -177,7 +178,8 @@ async fn web_socket(
         Subprotocol::Json => Format::WsJson(coding),
         Subprotocol::CloudEvents => Format::WsCloudEvents(coding),
         Subprotocol::Multiplexed => {
-            return Ok(hand_over_session(registry, hub, seat, Format::WsJson(coding), head));
+            let access = Access { registry: Arc::clone(registry), secure: manner.secure };
+            return Ok(hand_over_session(access, hub, seat, Format::WsJson(coding), head));
         }
     };
     let filter = shared(hub, wished).map_err(|error| unavailable(&error.to_string()))?;
@@ -190,7 +192,7 @@ async fn web_socket(
 
 /// Gives a connection to a session, which begins by itself.
 fn hand_over_session(
-    registry: &Arc<Registry>,
+    access: Access,
     hub: &Arc<Hub>,
     seat: Seat,
     format: Format,
@@ -204,7 +206,7 @@ fn hand_over_session(
         format,
         framing: Framing::Bare,
         next: hub.head(),
-        session: Some(Arc::clone(registry)),
+        session: Some(access),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     frame::Format,
     hub::{Framing, Hub},
     log::Offset,
-    registry::Registry,
+    session::Access,
 };
 
 /// What the engine needs of a stream besides its socket.
@@ -39,8 +39,8 @@ pub struct Handover {
     pub framing: Framing,
     /// The offset of the first event to write.
     pub next: Offset,
-    /// Where a session finds pipelines; none where the connection is one stream.
-    pub session: Option<Arc<Registry>>,
+    /// What a session may reach; none where the connection is one stream.
+    pub session: Option<Access>,
 }
 
 impl Handover {
@@ -66,6 +66,8 @@ pub struct Manner {
     pub version: Version,
     /// Whether it asks for a WebSocket inside a stream of HTTP/2 (RFC 8441).
     pub tunnel: bool,
+    /// Whether nobody on the way can read it.
+    pub secure: bool,
 }
 
 /// A connection that can be taken over, once.
@@ -81,7 +83,7 @@ impl Takeover {
     pub fn channel() -> (Self, oneshot::Receiver<Handover>) {
         let (sender, receiver) = oneshot::channel();
         let sender = Arc::new(Mutex::new(Some(sender)));
-        let manner = Manner { version: Version::HTTP_11, tunnel: false };
+        let manner = Manner { version: Version::HTTP_11, tunnel: false, secure: false };
         (Self { manner, sender }, receiver)
     }
 

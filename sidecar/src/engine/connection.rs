@@ -126,18 +126,8 @@ pub(super) fn ticks(duration: Duration) -> Tick {
 impl<W: Wire> Connection<W> {
     /// Takes over a connection.
     pub(super) fn adopt(adoption: Adoption<W>, tick: Tick) -> Self {
-        let Adoption {
-            socket,
-            head,
-            opening,
-            early,
-            hub: _,
-            seat,
-            format,
-            framing,
-            next,
-            session: _,
-        } = adoption;
+        let Adoption { socket, head, opening, early, hub, seat, format, framing, next, session: _ } =
+            adoption;
         let mut outlet = Outlet::new(framing, head, next);
         if !opening.is_empty() {
             outlet.push_control(&opening);
@@ -165,7 +155,7 @@ impl<W: Wire> Connection<W> {
             last_sent: tick,
             last_heard: tick,
             pinged: false,
-            leaves_at: None,
+            leaves_at: hub.settings().lifetime().map(|life| tick.saturating_add(ticks(life))),
             jitter: fastrand::u32(90..=110),
         };
         // Whatever the early bytes call for is written in the first turn.
@@ -188,9 +178,11 @@ impl<W: Wire> Connection<W> {
         self.blocked_since = None;
     }
 
-    /// Whether it has to look at the time at every tick: it waits for room, or is about to leave.
-    pub(super) fn is_restless(&self) -> bool {
-        self.blocked_since.is_some() || self.leaves_at.is_some() || self.phase != Phase::Streaming
+    /// Whether it has to look at the time at every tick: it waits for room, or leaves before `soon`.
+    pub(super) fn is_restless(&self, soon: Tick) -> bool {
+        self.blocked_since.is_some()
+            || self.leaves_at.is_some_and(|at| at <= soon)
+            || self.phase != Phase::Streaming
     }
 
     /// How many events up to before `head` are not yet written.
@@ -305,7 +297,7 @@ impl<W: Wire> Connection<W> {
 
     /// Lets the connection go at `tick`, if it isn't to go earlier.
     pub(super) fn leave_at(&mut self, tick: Tick) {
-        self.leaves_at.get_or_insert(tick);
+        self.leaves_at = Some(self.leaves_at.map_or(tick, |earlier| earlier.min(tick)));
     }
 
     /// Sends the subscriber away, with its cursor and a hint when to come back.

@@ -108,8 +108,8 @@ impl Lane {
     }
 
     fn adopt<W: TaskWire>(self: &Arc<Self>, mut adoption: Adoption<W>) {
-        if let Some(registry) = adoption.session.take() {
-            self.tasks.spawn(Talk::new(Arc::clone(self), adoption, registry).run());
+        if let Some(access) = adoption.session.take() {
+            self.tasks.spawn(Talk::new(Arc::clone(self), adoption, access).run());
             return;
         }
         let subscriber = Subscriber::new(Arc::clone(self), adoption);
@@ -195,7 +195,7 @@ impl<W: TaskWire> Subscriber<W> {
                     if let Turn::Over(ending) = self.connection.tick(self.lane.now(&hub)) {
                         return self.end(ending);
                     }
-                    let restless = self.connection.is_restless();
+                    let restless = self.connection.is_restless(self.lane.tick() + ticks(IDLE_TICK));
                     next_tick.set(time::sleep(if restless { TICK } else { IDLE_TICK }));
                 }
             }

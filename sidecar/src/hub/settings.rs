@@ -27,6 +27,8 @@ pub struct Settings {
     pub compression: Option<usize>,
     /// Whether the public port takes events.
     pub publish: bool,
+    /// Whether the public port serves the pipeline over TLS only.
+    pub tls: bool,
     /// The size of the largest event of the http source; `None` where there is no such source.
     pub max_event_bytes: Option<usize>,
     /// What becomes of a subscriber behind by more than the next two.
@@ -39,6 +41,8 @@ pub struct Settings {
     pub max_lag_bytes: u64,
     /// The most connections.
     pub max_connections: u64,
+    /// After how long a connection is closed and comes back; `None` where it may stay.
+    pub max_connection_age: Option<Duration>,
     /// The time over which connections are closed when the replica stops.
     pub drain: Duration,
 }
@@ -57,14 +61,28 @@ impl Settings {
         let enough = self.max_lag_bytes.saturating_mul(2).max(LEAST_TAIL_BYTES);
         Retention { max_bytes: self.retention.max_bytes.min(enough), ..self.retention }
     }
+
+    /// How long a connection that begins now may stay: from 80 to 100 percent of the age, so that those
+    /// who came together don't leave together. `None` where it may stay.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.max_connection_age.map(|age| age * fastrand::u32(80..=100) / 100)
+    }
 }
 
 impl From<&StreamPipelineSpec> for Settings {
     fn from(spec: &StreamPipelineSpec) -> Self {
         let StreamPipelineSpec { placement: _, sources, log, endpoints, delivery } = spec;
         let Log { storage, retention } = log;
-        let Endpoints { sse, websocket, publish, read, durable_streams: _ } = endpoints;
-        let Delivery { slow_consumer, conflate_key, max_lag, max_connections, drain } = delivery;
+        let Endpoints { sse, websocket, publish, read, durable_streams: _, tls } = endpoints;
+        let Delivery {
+            slow_consumer,
+            conflate_key,
+            max_lag,
+            max_connections,
+            max_connection_age,
+            drain,
+        } = delivery;
         let http = sources.iter().find_map(|source| source.http.as_ref());
         Self {
             retention: Retention::from(retention),
@@ -77,12 +95,14 @@ impl From<&StreamPipelineSpec> for Settings {
                 Some(saturate(compression.min_size.bytes()))
             }),
             publish: publish.as_ref().is_some_and(|publish| publish.anonymous),
+            tls: tls.is_some(),
             max_event_bytes: http.map(|http| saturate(http.max_event_bytes.bytes())),
             slow_consumer: *slow_consumer,
             conflate_key: conflate_key.clone(),
             max_lag_events: u64::try_from(max_lag.events).unwrap_or(0),
             max_lag_bytes: max_lag.bytes.bytes(),
             max_connections: u64::try_from(*max_connections).unwrap_or(0),
+            max_connection_age: max_connection_age.as_ref().map(|age| age.get()),
             drain: drain.window.get(),
         }
     }

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::value::RawValue;
 
-use super::{reply::Failure, request::Publish};
+use super::{OutOfReach, reply::Failure, request::Publish};
 use crate::{
     intake::{self, Context, MAX_BATCH},
     pipeline::Pipeline,
@@ -22,15 +22,12 @@ pub(super) struct Outcome {
 /// Takes events into a pipeline's log, all or none.
 pub(super) async fn publish(
     name: &str,
-    pipeline: Option<Arc<Pipeline>>,
+    pipeline: Result<Arc<Pipeline>, OutOfReach>,
     request: Publish,
 ) -> Result<Outcome, Failure> {
     let Publish { id, events, data, event, key, .. } = request;
     let failure = |code, message: &str| Failure::new("publish", &id, code, message);
-    let Some(pipeline) = pipeline else {
-        let message = format!("there is no pipeline {name} here");
-        return Err(failure("unknown_pipeline", &message));
-    };
+    let pipeline = pipeline.map_err(|error| failure(error.code, &error.message))?;
     let hub = pipeline.hub();
     let settings = hub.settings();
     let (Some(source), Some(max_event_bytes)) = (pipeline.http_source(), settings.max_event_bytes)

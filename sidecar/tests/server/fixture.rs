@@ -7,6 +7,7 @@ use weir_crds::manifest::Metadata;
 use weir_sidecar::{
     app::{App, Listeners},
     config::{Config, PipelineConfig, SloConfig},
+    edge::Tls,
     log::DataDir,
 };
 
@@ -69,12 +70,23 @@ impl Server {
         Self::start_on(config, DataDir::default()).await
     }
 
+    /// Serves a configuration whose certificates lie in `directory`.
+    #[cfg(feature = "tls")]
+    pub(crate) async fn start_with_tls(config: Config, directory: &std::path::Path) -> Self {
+        let tls = Tls::new(Some(directory.to_owned())).unwrap();
+        Self::serve(config, DataDir::default(), tls).await
+    }
+
     async fn start_on(config: Config, data: DataDir) -> Self {
+        Self::serve(config, data, Tls::new(None).unwrap()).await
+    }
+
+    async fn serve(config: Config, data: DataDir, tls: Tls) -> Self {
         let bind = || TcpListener::bind("127.0.0.1:0");
         let (public, admin, publish) = tokio::try_join!(bind(), bind(), bind()).unwrap();
         let [a, b, c] = [&public, &admin, &publish].map(|l| l.local_addr().unwrap());
-        let app = App::start_in(Listeners { public, admin, publish, publish_socket: None }, data)
-            .unwrap();
+        let listeners = Listeners { public, admin, publish, publish_socket: None };
+        let app = App::start_with(listeners, data, tls).unwrap();
         app.apply(config);
         Self { app, public: a, admin: b, publish: c }
     }

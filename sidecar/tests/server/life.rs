@@ -92,6 +92,25 @@ async fn a_stop_says_good_bye_with_the_cursor_to_resume_from() {
 }
 
 #[tokio::test]
+async fn a_connection_that_has_reached_its_age_leaves_with_its_cursor() {
+    let server = Server::start(&format!("{OPEN}\ndelivery: {{maxConnectionAge: 10s}}")).await;
+    let started = std::time::Instant::now();
+    let (mut sse, mut socket) = (server.sse("").await, server.web_socket("").await);
+    server.post("1").await;
+    sse.next_data().await;
+    let farewell = sse.next().await.unwrap();
+    assert_eq!((farewell.name.as_str(), sse.next().await), ("draining", None));
+    // From 80 percent of its age on; the grain of the time is a quarter of a second.
+    assert!(started.elapsed() > std::time::Duration::from_millis(7_700), "{:?}", started.elapsed());
+    assert_eq!(socket.next_json().await["data"], 1);
+    assert_eq!(socket.next_json().await["control"], "draining");
+    server.post("2").await;
+    let resume = [("last-event-id", farewell.id.as_str())];
+    let mut again = crate::client::Sse::open(server.public, "/orders/sse", &resume).await;
+    assert_eq!(again.next_data().await, "2");
+}
+
+#[tokio::test]
 async fn a_generator_feeds_its_pipeline() {
     let server = Server::start(
         "

@@ -10,6 +10,7 @@
 //! - `durable`: durable streams, beside what their public conformance suite asks.
 //! - `slow`: what becomes of those who fall behind, under each policy.
 //! - `crash`: logs on a disk, when the program is killed or there is no room.
+//! - `tls`: handshakes, certificates and their renewal.
 //! - `life`: changed configurations, drain, stop.
 //! - `filters`: who gets what, and what can't be a filter.
 //! - `counts`, `metrics`: the books balance, in samples and metrics, and every metric is documented.
@@ -40,4 +41,6 @@ mod schema;
 mod session;
 mod slow;
 mod sse;
+#[cfg(feature = "tls")]
+mod tls;
 mod websocket;

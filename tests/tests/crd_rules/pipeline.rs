@@ -202,6 +202,39 @@ fn disk() -> Vec<Case> {
 }
 
 fn endpoints() -> Vec<Case> {
+    [readers(), tls()].concat()
+}
+
+fn tls() -> Vec<Case> {
+    let secret =
+        |name: &str| format!("spec: {{endpoints: {{sse: {{}}, tls: {{secretName: {name}}}}}}}");
+    let field = "spec.endpoints.tls.secretName";
+    let sentence = "must be the name of a Secret: lower-case letters, digits, hyphens and dots";
+    let (longest, longer) = ("a".repeat(253), "a".repeat(254));
+    let right =
+        ["orders-tls", "orders.tls", "a", &longest].map(|name| accepted(PIPELINE, &secret(name)));
+    let wrong = ["Orders", "a/b", "..", "-a"].map(|name| {
+        let server = format!("{field}: Invalid value: \"{name}\": {sentence}");
+        refused(PIPELINE, &secret(name), &server, &format!("{field}: {sentence}"))
+    });
+    let size = [
+        refused(
+            PIPELINE,
+            &secret(&longer),
+            &format!("{field}: Too long: may not be more than 253 bytes"),
+            &format!("{field}: {sentence}"),
+        ),
+        refused(
+            PIPELINE,
+            "spec: {endpoints: {sse: {}, tls: {}}}",
+            &format!("{field}: Required value"),
+            "spec.endpoints.tls: missing field `secretName`",
+        ),
+    ];
+    [right.to_vec(), wrong.to_vec(), size.to_vec()].concat()
+}
+
+fn readers() -> Vec<Case> {
     let none = "set at least one of sse and websocket, or nobody could read the stream";
     vec![
         accepted(PIPELINE, "spec: {endpoints: {sse: {}}}"),

@@ -37,6 +37,11 @@ const DURATIONS: &[(Field, [&str; 2], [&str; 2])] = &[
         ["999ms", "5m1ms"],
     ),
     (
+        pipeline("spec.delivery.maxConnectionAge", "{spec: {delivery: {maxConnectionAge: $}}}"),
+        ["10s", "24h"],
+        ["9s", "24h1ms"],
+    ),
+    (
         pipeline(
             "spec.endpoints.durableStreams.defaultTtl",
             "{spec: {endpoints: {sse: {}, durableStreams: {anonymous: true, defaultTtl: $}}}}",

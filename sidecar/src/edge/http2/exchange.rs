@@ -34,7 +34,11 @@ impl Exchange {
 
     /// Answers the request, or gives its stream away.
     pub(super) async fn run(mut self, request: Request<RecvStream>) {
-        let manner = Manner { version: request.version(), tunnel: is_tunnel(&request) };
+        let manner = Manner {
+            version: request.version(),
+            tunnel: is_tunnel(&request),
+            secure: self.shared.caller.secure,
+        };
         if request.method() == Method::CONNECT && !manner.tunnel {
             // This is no proxy, and knows no other protocol.
             return self.respond.send_reset(Reason::REFUSED_STREAM);
@@ -48,7 +52,7 @@ impl Exchange {
         let body = request.body().clone();
         let (takeover, handover) = Takeover::channel();
         let takeover = takeover.with_manner(manner);
-        let answered = answer(self.shared.routes.clone(), takeover, self.shared.peer, request);
+        let answered = answer(self.shared.routes.clone(), takeover, self.shared.caller, request);
         tokio::select! {
             biased;
             Ok(handover) = handover => self.hand_to_lane(handover, &body),

@@ -15,10 +15,7 @@ use std::{
 use tokio::time;
 
 use super::{Adoption, LAST_WORDS, Lane, SCRATCH, TaskWire, at};
-use crate::{
-    registry::Registry,
-    session::{Home, Session},
-};
+use crate::session::{Access, Home, Session};
 
 /// How often a session looks at the time.
 const LOOK: Duration = Duration::from_millis(500);
@@ -49,7 +46,7 @@ enum Ending {
 
 impl<W: TaskWire> Talk<W> {
     /// Takes a connection over.
-    pub(super) fn new(lane: Arc<Lane>, adoption: Adoption<W>, registry: Arc<Registry>) -> Self {
+    pub(super) fn new(lane: Arc<Lane>, adoption: Adoption<W>, access: Access) -> Self {
         lane.connections.fetch_add(1, Ordering::Relaxed);
         let Adoption {
             socket,
@@ -65,7 +62,7 @@ impl<W: TaskWire> Talk<W> {
         } = adoption;
         let part = lane.part;
         let mut session =
-            Session::new(Home { registry, hub, seat, coding: format.coding(), part }, &head);
+            Session::new(Home { access, hub, seat, coding: format.coding(), part }, &head);
         session.hear(&early, Instant::now());
         Self { lane, wire: socket, session, blocked: None }
     }
@@ -75,7 +72,8 @@ impl<W: TaskWire> Talk<W> {
         let lane = Arc::clone(&self.lane);
         let (mut draining, mut stopping) =
             (pin!(lane.draining.cancelled()), pin!(lane.stopping.cancelled()));
-        let (mut drained, mut leaves, mut last) = (false, None, None);
+        let (mut drained, mut last) = (false, None);
+        let mut leaves = self.session.lifetime().map(|life| time::Instant::now() + life);
         let mut look = time::interval(LOOK);
         look.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
@@ -90,7 +88,8 @@ impl<W: TaskWire> Talk<W> {
                 () = &mut draining, if !drained => {
                     drained = true;
                     let window = self.session.drain_window().mul_f64(fastrand::f64());
-                    leaves = Some(time::Instant::now() + window);
+                    let drained = time::Instant::now() + window;
+                    leaves = Some(leaves.map_or(drained, |aged| aged.min(drained)));
                 }
                 () = at(leaves) => {
                     leaves = None;
