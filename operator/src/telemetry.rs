@@ -2,8 +2,12 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::{
+    filter::{ParseError, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::args::LogFormat;
 
@@ -23,17 +27,17 @@ pub struct TelemetryError {
 ///
 /// Fails where the directives are malformed.
 pub fn start(format: LogFormat, directives: &str) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::builder().parse(directives);
-    let filter =
-        filter.map_err(|source| TelemetryError { directives: directives.to_owned(), source })?;
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let targets = directives.parse::<Targets>();
+    let targets =
+        targets.map_err(|source| TelemetryError { directives: directives.to_owned(), source })?;
+    let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
+    let logs = tracing_subscriber::registry().with(targets);
     // Another subscriber, as a test has, stays.
     let _ = match format {
-        LogFormat::Text => logs.try_init(),
-        LogFormat::Json => logs.json().flatten_event(true).try_init(),
+        LogFormat::Text => logs.with(lines).try_init(),
+        LogFormat::Json => logs.with(lines.json().flatten_event(true)).try_init(),
     };
     Ok(())
 }

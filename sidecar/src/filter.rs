@@ -12,18 +12,30 @@
 //! - An expression that can't be evaluated on an event, because a field is missing or the cost is too
 //!   high, doesn't match it. That is counted, by its reason.
 
+#[cfg(not(feature = "cel"))]
+mod absent;
+#[cfg(feature = "cel")]
 mod eval;
+#[cfg(feature = "cel")]
+mod expression;
+#[cfg(feature = "cel")]
 mod functions;
+#[cfg(feature = "cel")]
 mod parse;
+#[cfg(feature = "cel")]
 mod scope;
+#[cfg(feature = "cel")]
 mod tree;
+#[cfg(feature = "cel")]
 mod value;
 
-use std::fmt;
-
-use tree::Node;
-
+#[cfg(not(feature = "cel"))]
+pub use absent::{Expression, Scope, compile};
+#[cfg(feature = "cel")]
+pub use expression::Expression;
+#[cfg(feature = "cel")]
 pub use parse::compile;
+#[cfg(feature = "cel")]
 pub use scope::Scope;
 
 /// The most bytes of an expression: it stands in a URL.
@@ -43,16 +55,6 @@ pub const MAX_STEPS: u32 = 10_000;
 
 /// What a subscriber's token says about it. Empty where there is none.
 pub type Claims = serde_json::Value;
-
-/// An expression that was read and found to be within the bounds.
-///
-/// Two that mean the same, however they are spaced, have the same [`Expression::meaning`].
-#[derive(Debug)]
-pub struct Expression {
-    root: Node,
-    meaning: Box<str>,
-    reads_claims: bool,
-}
 
 /// Why an expression is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +83,9 @@ pub enum Refused {
         /// What is wrong, and what to do instead.
         message: String,
     },
+    /// This build reads none.
+    #[error("this build has no filters: build it with --features full")]
+    Absent,
     /// There are too many expressions to be read at once.
     #[error("too many filters are being read just now: try again")]
     Busy,
@@ -124,46 +129,5 @@ pub struct Evaluated {
     pub steps: u32,
 }
 
-impl Expression {
-    fn new(root: Node) -> Self {
-        let meaning = format!("{root:?}").into();
-        let reads_claims = root.any(&|node| matches!(node, Node::Claims));
-        Self { root, meaning, reads_claims }
-    }
-
-    /// The expression as it was understood: equal for two that differ in spaces and parentheses only.
-    #[must_use]
-    pub fn meaning(&self) -> &str {
-        &self.meaning
-    }
-
-    /// Whether it depends on the subscriber's claims.
-    #[must_use]
-    pub const fn reads_claims(&self) -> bool {
-        self.reads_claims
-    }
-
-    /// Whether it is true of an event.
-    #[must_use]
-    pub fn evaluate(&self, scope: &Scope<'_>) -> Evaluated {
-        eval::evaluate(&self.root, scope, MAX_STEPS)
-    }
-
-    /// The value for an event as a text by which events are compared: its key.
-    ///
-    /// # Errors
-    ///
-    /// Says why it has none.
-    pub fn key(&self, scope: &Scope<'_>) -> Result<String, Failure> {
-        eval::key(&self.root, scope, MAX_STEPS)
-    }
-}
-
-impl fmt::Display for Expression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.meaning)
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, feature = "cel"))]
 mod tests;

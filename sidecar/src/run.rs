@@ -4,6 +4,7 @@ mod last_words;
 mod show;
 
 use std::{
+    env,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -14,7 +15,12 @@ use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
 };
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::{
     app::{App, BindError, Listeners},
@@ -144,13 +150,12 @@ async fn next(signals: &mut [Signal; 2]) {
 }
 
 fn log_to_stderr(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+    let asked = env::var("WEIR_LOG").ok().and_then(|directives| directives.parse().ok());
+    let targets: Targets = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let logs = tracing_subscriber::registry().with(targets);
     match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => logs.with(lines).init(),
+        LogFormat::Json => logs.with(lines.json()).init(),
     }
 }

@@ -41,6 +41,5 @@ mod schema;
 mod session;
 mod slow;
 mod sse;
-#[cfg(feature = "tls")]
 mod tls;
 mod websocket;

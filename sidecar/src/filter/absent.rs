@@ -1,0 +1,60 @@
+//! Filters in a build without them: there is no expression, because none is read.
+
+use std::{convert::Infallible, fmt, marker::PhantomData};
+
+use super::{Claims, Evaluated, Failure, Refused};
+use crate::event::Event;
+
+/// What no source becomes.
+#[derive(Debug)]
+pub struct Expression(Infallible);
+
+/// What an expression would be evaluated on.
+#[derive(Debug)]
+pub struct Scope<'a>(PhantomData<&'a Event>);
+
+impl<'a> Scope<'a> {
+    /// The scope of an event.
+    #[must_use]
+    pub const fn new(_: &'a Event, _: &'a Claims) -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// Reads nothing.
+///
+/// # Errors
+///
+/// Always says that this build can't.
+pub const fn compile(_: &str) -> Result<Expression, Refused> {
+    Err(Refused::Absent)
+}
+
+impl Expression {
+    /// There is none that depends on them.
+    #[must_use]
+    pub const fn reads_claims(&self) -> bool {
+        match self.0 {}
+    }
+
+    /// There is none to evaluate.
+    #[must_use]
+    pub const fn evaluate(&self, _: &Scope<'_>) -> Evaluated {
+        match self.0 {}
+    }
+
+    /// There is none that has a value.
+    ///
+    /// # Errors
+    ///
+    /// Never comes to it.
+    pub const fn key(&self, _: &Scope<'_>) -> Result<String, Failure> {
+        match self.0 {}
+    }
+}
+
+impl fmt::Display for Expression {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {}
+    }
+}
