@@ -30,9 +30,8 @@ pub fn start(format: LogFormat, directives: &str) -> Result<(), TelemetryError> 
     let targets = directives.parse::<Targets>();
     let targets =
         targets.map_err(|source| TelemetryError { directives: directives.to_owned(), source })?;
-    let lines = fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+    let lines =
+        fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let logs = tracing_subscriber::registry().with(targets);
     // Another subscriber, as a test has, stays.
     let _ = match format {

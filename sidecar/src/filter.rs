@@ -129,5 +129,6 @@ pub struct Evaluated {
     pub steps: u32,
 }
 
-#[cfg(all(test, feature = "cel"))]
+#[cfg(test)]
+#[cfg(feature = "cel")]
 mod tests;

@@ -20,6 +20,7 @@ mod codec;
 pub(crate) mod conformance;
 mod cursor;
 mod disk;
+mod encoding;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod health;
 mod identities;

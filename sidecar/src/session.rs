@@ -15,10 +15,12 @@
 
 #![expect(clippy::result_large_err, reason = "a failure is made once, and sent at once")]
 
+mod access;
 mod outbox;
 mod publishing;
 mod reply;
 mod request;
+mod start;
 mod subscription;
 
 use std::{
@@ -31,9 +33,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use access::Access;
 use outbox::{Delivery, Outbox};
 use reply::{Failure, Reply};
 use request::{Ack, MAX_WINDOW, Ping, Publish, Request, Subscribe, Unsubscribe};
+use start::{Refusal, begin};
 use subscription::{Next, Subscription};
 
 use crate::{
@@ -42,10 +46,8 @@ use crate::{
         GapReason,
         websocket::{self, CloseCode, Coding, Dialogue, Heard},
     },
-    hub::{Demand, Hub, Position, Start},
+    hub::{Hub, Position, Start},
     log::{Cursor, Offset},
-    pipeline::Pipeline,
-    registry::Registry,
 };
 
 /// The largest message of a client.
@@ -62,37 +64,6 @@ const MOST_ANSWERS: usize = 64 * 1024;
 
 /// A socket that takes nothing for this long, while something waits for it, has lost its peer.
 const STALL: Duration = Duration::from_secs(30);
-
-/// What a session may reach.
-#[derive(Debug, Clone)]
-pub struct Access {
-    /// Where pipelines are found.
-    pub registry: Arc<Registry>,
-    /// Whether nobody on the way can read the connection.
-    pub secure: bool,
-}
-
-/// Why a session may not reach a pipeline.
-#[derive(Debug)]
-struct OutOfReach {
-    code: &'static str,
-    message: String,
-}
-
-impl Access {
-    /// A pipeline that a request names.
-    fn pipeline(&self, name: &str) -> Result<Arc<Pipeline>, OutOfReach> {
-        let refuse = |code, message| Err(OutOfReach { code, message });
-        match self.registry.get(name) {
-            None => refuse("unknown_pipeline", format!("there is no pipeline {name} here")),
-            Some(pipeline) if pipeline.hub().settings().tls && !self.secure => refuse(
-                "plain_text",
-                format!("{name} is served over TLS only: connect by wss:// on this port"),
-            ),
-            Some(pipeline) => Ok(pipeline),
-        }
-    }
-}
 
 /// What a session needs of the server.
 #[derive(Debug)]
@@ -581,46 +552,6 @@ impl Session {
         let json = reply.to_json();
         websocket::encode_text(std::str::from_utf8(&json).unwrap_or_default(), &mut frame);
         self.outbox.push(&frame);
-    }
-}
-
-/// Why a subscription can't begin.
-struct Refusal {
-    seat: Seat,
-    code: &'static str,
-    message: String,
-    /// Whether another try may succeed.
-    passing: bool,
-}
-
-/// Reads the filter, and finds the place in the log.
-async fn begin(
-    hub: &Arc<Hub>,
-    seat: Seat,
-    position: &Position,
-    filter: Option<&str>,
-) -> Result<(Seat, Start), Refusal> {
-    let refuse = |seat, code, message, passing| Refusal { seat, code, message, passing };
-    let wished = match filter {
-        None => None,
-        Some(source) => match hub.expression(source).await {
-            Ok(expression) => Some(expression),
-            Err(error) => {
-                hub.accounts().filters_refused.add(1);
-                return Err(refuse(seat, "filter", format!("filter: {error}"), false));
-            }
-        },
-    };
-    let filter = match hub.filter(Demand { wished, ..Demand::default() }) {
-        Ok(filter) => filter,
-        Err(error) => {
-            hub.accounts().filters_refused.add(1);
-            return Err(refuse(seat, "too_many_filters", error.to_string(), true));
-        }
-    };
-    match hub.start(position).await {
-        Ok(start) => Ok((seat.with_filter(filter), start)),
-        Err(error) => Err(refuse(seat, error.category(), error.to_string(), true)),
     }
 }
 

@@ -288,47 +288,35 @@ fn negate<'a>(value: &Value<'_>) -> Result<Value<'a>, Failure> {
     }
 }
 
+/// Whole numbers of one type.
+macro_rules! checked {
+    ($operator:expr, $a:expr, $b:expr) => {{
+        let result = match $operator {
+            Binary::Add => $a.checked_add($b),
+            Binary::Subtract => $a.checked_sub($b),
+            Binary::Multiply => $a.checked_mul($b),
+            Binary::Divide => $a.checked_div($b),
+            Binary::Remainder => $a.checked_rem($b),
+            Binary::Equal
+            | Binary::Unequal
+            | Binary::Less
+            | Binary::LessOrEqual
+            | Binary::Greater
+            | Binary::GreaterOrEqual
+            | Binary::In
+            | Binary::Index => return Err(Failure::Type),
+        };
+        result.ok_or(Failure::Value)
+    }};
+}
+
 /// Numbers of one type; a whole number beside a fraction is taken for one, because JSON knows but one
 /// kind of number.
 #[expect(clippy::cast_precision_loss, reason = "a fraction is calculated with as a fraction")]
 fn calculate<'a>(operator: Binary, a: &Value<'_>, b: &Value<'_>) -> Result<Value<'a>, Failure> {
     match (a, b) {
-        (Value::Int(a), Value::Int(b)) => {
-            let result = match operator {
-                Binary::Add => a.checked_add(*b),
-                Binary::Subtract => a.checked_sub(*b),
-                Binary::Multiply => a.checked_mul(*b),
-                Binary::Divide => a.checked_div(*b),
-                Binary::Remainder => a.checked_rem(*b),
-                Binary::Equal
-                | Binary::Unequal
-                | Binary::Less
-                | Binary::LessOrEqual
-                | Binary::Greater
-                | Binary::GreaterOrEqual
-                | Binary::In
-                | Binary::Index => return Err(Failure::Type),
-            };
-            result.map(Value::Int).ok_or(Failure::Value)
-        }
-        (Value::Uint(a), Value::Uint(b)) => {
-            let result = match operator {
-                Binary::Add => a.checked_add(*b),
-                Binary::Subtract => a.checked_sub(*b),
-                Binary::Multiply => a.checked_mul(*b),
-                Binary::Divide => a.checked_div(*b),
-                Binary::Remainder => a.checked_rem(*b),
-                Binary::Equal
-                | Binary::Unequal
-                | Binary::Less
-                | Binary::LessOrEqual
-                | Binary::Greater
-                | Binary::GreaterOrEqual
-                | Binary::In
-                | Binary::Index => return Err(Failure::Type),
-            };
-            result.map(Value::Uint).ok_or(Failure::Value)
-        }
+        (Value::Int(a), Value::Int(b)) => checked!(operator, a, *b).map(Value::Int),
+        (Value::Uint(a), Value::Uint(b)) => checked!(operator, a, *b).map(Value::Uint),
         (Value::Double(a), Value::Double(b)) => fraction(operator, *a, *b),
         (Value::Double(a), Value::Int(b)) => fraction(operator, *a, *b as f64),
         (Value::Int(a), Value::Double(b)) => fraction(operator, *a as f64, *b),

@@ -102,7 +102,7 @@ impl From<&StreamPipelineSpec> for Settings {
             max_lag_events: u64::try_from(max_lag.events).unwrap_or(0),
             max_lag_bytes: max_lag.bytes.bytes(),
             max_connections: u64::try_from(*max_connections).unwrap_or(0),
-            max_connection_age: max_connection_age.as_ref().map(|age| age.get()),
+            max_connection_age: max_connection_age.as_ref().map(weir_crds::scalar::Duration::get),
             drain: drain.window.get(),
         }
     }

@@ -1,29 +1,18 @@
-//! An event as the shared logs store it: compact, binary-safe, versioned. Sans-I/O.
+//! An entry as the shared logs store it: who accepted it and when, and the event. Sans-I/O.
 //!
-//! A log outlives the program that wrote it, so the first byte names the form. Texts are preceded by
-//! their length; the payload comes last and needs none.
+//! A log outlives the program that wrote it, so the first byte names the form.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::Micros;
-use crate::{
-    event::{Event, Extension},
-    intake::Posted,
+use super::{
+    Micros,
+    encoding::{self, Reader},
 };
+use crate::intake::Posted;
 
 /// The form that this program writes, and the only one it reads.
 const FORM: u8 = 1;
-
-const IDEMPOTENT: u8 = 1;
-const HAS_SUBJECT: u8 = 1 << 1;
-const HAS_CONTENT_TYPE: u8 = 1 << 2;
-const HAS_SCHEMA: u8 = 1 << 3;
-
-const TEXT: u8 = 0;
-const INTEGER: u8 = 1;
-const FALSE: u8 = 2;
-const TRUE: u8 = 3;
 
 /// Who accepted an event, and when by its own clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,194 +56,38 @@ pub(super) fn identity(posted: &Posted) -> Option<Identity> {
 
 /// An event as it is stored.
 pub(super) fn encode(posted: &Posted, origin: Origin) -> Vec<u8> {
-    let Posted { event, idempotent } = posted;
-    let Event {
-        id,
-        type_,
-        source,
-        subject,
-        time,
-        data_content_type,
-        data_schema,
-        extensions,
-        data,
-    } = event;
-    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-    let flags = flag(*idempotent, IDEMPOTENT)
-        | flag(subject.is_some(), HAS_SUBJECT)
-        | flag(data_content_type.is_some(), HAS_CONTENT_TYPE)
-        | flag(data_schema.is_some(), HAS_SCHEMA);
-    let mut out = Vec::with_capacity(event.size() + 48);
-    out.extend([FORM, flags]);
-    out.extend(origin.replica.to_be_bytes());
-    out.extend(origin.accepted.to_be_bytes());
-    [id, type_, source, time].into_iter().for_each(|text| push_text(&mut out, text));
-    let optional = [subject, data_content_type, data_schema];
-    optional.into_iter().flatten().for_each(|text| push_text(&mut out, text));
-    push_number(&mut out, extensions.len() as u64);
-    for (name, value) in extensions {
-        push_text(&mut out, name);
-        push_extension(&mut out, value);
-    }
-    out.extend_from_slice(data);
+    let Origin { replica, accepted } = origin;
+    let mut out = Vec::with_capacity(posted.event.size() + 48);
+    out.push(FORM);
+    out.extend(replica.to_le_bytes());
+    out.extend(accepted.to_le_bytes());
+    encoding::put(&mut out, posted);
     out
 }
 
-fn push_extension(out: &mut Vec<u8>, value: &Extension) {
-    match value {
-        Extension::Text(text) => {
-            out.push(TEXT);
-            push_text(out, text);
-        }
-        Extension::Integer(integer) => {
-            out.push(INTEGER);
-            out.extend(integer.to_be_bytes());
-        }
-        Extension::Boolean(false) => out.push(FALSE),
-        Extension::Boolean(true) => out.push(TRUE),
-    }
-}
-
-fn push_text(out: &mut Vec<u8>, text: &str) {
-    push_number(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// Seven bits a byte, the lowest first; the upper bit says that more follow.
-fn push_number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    out.push(number.to_le_bytes()[0]);
-}
-
 /// The event that was stored. Its payload shares the bytes.
-pub(super) fn decode(bytes: Bytes) -> Result<(Origin, Posted), CodecError> {
-    let mut reader = Reader(bytes);
-    let form = reader.byte()?;
-    if form != FORM {
-        return Err(CodecError::Form(form));
+pub(super) fn decode(bytes: &Bytes) -> Result<(Origin, Posted), CodecError> {
+    let mut reader = Reader::new(bytes);
+    match reader.u8() {
+        Some(FORM) => {}
+        Some(form) => return Err(CodecError::Form(form)),
+        None => return Err(CodecError::Malformed),
     }
-    let flags = reader.byte()?;
-    let origin = Origin { replica: reader.fixed()?, accepted: reader.fixed()? };
-    let (id, type_) = (reader.text()?, reader.text()?);
-    let (source, time) = (reader.text()?, reader.text()?);
-    let subject = reader.text_if(flags & HAS_SUBJECT != 0)?;
-    let data_content_type = reader.text_if(flags & HAS_CONTENT_TYPE != 0)?;
-    let data_schema = reader.text_if(flags & HAS_SCHEMA != 0)?;
-    let count = reader.number()?;
-    let mut extensions = Vec::new();
-    for _ in 0..count {
-        extensions.push((reader.text()?, reader.extension()?));
-    }
-    let Reader(data) = reader;
-    let event = Event {
-        id,
-        type_,
-        source,
-        subject,
-        time,
-        data_content_type,
-        data_schema,
-        extensions,
-        data,
-    };
-    Ok((origin, Posted { event, idempotent: flags & IDEMPOTENT != 0 }))
+    let read = read(&mut reader, bytes).filter(|_| reader.is_at_end());
+    read.ok_or(CodecError::Malformed)
 }
 
-struct Reader(Bytes);
-
-impl Reader {
-    fn byte(&mut self) -> Result<u8, CodecError> {
-        self.0.try_get_u8().map_err(|_| CodecError::Malformed)
-    }
-
-    fn fixed(&mut self) -> Result<u64, CodecError> {
-        self.0.try_get_u64().map_err(|_| CodecError::Malformed)
-    }
-
-    fn number(&mut self) -> Result<u64, CodecError> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        Err(CodecError::Malformed)
-    }
-
-    fn text(&mut self) -> Result<Box<str>, CodecError> {
-        let size = usize::try_from(self.number()?).map_err(|_| CodecError::Malformed)?;
-        if size > self.0.len() {
-            return Err(CodecError::Malformed);
-        }
-        let text = self.0.split_to(size);
-        std::str::from_utf8(&text).map(Box::from).map_err(|_| CodecError::Malformed)
-    }
-
-    fn text_if(&mut self, there: bool) -> Result<Option<Box<str>>, CodecError> {
-        if there { self.text().map(Some) } else { Ok(None) }
-    }
-
-    fn extension(&mut self) -> Result<Extension, CodecError> {
-        match self.byte()? {
-            TEXT => self.text().map(Extension::Text),
-            INTEGER => {
-                self.0.try_get_i32().map(Extension::Integer).map_err(|_| CodecError::Malformed)
-            }
-            FALSE => Ok(Extension::Boolean(false)),
-            TRUE => Ok(Extension::Boolean(true)),
-            _ => Err(CodecError::Malformed),
-        }
-    }
+fn read(reader: &mut Reader<'_>, bytes: &Bytes) -> Option<(Origin, Posted)> {
+    let origin = Origin { replica: reader.u64()?, accepted: reader.u64()? };
+    Some((origin, reader.event(bytes)?))
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::{collection::vec, option, prelude::*};
+    use proptest::{collection::vec, prelude::*};
 
     use super::*;
-
-    fn text() -> impl Strategy<Value = Box<str>> {
-        ".{0,200}".prop_map(Box::from)
-    }
-
-    fn extension() -> impl Strategy<Value = Extension> {
-        prop_oneof![
-            text().prop_map(Extension::Text),
-            any::<i32>().prop_map(Extension::Integer),
-            any::<bool>().prop_map(Extension::Boolean),
-        ]
-    }
-
-    fn any_posted() -> impl Strategy<Value = Posted> {
-        let required = (text(), text(), text(), text());
-        let optional = (option::of(text()), option::of(text()), option::of(text()));
-        let rest = (vec((text(), extension()), 0..4), vec(any::<u8>(), 0..300), any::<bool>());
-        (required, optional, rest).prop_map(
-            |(
-                (id, type_, source, time),
-                (subject, data_content_type, data_schema),
-                (extensions, data, idempotent),
-            )| {
-                let event = Event {
-                    id,
-                    type_,
-                    source,
-                    subject,
-                    time,
-                    data_content_type,
-                    data_schema,
-                    extensions,
-                    data: data.into(),
-                };
-                Posted { event, idempotent }
-            },
-        )
-    }
+    use crate::log::encoding::tests::any_posted;
 
     proptest! {
         #[test]
@@ -263,31 +96,30 @@ mod tests {
         ) {
             let origin = Origin { replica, accepted };
             let stored = encode(&posted, origin);
-            prop_assert_eq!(decode(stored.into()), Ok((origin, posted)));
+            prop_assert_eq!(decode(&stored.into()), Ok((origin, posted)));
         }
 
         #[test]
-        fn what_is_cut_off_is_refused_or_has_less_payload(posted in any_posted(), cut: prop::sample::Index) {
-            let origin = Origin { replica: 1, accepted: 2 };
-            let stored = encode(&posted, origin);
-            let payload = stored.len() - posted.event.data.len();
-            let cut = cut.index(stored.len());
-            let read = decode(Bytes::copy_from_slice(&stored[..cut]));
-            prop_assert_eq!(read.is_ok(), cut >= payload);
+        fn what_is_cut_off_or_goes_on_is_refused(posted in any_posted(), cut: prop::sample::Index) {
+            let mut stored = encode(&posted, Origin { replica: 1, accepted: 2 });
+            let cut = Bytes::copy_from_slice(&stored[..cut.index(stored.len())]);
+            prop_assert_eq!(decode(&cut), Err(CodecError::Malformed));
+            stored.push(0);
+            prop_assert_eq!(decode(&stored.into()), Err(CodecError::Malformed));
         }
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..200)) {
-            let read = decode(Bytes::from(bytes.clone()));
+            let read = decode(&Bytes::from(bytes));
             if let Ok((origin, posted)) = read {
-                prop_assert_eq!(decode(encode(&posted, origin).into()), Ok((origin, posted)));
+                prop_assert_eq!(decode(&encode(&posted, origin).into()), Ok((origin, posted)));
             }
         }
     }
 
     #[test]
     fn another_form_is_named() {
-        assert_eq!(decode(Bytes::from_static(&[9, 0])), Err(CodecError::Form(9)));
+        assert_eq!(decode(&Bytes::from_static(&[9, 0])), Err(CodecError::Form(9)));
     }
 
     #[test]

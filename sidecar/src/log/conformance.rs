@@ -1,5 +1,10 @@
 //! What every log must do, whatever keeps it: one suite, which each implementation's tests name.
 
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub(crate) mod replicas;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod server;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -303,4 +308,8 @@ macro_rules! suite {
     };
 }
 
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub(crate) use replicas::shared_suite;
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub(crate) use server::Server;
 pub(crate) use suite;

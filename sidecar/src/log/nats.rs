@@ -288,7 +288,7 @@ impl Core {
             match answer.map_err(unavailable)? {
                 Ok(held) => {
                     let time = stream::micros(held.time);
-                    entries.push(message::entry(held.sequence, time, held.payload)?);
+                    entries.push(message::entry(held.sequence, time, &held.payload)?);
                 }
                 Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
                     return self.missing(from).await;

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::value::RawValue;
 
-use super::{OutOfReach, reply::Failure, request::Publish};
+use super::{access::OutOfReach, reply::Failure, request::Publish};
 use crate::{
     intake::{self, Context, MAX_BATCH},
     pipeline::Pipeline,

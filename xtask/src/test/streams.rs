@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::program;
+use super::programs::EVERYTHING;
 use super::tally::Tally;
 use crate::cargo::{self, cargo};
 use crate::{command, workspace};
@@ -38,7 +39,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// # Errors
 /// When it can't be installed, the sidecar doesn't start, or a test fails.
 pub(crate) fn test(tally: &mut Tally) -> Result<()> {
-    let built = cargo::build(cargo("build").args(["--package", "weir-sidecar"]))?;
+    // The one that was built with the tests.
+    let built = cargo::build(cargo("test").args(EVERYTHING).arg("--no-run"))?;
     let folder = install()?;
     let sources = workspace::root().join(SOURCES);
     let sidecar = Sidecar::start(

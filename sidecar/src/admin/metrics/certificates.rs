@@ -22,10 +22,13 @@ impl Certificates {
     }
 }
 
+/// What a gauge shows of a certificate.
+type Reading = fn(&Standing) -> bool;
+
 impl Collector for Certificates {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let standings = self.tls.standings();
-        let gauges: [(_, _, fn(&Standing) -> bool); 2] = [
+        let gauges: [(_, _, Reading); 2] = [
             (
                 "weir_tls_certificate_usable",
                 "Whether there is a certificate for the Secret, be it an older one: 1 or 0.",

@@ -16,9 +16,11 @@
 use bytes::Bytes;
 
 use crate::{
-    event::{Event, Extension},
     intake::Posted,
-    log::{Micros, Offset},
+    log::{
+        Micros, Offset,
+        encoding::{self, Reader},
+    },
 };
 
 /// The size of a segment's head.
@@ -56,7 +58,7 @@ impl Head {
 
     /// The head of a segment; `None` where it is none of this version.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut read = Reader(unseal(bytes.get(..HEAD_BYTES)?, 0)?);
+        let mut read = Reader::new(unseal(bytes.get(..HEAD_BYTES)?, 0)?);
         if read.take(HEAD_MAGIC.len())? != HEAD_MAGIC {
             return None;
         }
@@ -108,7 +110,7 @@ impl Header {
         if !sealed.starts_with(&FRAME_MAGIC) {
             return None;
         }
-        let mut read = Reader(unseal(sealed, salt)?.get(FRAME_MAGIC.len()..)?);
+        let mut read = Reader::new(unseal(sealed, salt)?.get(FRAME_MAGIC.len()..)?);
         let last = read.u32()? == 1;
         Some(Self {
             last,
@@ -131,13 +133,13 @@ impl Header {
         if body.len() != self.length as usize || sum(body, salt) != self.body_sum {
             return None;
         }
-        let mut read = Reader(body);
+        let mut read = Reader::new(body);
         // The checksum vouches for the count; but nothing is allocated on anybody's word.
         let mut events = Vec::with_capacity((self.count as usize).min(body.len()));
         for _ in 0..self.count {
             events.push(read.event(body)?);
         }
-        read.0.is_empty().then_some(events)
+        read.is_at_end().then_some(events)
     }
 }
 
@@ -177,7 +179,7 @@ impl Group {
             self.spans.push(Span { first: self.next, at: self.bytes.len() as u64 });
             self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
         }
-        put_event(&mut self.bytes, posted);
+        encoding::put(&mut self.bytes, posted);
         self.next += 1;
     }
 
@@ -209,153 +211,6 @@ impl Group {
         let start = usize::try_from(span.at).unwrap_or(usize::MAX);
         let place = self.bytes.get_mut(start..).unwrap_or_default();
         place.iter_mut().zip(header).for_each(|(place, byte)| *place = byte);
-    }
-}
-
-const IDEMPOTENT: u8 = 1;
-const SUBJECT: u8 = 1 << 1;
-const CONTENT_TYPE: u8 = 1 << 2;
-const SCHEMA: u8 = 1 << 3;
-
-fn put_event(out: &mut Vec<u8>, Posted { event, idempotent }: &Posted) {
-    let Event {
-        id,
-        type_,
-        source,
-        subject,
-        time,
-        data_content_type,
-        data_schema,
-        extensions,
-        data,
-    } = event;
-    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-    out.push(
-        flag(*idempotent, IDEMPOTENT)
-            | flag(subject.is_some(), SUBJECT)
-            | flag(data_content_type.is_some(), CONTENT_TYPE)
-            | flag(data_schema.is_some(), SCHEMA),
-    );
-    let optional = [subject, data_content_type, data_schema];
-    let texts = [id, type_, source, time].into_iter().chain(optional.into_iter().flatten());
-    texts.for_each(|text| put_bytes(out, text.as_bytes()));
-    put_length(out, extensions.len());
-    for (name, value) in extensions {
-        put_bytes(out, name.as_bytes());
-        match value {
-            Extension::Text(text) => {
-                out.push(0);
-                put_bytes(out, text.as_bytes());
-            }
-            Extension::Integer(number) => {
-                out.push(1);
-                out.extend_from_slice(&number.to_le_bytes());
-            }
-            Extension::Boolean(truth) => out.push(2 + u8::from(*truth)),
-        }
-    }
-    put_bytes(out, data);
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_length(out, bytes.len());
-    out.extend_from_slice(bytes);
-}
-
-/// Seven bits a byte, the lowest first; the eighth says that more follow.
-fn put_length(out: &mut Vec<u8>, length: usize) {
-    let mut rest = length;
-    while rest >= 0x80 {
-        out.push((rest & 0x7f) as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push((rest & 0x7f) as u8);
-}
-
-/// Reads numbers and texts off the start of some bytes.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.array().map(u8::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn length(&mut self) -> Option<usize> {
-        let mut length = 0_usize;
-        for shift in (0..32).step_by(7) {
-            let byte = self.u8()?;
-            length |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(length);
-            }
-        }
-        None
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = self.length()?;
-        self.take(length)
-    }
-
-    fn text(&mut self) -> Option<Box<str>> {
-        std::str::from_utf8(self.bytes()?).ok().map(Into::into)
-    }
-
-    fn text_if(&mut self, there: bool) -> Option<Option<Box<str>>> {
-        if there { self.text().map(Some) } else { Some(None) }
-    }
-
-    /// The next event, whose payload shares the memory of `body`.
-    fn event(&mut self, body: &Bytes) -> Option<Posted> {
-        let flags = self.u8()?;
-        let (id, type_, source, time) = (self.text()?, self.text()?, self.text()?, self.text()?);
-        let event = Event {
-            id,
-            type_,
-            source,
-            subject: self.text_if(flags & SUBJECT != 0)?,
-            time,
-            data_content_type: self.text_if(flags & CONTENT_TYPE != 0)?,
-            data_schema: self.text_if(flags & SCHEMA != 0)?,
-            extensions: self.extensions()?,
-            data: body.slice_ref(self.bytes()?),
-        };
-        Some(Posted { event, idempotent: flags & IDEMPOTENT != 0 })
-    }
-
-    fn extensions(&mut self) -> Option<Vec<(Box<str>, Extension)>> {
-        let count = self.length()?;
-        let mut extensions = Vec::new();
-        for _ in 0..count {
-            let name = self.text()?;
-            let value = match self.u8()? {
-                0 => Extension::Text(self.text()?),
-                1 => Extension::Integer(i32::from_le_bytes(self.array()?)),
-                2 => Extension::Boolean(false),
-                3 => Extension::Boolean(true),
-                _ => return None,
-            };
-            extensions.push((name, value));
-        }
-        Some(extensions)
     }
 }
 

@@ -69,7 +69,7 @@ fn take(core: &Core, batch: Vec<Message>) -> Result<(), LogError> {
     for message in batch {
         let (offset, row) = row(core, &message)?;
         let time = core.index.lock().push(offset, row);
-        entries.push(message::entry(offset, time, message.payload.clone())?);
+        entries.push(message::entry(offset, time, &message.payload)?);
     }
     core.index.lock().expire(*core.retention.lock(), crate::clock::micros());
     core.tail.push(entries);

@@ -52,7 +52,7 @@ pub(super) fn read_headers(headers: &HeaderMap) -> Option<(String, u64, Option<I
 }
 
 /// An entry out of a message.
-pub(super) fn entry(offset: Offset, time: Micros, event: Bytes) -> Result<Entry, LogError> {
+pub(super) fn entry(offset: Offset, time: Micros, event: &Bytes) -> Result<Entry, LogError> {
     let (Origin { replica: _, accepted }, posted) =
         codec::decode(event).map_err(|error| LogError::Damaged(error.to_string()))?;
     Ok(Entry { offset, accepted_at: instant_of(accepted), time, posted })

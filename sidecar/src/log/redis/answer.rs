@@ -82,6 +82,6 @@ pub(super) fn news(answer: Value) -> Result<Vec<Stored>, LogError> {
 pub(super) fn entry(stored: Stored) -> Result<Entry, LogError> {
     let Stored { offset, time, event } = stored;
     let (Origin { replica: _, accepted }, posted) =
-        codec::decode(event).map_err(|error| LogError::Damaged(error.to_string()))?;
+        codec::decode(&event).map_err(|error| LogError::Damaged(error.to_string()))?;
     Ok(Entry { offset, accepted_at: instant_of(accepted), time, posted })
 }

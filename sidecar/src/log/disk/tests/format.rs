@@ -4,53 +4,26 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::{
-    event::{Event, Extension},
     intake::Posted,
-    log::disk::{
-        record::{Group, HEAD_BYTES, Head},
-        scan::{self, Rest},
+    log::{
+        disk::{
+            record::{Group, HEAD_BYTES, Head},
+            scan::{self, Rest},
+        },
+        encoding::tests::any_posted,
     },
 };
 
-fn text() -> impl Strategy<Value = Box<str>> {
-    any::<String>().prop_map(Into::into)
-}
-
-fn extension() -> impl Strategy<Value = Extension> {
-    prop_oneof![
-        text().prop_map(Extension::Text),
-        any::<i32>().prop_map(Extension::Integer),
-        any::<bool>().prop_map(Extension::Boolean),
-    ]
-}
-
 fn posted() -> impl Strategy<Value = Posted> {
-    let texts = [text(), text(), text(), text()];
-    let optional = [text(), text(), text()].map(prop::option::of);
-    let extensions = prop::collection::vec((text(), extension()), 0..4);
     // Some are larger than a frame.
     let data = prop_oneof![
         9 => prop::collection::vec(any::<u8>(), 0..300),
         1 => (any::<u8>(), 60_000..140_000_usize).prop_map(|(byte, length)| vec![byte; length]),
     ];
-    (texts, optional, extensions, data, any::<bool>()).prop_map(
-        |([id, type_, source, time], optional, extensions, data, idempotent)| {
-            let [subject, data_content_type, data_schema] = optional;
-            let data = Bytes::from(data);
-            let event = Event {
-                id,
-                type_,
-                source,
-                subject,
-                time,
-                data_content_type,
-                data_schema,
-                extensions,
-                data,
-            };
-            Posted { event, idempotent }
-        },
-    )
+    (any_posted(), data).prop_map(|(mut posted, data)| {
+        posted.event.data = data.into();
+        posted
+    })
 }
 
 const SALT: u32 = 7;

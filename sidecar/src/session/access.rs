@@ -1,0 +1,36 @@
+//! What a session may reach, besides the pipeline of its URL.
+
+use std::sync::Arc;
+
+use crate::{pipeline::Pipeline, registry::Registry};
+
+/// What a session may reach.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Where pipelines are found.
+    pub registry: Arc<Registry>,
+    /// Whether nobody on the way can read the connection.
+    pub secure: bool,
+}
+
+/// Why a session may not reach a pipeline.
+#[derive(Debug)]
+pub(super) struct OutOfReach {
+    pub(super) code: &'static str,
+    pub(super) message: String,
+}
+
+impl Access {
+    /// A pipeline that a request names.
+    pub(super) fn pipeline(&self, name: &str) -> Result<Arc<Pipeline>, OutOfReach> {
+        let refuse = |code, message| Err(OutOfReach { code, message });
+        match self.registry.get(name) {
+            None => refuse("unknown_pipeline", format!("there is no pipeline {name} here")),
+            Some(pipeline) if pipeline.hub().settings().tls && !self.secure => refuse(
+                "plain_text",
+                format!("{name} is served over TLS only: connect by wss:// on this port"),
+            ),
+            Some(pipeline) => Ok(pipeline),
+        }
+    }
+}
