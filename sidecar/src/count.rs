@@ -16,6 +16,7 @@
 
 mod histogram;
 mod meter;
+mod turned_away;
 
 use std::{
     sync::{
@@ -30,6 +31,7 @@ use weir_slo::{Deliveries, Subscribers};
 
 pub use histogram::{BOUNDS_MICROS, Histogram, HistogramReading};
 pub use meter::{Judge, Meter, MeterName};
+pub use turned_away::{TurnedAway, Turnings};
 
 use crate::{
     filter::Failure,
@@ -104,8 +106,8 @@ pub struct Accounts {
     pub reads: Counter,
     /// Events in these.
     pub read_events: Counter,
-    /// Connections refused because the pipeline was full.
-    pub refused: Counter,
+    /// Subscribers that were asked to come back.
+    pub turned_away: Turnings,
     /// Connections refused because the filter can't be used, or one more is too many.
     pub filters_refused: Counter,
     /// Evaluations of filters.
@@ -152,7 +154,7 @@ impl Accounts {
             gaps: Counter::default(),
             reads: Counter::default(),
             read_events: Counter::default(),
-            refused: Counter::default(),
+            turned_away: Turnings::default(),
             filters_refused: Counter::default(),
             evaluations: Counter::default(),
             failures: Default::default(),
@@ -288,7 +290,6 @@ impl Seat {
         // Two that come at once may both see the last seat: the limit is a bound on memory, and one
         // more connection does not matter to it.
         if accounts.connected.iter().map(taken).sum::<u64>() >= limit {
-            accounts.refused.add(1);
             return None;
         }
         accounts.connected.get(transport as usize)?.fetch_add(1, Ordering::Relaxed);
@@ -334,7 +335,7 @@ mod tests {
         let accounts = Arc::new(Accounts::new(1));
         let seat = Seat::take(&accounts, Transport::Sse, 1).unwrap();
         assert!(Seat::take(&accounts, Transport::WebSocket, 1).is_none());
-        assert_eq!((accounts.subscribers().sse, accounts.refused.get()), (1, 1));
+        assert_eq!(accounts.subscribers().sse, 1);
         drop(seat);
         assert!(Seat::take(&accounts, Transport::WebSocket, 1).is_some());
     }

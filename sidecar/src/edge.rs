@@ -5,10 +5,12 @@
 
 pub mod accept;
 mod durable;
+mod farewell;
 mod greeting;
 mod head;
 mod http1;
 mod http2;
+mod later;
 mod problem;
 mod publish;
 mod read;
@@ -21,7 +23,8 @@ mod tls;
 #[path = "edge/tls_absent.rs"]
 mod tls;
 
+pub use farewell::Farewell;
 pub(crate) use problem::respond;
 pub use routes::{Door, Service, routes};
-pub use takeover::{Handover, Manner, Takeover};
+pub use takeover::{Handover, Manner, Takeover, Taken};
 pub use tls::{Standing, Tls};

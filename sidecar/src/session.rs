@@ -35,13 +35,14 @@ use std::{
 
 pub use access::Access;
 use outbox::{Delivery, Outbox};
+pub(crate) use reply::encode_farewell;
 use reply::{Failure, Reply};
 use request::{Ack, MAX_WINDOW, Ping, Publish, Request, Subscribe, Unsubscribe};
-use start::{Refusal, begin};
+use start::{Refusal, begin, take_seat};
 use subscription::{Next, Subscription};
 
 use crate::{
-    count::{Seat, Transport},
+    count::Seat,
     frame::{
         GapReason,
         websocket::{self, CloseCode, Coding, Dialogue, Heard},
@@ -266,10 +267,8 @@ impl Session {
             return Err(failure("unknown_pipeline", &message));
         }
         let own = Arc::ptr_eq(&hub, &self.hub).then(|| self.spare.take()).flatten();
-        let seat = match own.map_or_else(|| hub.take_seat(Transport::WebSocket), Ok) {
-            Ok(seat) => seat,
-            Err(full) => return Err(failure("too_many_connections", &full.to_string()).passing()),
-        };
+        let seat = own.map_or_else(|| take_seat(&hub), Ok);
+        let seat = seat.map_err(|(code, message)| failure(code, &message).passing())?;
         self.job = Some(Box::pin(async move {
             let begun = begin(&hub, seat, &position, request.filter.as_deref()).await;
             Done::Started { request, hub, begun }

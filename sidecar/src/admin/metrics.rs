@@ -11,7 +11,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    count::{Accounts, BOUNDS_MICROS, HistogramReading, Tally, Transport},
+    count::{Accounts, BOUNDS_MICROS, HistogramReading, Tally, Transport, TurnedAway},
     durable::Streams,
     filter::Failure,
     pipeline::Pipeline,
@@ -162,9 +162,18 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "weir_connections_refused",
-        help: "Connections refused because spec.delivery.maxConnections was reached.",
+        help: "Subscribers that were asked to come back, by transport and reason.",
         kind: Kind::Counter,
-        read: |pipeline, write| write(&[], pipeline.hub().accounts().refused.get()),
+        read: |pipeline, write| {
+            let turned_away = &pipeline.hub().accounts().turned_away;
+            let pairs = Transport::ALL.into_iter().flat_map(|transport| {
+                TurnedAway::ALL.into_iter().map(move |reason| (transport, reason))
+            });
+            pairs.into_iter().try_for_each(|(transport, reason)| {
+                let labels = [("transport", transport.label()), ("reason", reason.name())];
+                write(&labels, turned_away.get(transport, reason))
+            })
+        },
     },
     Family {
         name: "weir_filters",

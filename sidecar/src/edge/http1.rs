@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     accept::{Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes, answer},
-    takeover::{Handover, Manner, Takeover},
+    takeover::{Handover, Manner, Takeover, Taken},
 };
 
 /// The most that hyper buffers of one connection. A request's head must fit; a body is passed on in
@@ -38,7 +38,7 @@ pub(super) async fn serve<I>(
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (takeover, mut handover) = Takeover::channel();
+    let (takeover, mut taken) = Takeover::channel();
     let asked = CancellationToken::new();
     let impatience = out_of_patience(asked.clone());
     let service = service_fn(move |request| {
@@ -55,9 +55,9 @@ where
         .header_read_timeout(KEEP_ALIVE)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(io), service);
-    let handover = tokio::select! {
+    let taken = tokio::select! {
         biased;
-        handover = &mut handover => handover.ok()?,
+        taken = &mut taken => taken.ok()?,
         // What goes wrong here is the peer's doing: it left, or spoke no HTTP and was told so.
         _ = &mut connection => return None,
         () = impatience => return None,
@@ -68,7 +68,16 @@ where
         }
     };
     let parts = connection.into_parts();
-    Some(Stream { io: parts.io.into_inner(), early: parts.read_buf, handover })
+    let io = parts.io.into_inner();
+    match taken {
+        Taken::Stream(handover) => {
+            Some(Stream { io, early: parts.read_buf, handover: *handover })
+        }
+        Taken::Farewell(farewell) => {
+            farewell.say(io).await;
+            None
+        }
+    }
 }
 
 /// Ends when a connection has had [`PATIENCE`] and has not asked for anything.

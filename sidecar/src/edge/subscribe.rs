@@ -6,11 +6,12 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use serde::Deserialize;
 
 use super::{
-    problem::{not_found, problem, respond},
+    later::{Acceptable, Later, Refusal},
+    problem::{not_found, problem},
     takeover::{Handover, Manner, Takeover},
 };
 use crate::{
-    count::{Seat, Transport},
+    count::{Seat, Transport, TurnedAway},
     filter::Expression,
     frame::{
         self, Control, Format,
@@ -39,8 +40,8 @@ pub(super) struct Query {
     filter: Option<String>,
 }
 
-/// A response's `retry` and a hint to come back are spread over this many milliseconds, so that
-/// subscribers who lost their connection together don't return together.
+/// A response's `retry` is spread over this many milliseconds, so that subscribers who lost their
+/// connection together don't return together.
 const RETRY_MS: std::ops::Range<u64> = 1_000..3_000;
 
 impl Query {
@@ -104,12 +105,10 @@ pub(super) async fn serve(
     };
     match answered {
         Ok(handover) => match takeover.take(handover).await {},
-        Err(response) => response,
+        Err(Refusal::Answer(response)) => response,
+        Err(Refusal::Farewell(farewell)) => match takeover.take(farewell).await {},
     }
 }
-
-/// Why there is no stream, as the answer that says so.
-type Refusal = Response<Vec<u8>>;
 
 async fn sse(
     pipeline: &Pipeline,
@@ -120,31 +119,22 @@ async fn sse(
 ) -> Result<Handover, Refusal> {
     let hub = pipeline.hub();
     if hub.settings().heartbeat.is_none() {
-        return Err(not_served(pipeline, "sse"));
+        return Err(not_served(pipeline, "sse").into());
     }
     if manner.tunnel {
-        return Err(no_web_socket());
+        return Err(no_web_socket().into());
     }
     let position = query.position(headers).map_err(bad_query)?;
     let format = query.sse_format().map_err(bad_query)?;
     let wished = wished(hub, query.filter.as_deref()).await?;
-    if draining {
-        return Err(come_back(hub, "draining", "this replica is stopping"));
-    }
-    let seat = hub
-        .take_seat(Transport::Sse)
-        .map_err(|full| come_back(hub, "too_many_connections", &full.to_string()))?;
-    let filter = shared(hub, wished)
-        .map_err(|error| come_back(hub, "too_many_filters", &error.to_string()))?;
-    let seat = seat.with_filter(filter);
+    let refuse = |later: Later| later.answer(hub, headers);
+    let seat = take_seat(hub, Transport::Sse, draining).map_err(refuse)?;
+    let seat = with_filter(hub, seat, wished).map_err(refuse)?;
     let framing = framing(manner.version);
     let open = |cursor: &str, opening: &mut Vec<u8>| {
         frame::sse_open(cursor, fastrand::u64(RETRY_MS), opening);
     };
-    let start = hub
-        .start(&position)
-        .await
-        .map_err(|error| come_back(hub, error.category(), &error.to_string()))?;
+    let start = start(hub, &position).await.map_err(refuse)?;
     Ok(hand_over(hub, seat, start, format, framing, sse_head(), open))
 }
 
@@ -158,36 +148,64 @@ async fn web_socket(
 ) -> Result<Handover, Refusal> {
     let hub = pipeline.hub();
     if hub.settings().ping.is_none() {
-        return Err(not_served(pipeline, "ws"));
+        return Err(not_served(pipeline, "ws").into());
     }
     let handshake = shake_hands(manner, headers).map_err(refuse_handshake)?;
     let position = query.position(headers).map_err(bad_query)?;
     let wished = wished(hub, query.filter.as_deref()).await?;
-    if draining {
-        return Err(unavailable("this replica is stopping"));
+    let acceptable = acceptable(hub, &handshake, headers);
+    let refuse = |later: Later| acceptable.refuse(hub, later);
+    let seat = take_seat(hub, Transport::WebSocket, draining).map_err(refuse)?;
+    if acceptable.face == Subprotocol::Multiplexed {
+        let access = Access { registry: Arc::clone(registry), secure: manner.secure };
+        return Ok(hand_over_session(access, hub, seat, acceptable));
     }
-    let seat =
-        hub.take_seat(Transport::WebSocket).map_err(|full| unavailable(&full.to_string()))?;
+    let seat = with_filter(hub, seat, wished).map_err(refuse)?;
+    let start = start(hub, &position).await.map_err(refuse)?;
+    let Acceptable { head, face: _, format } = acceptable;
+    let open =
+        |cursor: &str, opening: &mut Vec<u8>| websocket::encode_open(format, cursor, opening);
+    Ok(hand_over(hub, seat, start, format, Framing::Bare, head, open))
+}
+
+/// What a WebSocket will be, from what its client can do.
+fn acceptable(hub: &Hub, handshake: &Handshake, headers: &HeaderMap) -> Acceptable {
     let subprotocol = websocket::offered(headers).subprotocol;
     let compression = hub.settings().compression;
     let agreement = compression.and_then(|min_size| Some((handshake.offer.agree()?, min_size)));
     let coding =
         agreement.map_or(Coding::Plain, |(agreement, min_size)| agreement.coding(min_size));
     let head = handshake.answer(subprotocol, agreement.map(|(agreement, _)| agreement));
-    let format = match subprotocol.unwrap_or_default() {
-        Subprotocol::Json => Format::WsJson(coding),
+    let face = subprotocol.unwrap_or_default();
+    let format = match face {
+        Subprotocol::Json | Subprotocol::Multiplexed => Format::WsJson(coding),
         Subprotocol::CloudEvents => Format::WsCloudEvents(coding),
-        Subprotocol::Multiplexed => {
-            let access = Access { registry: Arc::clone(registry), secure: manner.secure };
-            return Ok(hand_over_session(access, hub, seat, Format::WsJson(coding), head));
-        }
     };
-    let filter = shared(hub, wished).map_err(|error| unavailable(&error.to_string()))?;
-    let seat = seat.with_filter(filter);
-    let start = hub.start(&position).await.map_err(|error| unavailable(&error.to_string()))?;
-    let open =
-        |cursor: &str, opening: &mut Vec<u8>| websocket::encode_open(format, cursor, opening);
-    Ok(hand_over(hub, seat, start, format, Framing::Bare, head, open))
+    Acceptable { head, face, format }
+}
+
+/// A place among the pipeline's connections, unless there is none, or this replica stops.
+fn take_seat(hub: &Hub, transport: Transport, draining: bool) -> Result<Seat, Later> {
+    if draining {
+        return Err(Later::new(TurnedAway::Draining, &"this replica is stopping"));
+    }
+    hub.take_seat(transport).map_err(|full| Later::new(TurnedAway::TooManyConnections, &full))
+}
+
+fn with_filter(
+    hub: &Hub,
+    seat: Seat,
+    wished: Option<Arc<Expression>>,
+) -> Result<Seat, Later> {
+    let filter = shared(hub, wished);
+    let filter = filter.map_err(|error| Later::new(TurnedAway::TooManyFilters, &error))?;
+    Ok(seat.with_filter(filter))
+}
+
+/// Where a subscriber with this position starts to read.
+async fn start(hub: &Hub, position: &Position) -> Result<Start, Later> {
+    let started = hub.start(position).await;
+    started.map_err(|error| Later::new(TurnedAway::LogUnavailable, &error))
 }
 
 /// Gives a connection to a session, which begins by itself.
@@ -195,9 +213,9 @@ fn hand_over_session(
     access: Access,
     hub: &Arc<Hub>,
     seat: Seat,
-    format: Format,
-    head: Response<()>,
+    acceptable: Acceptable,
 ) -> Handover {
+    let Acceptable { head, face: _, format } = acceptable;
     Handover {
         head,
         opening: Vec::new(),
@@ -214,7 +232,7 @@ fn hand_over_session(
 pub(super) async fn wished(
     hub: &Hub,
     filter: Option<&str>,
-) -> Result<Option<Arc<Expression>>, Refusal> {
+) -> Result<Option<Arc<Expression>>, Response<Vec<u8>>> {
     let Some(source) = filter.filter(|source| !source.trim().is_empty()) else {
         return Ok(None);
     };
@@ -250,7 +268,7 @@ fn hand_over(
     Handover { head, opening, hub, seat, format, framing, next: start.next, session: None }
 }
 
-fn bad_query(detail: &'static str) -> Refusal {
+fn bad_query(detail: &'static str) -> Response<Vec<u8>> {
     problem("query", StatusCode::BAD_REQUEST, detail)
 }
 
@@ -292,7 +310,7 @@ fn shake_hands(manner: Manner, headers: &HeaderMap) -> Result<Handshake, Handsha
     }
 }
 
-fn no_web_socket() -> Refusal {
+fn no_web_socket() -> Response<Vec<u8>> {
     problem(
         "handshake",
         StatusCode::BAD_REQUEST,
@@ -303,20 +321,6 @@ fn no_web_socket() -> Refusal {
 fn not_served(pipeline: &Pipeline, endpoint: &str) -> Response<Vec<u8>> {
     let name = &pipeline.config().name;
     not_found(format!("the pipeline {name} doesn't serve /{name}/{endpoint}"))
-}
-
-/// Answers an SSE subscriber that may come back. With any status but 200, a browser's EventSource would
-/// give up for good (HTML standard, section 9.2.3).
-fn come_back(hub: &Hub, code: &str, message: &str) -> Response<Vec<u8>> {
-    let mut body = Vec::new();
-    let retry_ms = fastrand::u64(RETRY_MS);
-    let cursor = None;
-    let control = Control::Failure { code, message, retry_ms: Some(retry_ms), cursor };
-    frame::encode_control(Format::SseData, &control, &mut body);
-    tracing::debug!(pipeline = hub.name(), code, "asked a subscriber to come back");
-    let mut response = respond(StatusCode::OK, "text/event-stream; charset=utf-8", body);
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 pub(super) fn unavailable(detail: &str) -> Response<Vec<u8>> {

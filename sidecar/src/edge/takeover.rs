@@ -12,7 +12,7 @@ use http::{Response, Version};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::head;
+use super::{farewell::Farewell, head};
 use crate::{
     count::Seat,
     engine::Adoption,
@@ -59,6 +59,27 @@ impl Handover {
     }
 }
 
+/// What a connection that was taken over is for.
+#[derive(Debug)]
+pub enum Taken {
+    /// A stream.
+    Stream(Box<Handover>),
+    /// A few last words.
+    Farewell(Farewell),
+}
+
+impl From<Handover> for Taken {
+    fn from(handover: Handover) -> Self {
+        Self::Stream(Box::new(handover))
+    }
+}
+
+impl From<Farewell> for Taken {
+    fn from(farewell: Farewell) -> Self {
+        Self::Farewell(farewell)
+    }
+}
+
 /// How a request came, as far as its stream depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manner {
@@ -74,13 +95,13 @@ pub struct Manner {
 #[derive(Debug, Clone)]
 pub struct Takeover {
     manner: Manner,
-    sender: Arc<Mutex<Option<oneshot::Sender<Handover>>>>,
+    sender: Arc<Mutex<Option<oneshot::Sender<Taken>>>>,
 }
 
 impl Takeover {
     /// The two ends: one for the requests of a connection, one for whoever drives it.
     #[must_use]
-    pub fn channel() -> (Self, oneshot::Receiver<Handover>) {
+    pub fn channel() -> (Self, oneshot::Receiver<Taken>) {
         let (sender, receiver) = oneshot::channel();
         let sender = Arc::new(Mutex::new(Some(sender)));
         let manner = Manner { version: Version::HTTP_11, tunnel: false, secure: false };
@@ -99,12 +120,12 @@ impl Takeover {
         self.manner
     }
 
-    /// Hands the connection over. Never returns: the connection's driver drops this future.
-    pub async fn take(self, handover: Handover) -> Infallible {
+    /// Gives the connection away. Never returns: the connection's driver drops this future.
+    pub async fn take(self, taken: impl Into<Taken>) -> Infallible {
         if let Some(sender) = self.sender.lock().take() {
-            // Where the driver is gone already, so is the connection, and dropping the handover gives
-            // the seat back.
-            let _ = sender.send(handover);
+            // Where the driver is gone already, so is the connection, and dropping a handover gives the
+            // seat back.
+            let _ = sender.send(taken.into());
         }
         future::pending().await
     }

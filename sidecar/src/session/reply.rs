@@ -2,7 +2,7 @@
 
 use crate::{
     event::{push_member, push_number, push_string},
-    frame::GapReason,
+    frame::{GapReason, websocket::encode_text},
 };
 
 /// A message of the server.
@@ -33,7 +33,8 @@ pub(super) enum Reply<'a> {
 /// What can't be done, or not go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// What has failed: a kind of request, or `subscription` where one that was there has ended.
+    /// What has failed: a kind of request, `subscription` where one that was there has ended, or
+    /// `connection`.
     pub(super) of: &'static str,
     /// The name that the client gave it.
     pub(super) id: Option<String>,
@@ -138,6 +139,19 @@ impl Failure {
         push_optional(out, "cursor", cursor.as_deref());
         push_count(out, "index", *index);
     }
+}
+
+/// Appends what is said where the connection itself is not served now.
+pub(crate) fn encode_farewell(
+    code: &'static str,
+    message: &str,
+    retry_ms: u64,
+    out: &mut Vec<u8>,
+) {
+    let retry_ms = Some(retry_ms);
+    let failure = Failure { retry_ms, ..Failure::new("connection", "", code, message) };
+    let json = Reply::Failure(&failure).to_json();
+    encode_text(std::str::from_utf8(&json).unwrap_or_default(), out);
 }
 
 fn push_optional(out: &mut Vec<u8>, name: &str, text: Option<&str>) {

@@ -1,9 +1,10 @@
-//! Begins a subscription.
+//! Begins a subscription: takes its seat, reads its filter, finds its place in the log. Whoever is refused for
+//! a while is counted, as a subscriber of its own connection is.
 
 use std::sync::Arc;
 
 use crate::{
-    count::Seat,
+    count::{Seat, Transport, TurnedAway},
     hub::{Demand, Hub, Position, Start},
 };
 
@@ -14,6 +15,12 @@ pub(super) struct Refusal {
     pub(super) message: String,
     /// Whether another try may succeed.
     pub(super) passing: bool,
+}
+
+/// Takes a seat, or says why there is none: the code and a sentence.
+pub(super) fn take_seat(hub: &Hub) -> Result<Seat, (&'static str, String)> {
+    hub.take_seat(Transport::WebSocket)
+        .map_err(|full| (turn_away(hub, TurnedAway::TooManyConnections), full.to_string()))
 }
 
 /// Reads the filter, and finds the place in the log.
@@ -38,11 +45,21 @@ pub(super) async fn begin(
         Ok(filter) => filter,
         Err(error) => {
             hub.accounts().filters_refused.add(1);
-            return Err(refuse(seat, "too_many_filters", error.to_string(), true));
+            let code = turn_away(hub, TurnedAway::TooManyFilters);
+            return Err(refuse(seat, code, error.to_string(), true));
         }
     };
     match hub.start(position).await {
         Ok(start) => Ok((seat.with_filter(filter), start)),
-        Err(error) => Err(refuse(seat, error.category(), error.to_string(), true)),
+        Err(error) => {
+            let code = turn_away(hub, TurnedAway::LogUnavailable);
+            Err(refuse(seat, code, error.to_string(), true))
+        }
     }
+}
+
+/// Counts one that is turned away. Returns the code that says why.
+fn turn_away(hub: &Hub, reason: TurnedAway) -> &'static str {
+    hub.accounts().turned_away.count(Transport::WebSocket, reason);
+    reason.name()
 }

@@ -309,7 +309,8 @@ impl WebSocket {
         Self { head, raw, ..Self::bare(socket) }
     }
 
-    fn bare(socket: Socket) -> Self {
+    /// A WebSocket of which nothing was read yet.
+    pub(crate) fn bare(socket: Socket) -> Self {
         let (head, raw, opened_at) = (String::new(), Vec::new(), String::new());
         Self { socket, head, raw, opened_at, compressed: 0 }
     }

@@ -4,6 +4,7 @@
 //! - `read`: pages of the log.
 //! - `sse`, `websocket`: what a subscriber gets, byte by byte where that matters.
 //! - `session`: several pipelines on one WebSocket; `schema` holds its messages to the documentation.
+//! - `refusals`: who can't be served now, and is asked to come back.
 //! - `resume`: cursors, gaps, order.
 //! - `bounds`: slow subscribers, limits, and peers that say nothing.
 //! - `http2`: the same over HTTP/2, and what only HTTP/2 has.
@@ -36,6 +37,7 @@ mod life;
 mod metrics;
 mod publish;
 mod read;
+mod refusals;
 mod resume;
 mod schema;
 mod session;

@@ -138,6 +138,10 @@ async fn a_full_pipeline_asks_an_event_source_to_come_back() {
     let event = second.next().await.unwrap();
     assert!(event.data.contains("too_many_connections"), "{event:?}");
     assert!(second.retry.is_some());
-    let third = server.web_socket("").await;
-    assert!(third.head.starts_with("HTTP/1.1 503"), "{}", third.head);
+    let script = Request::get("/orders/sse").send(server.public).await;
+    assert_eq!(script.status, 503, "who reads a status is given one");
+    assert!(script.head.to_ascii_lowercase().contains("\r\nretry-after: "), "{}", script.head);
+    assert_eq!(script.json()["type"], "tag:weir.dev,2026:problem/too_many_connections");
+    let refused = "weir_connections_refused_total{pipeline=\"orders\",transport=\"sse\",reason=\"too_many_connections\"} ";
+    assert_eq!(server.metric(refused).await, Some(2));
 }

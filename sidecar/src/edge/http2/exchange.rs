@@ -12,7 +12,7 @@ use super::{
     super::{
         accept::answer,
         head,
-        takeover::{Handover, Manner, Takeover},
+        takeover::{Handover, Manner, Takeover, Taken},
     },
     Shared,
     body::{self, RequestBody},
@@ -50,12 +50,17 @@ impl Exchange {
             *request.method_mut() = Method::GET;
         }
         let body = request.body().clone();
-        let (takeover, handover) = Takeover::channel();
+        let (takeover, taken) = Takeover::channel();
         let takeover = takeover.with_manner(manner);
         let answered = answer(self.shared.routes.clone(), takeover, self.shared.caller, request);
         tokio::select! {
             biased;
-            Ok(handover) = handover => self.hand_to_lane(handover, &body),
+            Ok(taken) = taken => match taken {
+                Taken::Stream(handover) => self.hand_to_lane(*handover, &body),
+                Taken::Farewell(farewell) => {
+                    farewell.say_inside(&mut self.respond, body.take()).await;
+                }
+            },
             response = answered => self.send(response, is_head).await,
             // Nobody waits for the answer any more.
             _ = poll_fn(|context| self.respond.poll_reset(context)) => {}
