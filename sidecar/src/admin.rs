@@ -21,7 +21,7 @@ use weir_slo::Timestamp;
 
 use crate::{
     edge::{
-        Tls,
+        Arrivals, Tls,
         accept::{Peer, Routes},
     },
     engine::Engine,
@@ -59,10 +59,12 @@ impl Admin {
         engine: Arc<Engine>,
         draining: CancellationToken,
         tls: Tls,
+        arrivals: Arrivals,
     ) -> Self {
         let mut metrics = Metrics::default();
         metrics.register_collector(Box::new(metrics::Pipelines::new(Arc::clone(&registry))));
         metrics.register_collector(Box::new(metrics::Certificates::new(tls)));
+        metrics.register_collector(Box::new(metrics::Process::new(arrivals)));
         let ready = AtomicBool::new(false);
         Self { registry, engine, draining, ready, metrics: Mutex::new(metrics) }
     }

@@ -15,7 +15,7 @@ use crate::{
     admin::{self, Admin},
     config::Config,
     edge::{
-        Door, Service, Tls,
+        Arrivals, Door, Service, Tls,
         accept::{Acceptor, slots, waiting},
         routes,
     },
@@ -34,6 +34,7 @@ const MOST_SHARDS: usize = 8;
 pub struct App {
     registry: Arc<Registry>,
     tls: Tls,
+    arrivals: Arrivals,
     engine: Arc<Engine>,
     admin: Arc<Admin>,
     tasks: TaskTracker,
@@ -72,8 +73,14 @@ impl App {
         let engine = Arc::new(Engine::start(cores.min(MOST_SHARDS))?);
         let registry = Arc::new(Registry::new(engine.wakers(), Keeper::new(data)));
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
-        let admin =
-            Admin::new(Arc::clone(&registry), Arc::clone(&engine), draining.clone(), tls.clone());
+        let arrivals = Arrivals::default();
+        let admin = Admin::new(
+            Arc::clone(&registry),
+            Arc::clone(&engine),
+            draining.clone(),
+            tls.clone(),
+            arrivals.clone(),
+        );
         let admin = Arc::new(admin);
         let tasks = TaskTracker::new();
         let service = Service {
@@ -88,6 +95,7 @@ impl App {
             tasks: tasks.clone(),
             // Nobody but subscribers is sent away.
             draining: CancellationToken::new(),
+            arrivals: Arrivals::default(),
             tls: None,
             stopping: stopping.clone(),
         };
@@ -98,8 +106,13 @@ impl App {
         }
         tasks.spawn(acceptor.clone().serve_tcp(publish, application));
         // Slots of their own, so that no storm of subscribers keeps the application or a probe out.
-        let subscribers =
-            Acceptor { slots: slots(), draining, tls: Some(tls.clone()), ..acceptor.clone() };
+        let subscribers = Acceptor {
+            slots: slots(),
+            draining,
+            arrivals: arrivals.clone(),
+            tls: Some(tls.clone()),
+            ..acceptor.clone()
+        };
         tasks.spawn(subscribers.serve_tcp(public, routes(&service, Door::Public)));
         let acceptor = Acceptor { slots: slots(), ..acceptor };
         tasks.spawn(acceptor.serve_tcp(probes, admin::routes(&admin)));
@@ -109,13 +122,14 @@ impl App {
             tokio::spawn(upkeep::certificates(Arc::clone(&registry), tls.clone())),
         ];
         let upkeep = upkeep.map(AbortOnDropHandle::new);
-        Ok(Self { registry, tls, engine, admin, tasks, stopping, _upkeep: upkeep })
+        Ok(Self { registry, tls, arrivals, engine, admin, tasks, stopping, _upkeep: upkeep })
     }
 
     /// Serves what `config` says, from now on.
     pub fn apply(&self, config: Config) {
         self.registry.apply(config);
         self.tls.refresh(&self.registry);
+        self.arrivals.refresh(&self.registry);
         self.admin.set_ready();
     }
 

@@ -14,6 +14,7 @@
 //!   shard no contended cache line.
 //! - `total` is stored before `good` and read after it: whoever reads sees good ≤ total.
 
+mod addresses;
 mod histogram;
 mod meter;
 mod turned_away;
@@ -29,6 +30,8 @@ use std::{
 use arc_swap::ArcSwap;
 use weir_slo::{Deliveries, Subscribers};
 
+use addresses::Addresses;
+pub use addresses::Network;
 pub use histogram::{BOUNDS_MICROS, Histogram, HistogramReading};
 pub use meter::{Judge, Meter, MeterName};
 pub use turned_away::{TurnedAway, Turnings};
@@ -119,6 +122,7 @@ pub struct Accounts {
     /// Connections cut off because the subscriber didn't keep up.
     pub cut_off: Counter,
     connected: [AtomicU64; Transport::ALL.len()],
+    addresses: Addresses,
     shards: Box<[ShardAccounts]>,
     meters: ArcSwap<Vec<Arc<Meter>>>,
 }
@@ -161,6 +165,7 @@ impl Accounts {
             held_up: Counter::default(),
             cut_off: Counter::default(),
             connected: Default::default(),
+            addresses: Addresses::default(),
             shards: (0..=shards).map(|_| ShardAccounts::default()).collect(),
             meters: ArcSwap::default(),
         }
@@ -280,20 +285,79 @@ pub struct Seat {
     accounts: Arc<Accounts>,
     transport: Transport,
     filter: Option<Arc<Filter>>,
+    /// Among whose connections it counts, where these are bounded.
+    network: Option<Network>,
+}
+
+/// There is no seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoSeat {
+    /// The pipeline has none.
+    #[error("the pipeline's limit of {limit} connections is reached")]
+    Full {
+        /// `spec.delivery.maxConnections`.
+        limit: u64,
+    },
+    /// There is none for this client.
+    #[error("your address has {limit} connections to the pipeline already: close one")]
+    Crowded {
+        /// `spec.delivery.maxConnectionsPerAddress`.
+        limit: u64,
+    },
+}
+
+impl NoSeat {
+    /// What is counted.
+    #[must_use]
+    pub const fn reason(self) -> TurnedAway {
+        match self {
+            Self::Full { limit: _ } => TurnedAway::TooManyConnections,
+            Self::Crowded { limit: _ } => TurnedAway::TooManyFromAddress,
+        }
+    }
 }
 
 impl Seat {
-    /// Takes a seat unless `limit` are taken.
-    #[must_use]
-    pub fn take(accounts: &Arc<Accounts>, transport: Transport, limit: u64) -> Option<Self> {
+    /// Takes a seat, unless `limit` are taken.
+    ///
+    /// # Errors
+    ///
+    /// Fails where there is none.
+    pub fn take(
+        accounts: &Arc<Accounts>,
+        transport: Transport,
+        limit: u64,
+    ) -> Result<Self, NoSeat> {
         let taken = |count: &AtomicU64| count.load(Ordering::Relaxed);
         // Two that come at once may both see the last seat: the limit is a bound on memory, and one
         // more connection does not matter to it.
         if accounts.connected.iter().map(taken).sum::<u64>() >= limit {
-            return None;
+            return Err(NoSeat::Full { limit });
         }
-        accounts.connected.get(transport as usize)?.fetch_add(1, Ordering::Relaxed);
-        Some(Self { accounts: Arc::clone(accounts), transport, filter: None })
+        if let Some(count) = accounts.connected.get(transport as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let accounts = Arc::clone(accounts);
+        Ok(Self { accounts, transport, filter: None, network: None })
+    }
+
+    /// The same seat, as one of at most `limit` of a client's.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the client has as many.
+    pub fn of(mut self, network: Network, limit: u64) -> Result<Self, NoSeat> {
+        if !self.accounts.addresses.enter(network, limit) {
+            return Err(NoSeat::Crowded { limit });
+        }
+        self.network = Some(network);
+        Ok(self)
+    }
+
+    /// Whether it counts among its client's connections.
+    #[must_use]
+    pub const fn is_of_an_address(&self) -> bool {
+        self.network.is_some()
     }
 
     /// The same seat, for a subscriber that gets only what a filter matches.
@@ -321,12 +385,15 @@ impl Drop for Seat {
         if let Some(count) = self.accounts.connected.get(self.transport as usize) {
             count.fetch_sub(1, Ordering::Relaxed);
         }
+        if let Some(network) = self.network {
+            self.accounts.addresses.leave(network);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{net::IpAddr, time::Duration};
 
     use super::*;
 
@@ -334,10 +401,24 @@ mod tests {
     fn a_seat_is_given_back_when_it_is_dropped() {
         let accounts = Arc::new(Accounts::new(1));
         let seat = Seat::take(&accounts, Transport::Sse, 1).unwrap();
-        assert!(Seat::take(&accounts, Transport::WebSocket, 1).is_none());
+        let none = Seat::take(&accounts, Transport::WebSocket, 1).unwrap_err();
+        assert_eq!(none, NoSeat::Full { limit: 1 });
         assert_eq!(accounts.subscribers().sse, 1);
         drop(seat);
-        assert!(Seat::take(&accounts, Transport::WebSocket, 1).is_some());
+        assert!(Seat::take(&accounts, Transport::WebSocket, 1).is_ok());
+    }
+
+    #[test]
+    fn a_client_is_refused_a_seat_too_many_and_no_other_is() {
+        let accounts = Arc::new(Accounts::new(1));
+        let network = |last| Network::from(IpAddr::from([192, 0, 2, last]));
+        let take = |last| Seat::take(&accounts, Transport::Sse, 10).unwrap().of(network(last), 1);
+        let first = take(1).unwrap();
+        assert_eq!(take(1).unwrap_err(), NoSeat::Crowded { limit: 1 });
+        assert!(take(2).is_ok());
+        assert_eq!(accounts.subscribers().sse, 1, "who is refused leaves nothing behind");
+        drop(first);
+        assert!(take(1).is_ok());
     }
 
     #[test]

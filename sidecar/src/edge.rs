@@ -4,6 +4,7 @@
 //! them: its route decides what to answer and [takes the connection over](takeover).
 
 pub mod accept;
+mod arrivals;
 mod durable;
 mod farewell;
 mod greeting;
@@ -23,6 +24,7 @@ mod tls;
 #[path = "edge/tls_absent.rs"]
 mod tls;
 
+pub use arrivals::Arrivals;
 pub use farewell::Farewell;
 pub(crate) use problem::respond;
 pub use routes::{Door, Service, routes};

@@ -21,9 +21,12 @@ mod position;
 mod room;
 mod settings;
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -43,7 +46,7 @@ use room::Room;
 pub use settings::Settings;
 
 use crate::{
-    count::{Accounts, Seat, Transport},
+    count::{Accounts, NoSeat, Seat, Transport},
     engine::Wakers,
     filter::{Expression, Refused, compile},
     intake::Posted,
@@ -91,14 +94,6 @@ pub struct Hub {
 struct Opened {
     id: LogId,
     log: Arc<dyn Log>,
-}
-
-/// The pipeline takes no more connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the pipeline's limit of {limit} connections is reached")]
-pub struct Full {
-    /// `spec.delivery.maxConnections`.
-    pub limit: u64,
 }
 
 impl Hub {
@@ -358,14 +353,23 @@ impl Hub {
         }
     }
 
-    /// Takes a seat for a subscriber, until the seat is dropped.
+    /// Takes a seat for a subscriber, until the seat is dropped. Where it is a connection's, and not one
+    /// subscription's of several, it counts among those of the client's address.
     ///
     /// # Errors
     ///
-    /// Fails when `spec.delivery.maxConnections` are taken.
-    pub fn take_seat(&self, transport: Transport) -> Result<Seat, Full> {
-        let limit = self.settings.load().max_connections;
-        Seat::take(&self.accounts, transport, limit).ok_or(Full { limit })
+    /// Fails when `spec.delivery.maxConnections` are taken, or those that one address may have.
+    pub fn take_seat(
+        &self,
+        transport: Transport,
+        address: Option<IpAddr>,
+    ) -> Result<Seat, NoSeat> {
+        let settings = self.settings.load();
+        let seat = Seat::take(&self.accounts, transport, settings.max_connections)?;
+        match (address, settings.max_connections_per_address) {
+            (Some(address), Some(limit)) => seat.of(address.into(), limit),
+            (Some(_) | None, _) => Ok(seat),
+        }
     }
 
     /// Reads a filter that a subscriber sent.

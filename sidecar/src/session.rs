@@ -22,6 +22,7 @@ mod reply;
 mod request;
 mod start;
 mod subscription;
+mod upkeep;
 
 use std::{
     collections::VecDeque,
@@ -42,10 +43,10 @@ use start::{Refusal, begin, take_seat};
 use subscription::{Next, Subscription};
 
 use crate::{
-    count::Seat,
+    count::{Seat, Transport, TurnedAway},
     frame::{
         GapReason,
-        websocket::{self, CloseCode, Coding, Dialogue, Heard},
+        websocket::{self, Allowance, CloseCode, Coding, Dialogue, Heard},
     },
     hub::{Hub, Position, Start},
     log::{Cursor, Offset},
@@ -63,8 +64,6 @@ const MOST_WAITING: usize = 32;
 /// How many bytes of answers may wait for the client, before no more of its requests are read.
 const MOST_ANSWERS: usize = 64 * 1024;
 
-/// A socket that takes nothing for this long, while something waits for it, has lost its peer.
-const STALL: Duration = Duration::from_secs(30);
 
 /// What a session needs of the server.
 #[derive(Debug)]
@@ -101,6 +100,10 @@ pub struct Session {
     /// Wakes the session when a hub has news; one for each hub that is subscribed to.
     news: Vec<(Arc<Hub>, News)>,
     leaving: bool,
+    allowance: Allowance,
+    /// Whether the client has sent more than it may, and nothing is read until it has earned that.
+    held_back: bool,
+    born: Instant,
     last_heard: Instant,
     last_sent: Instant,
     pinged: bool,
@@ -122,7 +125,7 @@ impl Session {
     #[must_use]
     pub fn new(home: Home, head: &[u8]) -> Self {
         let Home { access, hub, seat, coding, part } = home;
-        let now = Instant::now();
+        let (now, rate) = (Instant::now(), hub.settings().max_message_rate);
         let mut session = Self {
             access,
             hub,
@@ -138,6 +141,9 @@ impl Session {
             job: None,
             news: Vec::new(),
             leaving: false,
+            allowance: Allowance::new(rate, Duration::ZERO),
+            held_back: false,
+            born: now,
             last_heard: now,
             last_sent: now,
             pinged: false,
@@ -156,13 +162,24 @@ impl Session {
     /// Whether it is worth to read from the socket.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        !self.leaving && self.waiting.len() < MOST_WAITING && self.outbox.waiting() < MOST_ANSWERS
+        !(self.leaving || self.held_back)
+            && self.waiting.len() < MOST_WAITING && self.outbox.waiting() < MOST_ANSWERS
     }
 
     /// Takes what the peer sent.
-    pub fn hear(&mut self, mut bytes: &[u8], now: Instant) {
+    pub fn hear(&mut self, bytes: &[u8], now: Instant) {
         self.last_heard = now;
         self.pinged = false;
+        self.hear_frames(bytes);
+        let (frames, spent_at) = (self.dialogue.take_frames(), now - self.born);
+        if !self.allowance.spend(frames, self.rate(), spent_at) && !self.leaving {
+            self.held_back = true;
+            let turned_away = &self.hub.accounts().turned_away;
+            turned_away.count(Transport::WebSocket, TurnedAway::TooManyMessages);
+        }
+    }
+
+    fn hear_frames(&mut self, mut bytes: &[u8]) {
         while !self.leaving {
             let mut reply = Vec::new();
             let heard = self.dialogue.hear(&mut bytes, &mut reply);
@@ -355,8 +372,11 @@ impl Session {
         self.subscriptions.iter().position(|subscription| subscription.id == id)
     }
 
+    /// Keeps a seat that a subscription no longer needs: the socket's own is the one that counts among its
+    /// client's connections.
     fn give_back(&mut self, hub: &Arc<Hub>, seat: Option<Seat>) {
-        if Arc::ptr_eq(hub, &self.hub) && self.spare.is_none() {
+        let better = seat.as_ref().is_some_and(Seat::is_of_an_address);
+        if Arc::ptr_eq(hub, &self.hub) && (self.spare.is_none() || better) {
             self.spare = seat.map(|seat| seat.with_filter(None));
         }
     }
@@ -419,76 +439,6 @@ impl Session {
         }
     }
 
-    /// Does what is due with time; the socket has taken nothing since `blocked`. `false` where the
-    /// peer is gone.
-    #[must_use]
-    pub fn tick(&mut self, blocked: Option<Instant>, now: Instant) -> bool {
-        if let Some(since) = blocked {
-            self.cut_off();
-            return now.saturating_duration_since(since) < STALL;
-        }
-        if self.leaving {
-            return true;
-        }
-        self.send_withdrawn();
-        self.tell_positions();
-        let Some(interval) = self.heartbeat() else {
-            self.leave();
-            return true;
-        };
-        if now.saturating_duration_since(self.last_sent) >= interval && self.outbox.is_empty() {
-            self.say(Reply::Heartbeat);
-        }
-        let silent = now.saturating_duration_since(self.last_heard);
-        if silent >= interval && !self.pinged {
-            self.pinged = true;
-            let mut ping = Vec::new();
-            websocket::encode_ping(b"", &mut ping);
-            self.outbox.push(&ping);
-        }
-        silent < interval * 2
-    }
-
-    /// Says how far subscriptions have come whose filter passed over the newest events, so that a cursor
-    /// doesn't grow old.
-    fn tell_positions(&mut self) {
-        for place in 0..self.subscriptions.len() {
-            let Some(subscription) = self.subscriptions.get_mut(place) else { return };
-            if let Some(cursor) = subscription.news_of_position() {
-                let id = subscription.id.clone();
-                self.say(Reply::Position { id: &id, cursor: &cursor });
-            }
-        }
-    }
-
-    /// Ends the subscriptions that are too far behind while the socket takes nothing.
-    fn cut_off(&mut self) {
-        while let Some(place) = self.subscriptions.iter().position(Subscription::is_out_of_bounds) {
-            let mut subscription = self.subscriptions.remove(place);
-            let cursor = subscription.hub.cursor(subscription.unwritten() - 1).to_string();
-            let message = "the subscription fell too far behind";
-            let failure = Failure {
-                cursor: Some(cursor),
-                ..Failure::new("subscription", &subscription.id, "slow_consumer", message).passing()
-            };
-            let seat = subscription.take_seat();
-            self.give_back(&Arc::clone(&subscription.hub), seat);
-            subscription.cut_off();
-            self.say(Reply::Failure(&failure));
-        }
-    }
-
-    /// Ends the subscriptions to pipelines that are gone.
-    fn send_withdrawn(&mut self) {
-        while let Some(place) = self.subscriptions.iter().position(Subscription::is_withdrawn) {
-            let mut subscription = self.subscriptions.remove(place);
-            let (id, cursor) = (subscription.id.clone(), subscription.cursor());
-            let seat = subscription.take_seat();
-            self.give_back(&Arc::clone(&subscription.hub), seat);
-            self.say(Reply::Draining { id: &id, cursor: &cursor, retry_ms: retry() });
-        }
-    }
-
     /// Sends the client away: each subscription with its cursor and a hint when to come back.
     pub fn leave(&mut self) {
         if self.leaving {
@@ -527,6 +477,11 @@ impl Session {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.leaving && self.outbox.is_empty()
+    }
+
+    /// How many frames a second the client may send.
+    fn rate(&self) -> u32 {
+        self.hub.settings().max_message_rate
     }
 
     /// How long the session may stay; `None` where it is not bounded.

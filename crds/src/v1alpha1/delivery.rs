@@ -33,6 +33,19 @@ pub struct Delivery {
     #[serde(default = "default_max_connections")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: i32,
+    /// The most connections that one client's address, or the /64 of an IPv6 address, holds on one replica
+    /// for this pipeline. The subscriptions on one socket count as one. Without it, an address may have as
+    /// many as there are: leave it out where clients come through a proxy or share an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_connections_per_address: Option<i32>,
+    /// The most connections that one client's address, or the /64 of an IPv6 address, opens a second on one
+    /// replica; what is more is closed before its TLS handshake. Where a replica serves several pipelines,
+    /// the laxest of them holds. Without it, that is not bounded: leave it out where clients come through a
+    /// proxy or share an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_handshakes_per_address: Option<i32>,
     /// After about this long a connection is closed, with the cursor to come back with: so that
     /// connections spread over new replicas, and leave before a load balancer cuts them. Each lives for
     /// 80 to 100 percent of it. Without it, connections stay.
@@ -54,6 +67,8 @@ impl Default for Delivery {
             conflate_key: None,
             max_lag: MaxLag::default(),
             max_connections: default_max_connections(),
+            max_connections_per_address: None,
+            max_handshakes_per_address: None,
             max_connection_age: None,
             drain: Drain::default(),
         }

@@ -98,12 +98,26 @@ pub struct WebSocket {
     /// what a stranger chose: the compressed size tells about the one by the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
+    /// The most frames a second that one client may send, pings among them; a second's worth may come at
+    /// once. One that sends more is closed with 1008, or, where it speaks weir.v1, held back.
+    #[serde(default = "default_max_message_rate")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_message_rate: i32,
 }
 
 impl Default for WebSocket {
     fn default() -> Self {
-        Self { ping: default_ping(), compression: None }
+        Self {
+            ping: default_ping(),
+            compression: None,
+            max_message_rate: default_max_message_rate(),
+        }
     }
+}
+
+/// More than a client has reason to send, and less than what takes the server's time from others.
+const fn default_max_message_rate() -> i32 {
+    1_000
 }
 
 /// Compression of messages.

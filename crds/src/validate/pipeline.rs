@@ -8,7 +8,7 @@ use super::{
 use crate::v1alpha1::{
     Delivery, DiskStorage, DurableStreams, Endpoints, Gateway, LabelSelector,
     LabelSelectorRequirement, Log, Operator, Placement, PlacementKind, Retention, SlowConsumer,
-    Source, SourceKind, Storage, StorageKind, StreamPipelineSpec,
+    Source, SourceKind, Storage, StorageKind, StreamPipelineSpec, WebSocket,
 };
 
 /// The least room on a disk: a few of the largest requests.
@@ -162,7 +162,10 @@ fn check_endpoints(found: &mut Violations, endpoints: &Endpoints) {
         found.within("spec.endpoints.sse.heartbeat", &sse.heartbeat, "1s", "5m");
     }
     if let Some(websocket) = websocket {
-        found.within("spec.endpoints.websocket.ping", &websocket.ping, "1s", "5m");
+        let WebSocket { ping, compression: _, max_message_rate } = websocket;
+        let field = "spec.endpoints.websocket";
+        found.within(format!("{field}.ping"), ping, "1s", "5m");
+        found.range(format!("{field}.maxMessageRate"), *max_message_rate, 1, 100_000);
     }
     found.require(
         publish.as_ref().is_none_or(|publish| publish.anonymous),
@@ -216,6 +219,8 @@ fn check_delivery(found: &mut Violations, delivery: &Delivery) {
         conflate_key,
         max_lag,
         max_connections,
+        max_connections_per_address,
+        max_handshakes_per_address,
         max_connection_age,
         drain,
     } = delivery;
@@ -233,6 +238,12 @@ fn check_delivery(found: &mut Violations, delivery: &Delivery) {
     }
     found.range("spec.delivery.maxLag.events", max_lag.events, 1, 10_000_000);
     found.range("spec.delivery.maxConnections", *max_connections, 1, 1_000_000);
+    if let Some(most) = max_connections_per_address {
+        found.range("spec.delivery.maxConnectionsPerAddress", *most, 1, 1_000_000);
+    }
+    if let Some(most) = max_handshakes_per_address {
+        found.range("spec.delivery.maxHandshakesPerAddress", *most, 1, 100_000);
+    }
     if let Some(age) = max_connection_age {
         found.within("spec.delivery.maxConnectionAge", age, "10s", "24h");
     }

@@ -1,6 +1,7 @@
 //! Writes the pipelines' counters as OpenMetrics, merged from the shards at each scrape.
 
 mod certificates;
+mod process;
 
 use std::{fmt, sync::Arc};
 
@@ -19,6 +20,7 @@ use crate::{
 };
 
 pub(super) use certificates::Certificates;
+pub(super) use process::Process;
 
 /// Collects what is counted for every pipeline.
 #[derive(Debug)]
@@ -162,7 +164,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "weir_connections_refused",
-        help: "Subscribers that were asked to come back, by transport and reason.",
+        help: "Subscribers that were turned away, or sent away for what they did, by transport and reason.",
         kind: Kind::Counter,
         read: |pipeline, write| {
             let turned_away = &pipeline.hub().accounts().turned_away;

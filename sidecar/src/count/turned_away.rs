@@ -1,24 +1,34 @@
-//! Why subscribers were turned away: counted by transport and reason.
+//! Why subscribers were turned away, or sent away: counted by transport and reason.
 
 use super::{Counter, Transport};
 
-/// Why a subscriber that asks for nothing wrong is not served now. It may come back.
+/// Why a subscriber is not served now, or no longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TurnedAway {
     /// This replica stops.
     Draining,
     /// The pipeline has as many connections as it may have.
     TooManyConnections,
+    /// The client's address has as many connections as it may have.
+    TooManyFromAddress,
     /// There are as many different filters as there may be.
     TooManyFilters,
     /// The log can't be read now.
     LogUnavailable,
+    /// The client sends more than it may.
+    TooManyMessages,
 }
 
 impl TurnedAway {
     /// Every reason, in the order in which they are declared.
-    pub const ALL: [Self; 4] =
-        [Self::Draining, Self::TooManyConnections, Self::TooManyFilters, Self::LogUnavailable];
+    pub const ALL: [Self; 6] = [
+        Self::Draining,
+        Self::TooManyConnections,
+        Self::TooManyFromAddress,
+        Self::TooManyFilters,
+        Self::LogUnavailable,
+        Self::TooManyMessages,
+    ];
 
     /// The word in band, in a problem's type, and in the metrics' label.
     #[must_use]
@@ -26,8 +36,10 @@ impl TurnedAway {
         match self {
             Self::Draining => "draining",
             Self::TooManyConnections => "too_many_connections",
+            Self::TooManyFromAddress => "too_many_connections_of_address",
             Self::TooManyFilters => "too_many_filters",
             Self::LogUnavailable => "log_unavailable",
+            Self::TooManyMessages => "too_many_messages",
         }
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! - A connection has a bounded time for its first byte and for each request's head, and there is a
 //!   bounded number of connections: one that says nothing costs a socket, and not for long.
+//! - A client that comes more often than it may is closed before anything is done for it.
 //! - A stream's socket leaves hyper with every byte that the peer has sent so far.
 //! - When the process ends, requests that have begun are answered.
 
@@ -28,6 +29,7 @@ use tower_service::Service as _;
 use warp::{Reply as _, filters::BoxedFilter};
 
 use super::{
+    arrivals::Arrivals,
     greeting::{self, Protocol, Rewound},
     http1::{self, Stream},
     http2,
@@ -79,6 +81,8 @@ pub struct Acceptor {
     pub tasks: TaskTracker,
     /// Cancelled when subscribers are sent away: connections of HTTP/2 then take no new streams.
     pub draining: CancellationToken,
+    /// Bounds how fast one client may come.
+    pub arrivals: Arrivals,
     /// What does the handshakes of TLS; absent where it is not spoken.
     pub tls: Option<Tls>,
     /// Ends the loop and its connections.
@@ -89,6 +93,9 @@ impl Acceptor {
     /// Serves TCP connections, whose streams go to the engine.
     pub async fn serve_tcp(self, listener: TcpListener, routes: Routes) {
         while let Some((socket, peer, slot)) = self.next(|| listener.accept()).await {
+            if !self.arrivals.admit(peer.ip()) {
+                continue;
+            }
             let caller = Caller { peer: Peer(peer.ip()), secure: false };
             let serving = self.clone().serve(socket, caller, routes.clone(), slot);
             self.tasks.spawn(serving);

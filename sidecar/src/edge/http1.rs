@@ -45,8 +45,9 @@ where
         asked.cancel();
         let (routes, takeover) = (routes.clone(), takeover.clone());
         async move {
-            let manner =
-                Manner { version: request.version(), tunnel: false, secure: caller.secure };
+            let Caller { peer, secure } = caller;
+            let version = request.version();
+            let manner = Manner { version, tunnel: false, secure, address: peer.0 };
             Ok::<_, Infallible>(answer(routes, takeover.with_manner(manner), caller, request).await)
         }
     });

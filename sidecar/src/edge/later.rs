@@ -135,13 +135,17 @@ fn spread(reason: TurnedAway) -> Range<u64> {
         | TurnedAway::TooManyConnections
         | TurnedAway::TooManyFilters
         | TurnedAway::LogUnavailable => 1_000..3_000,
+        // Another try helps only once the client itself has done something.
+        TurnedAway::TooManyFromAddress | TurnedAway::TooManyMessages => 5_000..15_000,
     }
 }
 
 fn close_code(reason: TurnedAway) -> CloseCode {
     match reason {
         TurnedAway::Draining => CloseCode::ServiceRestart,
+        TurnedAway::TooManyMessages => CloseCode::PolicyViolation,
         TurnedAway::TooManyConnections
+        | TurnedAway::TooManyFromAddress
         | TurnedAway::TooManyFilters
         | TurnedAway::LogUnavailable => CloseCode::TryAgainLater,
     }

@@ -128,7 +128,7 @@ async fn sse(
     let format = query.sse_format().map_err(bad_query)?;
     let wished = wished(hub, query.filter.as_deref()).await?;
     let refuse = |later: Later| later.answer(hub, headers);
-    let seat = take_seat(hub, Transport::Sse, draining).map_err(refuse)?;
+    let seat = take_seat(hub, Transport::Sse, manner, draining).map_err(refuse)?;
     let seat = with_filter(hub, seat, wished).map_err(refuse)?;
     let framing = framing(manner.version);
     let open = |cursor: &str, opening: &mut Vec<u8>| {
@@ -155,7 +155,7 @@ async fn web_socket(
     let wished = wished(hub, query.filter.as_deref()).await?;
     let acceptable = acceptable(hub, &handshake, headers);
     let refuse = |later: Later| acceptable.refuse(hub, later);
-    let seat = take_seat(hub, Transport::WebSocket, draining).map_err(refuse)?;
+    let seat = take_seat(hub, Transport::WebSocket, manner, draining).map_err(refuse)?;
     if acceptable.face == Subprotocol::Multiplexed {
         let access = Access { registry: Arc::clone(registry), secure: manner.secure };
         return Ok(hand_over_session(access, hub, seat, acceptable));
@@ -185,11 +185,17 @@ fn acceptable(hub: &Hub, handshake: &Handshake, headers: &HeaderMap) -> Acceptab
 }
 
 /// A place among the pipeline's connections, unless there is none, or this replica stops.
-fn take_seat(hub: &Hub, transport: Transport, draining: bool) -> Result<Seat, Later> {
+fn take_seat(
+    hub: &Hub,
+    transport: Transport,
+    manner: Manner,
+    draining: bool,
+) -> Result<Seat, Later> {
     if draining {
         return Err(Later::new(TurnedAway::Draining, &"this replica is stopping"));
     }
-    hub.take_seat(transport).map_err(|full| Later::new(TurnedAway::TooManyConnections, &full))
+    let seat = hub.take_seat(transport, Some(manner.address));
+    seat.map_err(|none| Later::new(none.reason(), &none))
 }
 
 fn with_filter(

@@ -5,7 +5,12 @@
 //! stops driving it, takes the socket back, and gives both to the engine. hyper has written nothing at
 //! that point, because it waits for the route. Over HTTP/2 the same is done with one stream.
 
-use std::{convert::Infallible, future, sync::Arc};
+use std::{
+    convert::Infallible,
+    future,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{Response, Version};
@@ -89,6 +94,8 @@ pub struct Manner {
     pub tunnel: bool,
     /// Whether nobody on the way can read it.
     pub secure: bool,
+    /// Where it came from.
+    pub address: IpAddr,
 }
 
 /// A connection that can be taken over, once.
@@ -104,7 +111,8 @@ impl Takeover {
     pub fn channel() -> (Self, oneshot::Receiver<Taken>) {
         let (sender, receiver) = oneshot::channel();
         let sender = Arc::new(Mutex::new(Some(sender)));
-        let manner = Manner { version: Version::HTTP_11, tunnel: false, secure: false };
+        let address = Ipv4Addr::UNSPECIFIED.into();
+        let manner = Manner { version: Version::HTTP_11, tunnel: false, secure: false, address };
         (Self { manner, sender }, receiver)
     }
 

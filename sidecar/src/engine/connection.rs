@@ -11,11 +11,11 @@ use std::{
 use super::{
     Adoption,
     outlet::{Outlet, Written},
-    reader::{Heard, Reader},
+    reader::{Heard, Pace, Reader},
     wire::Wire,
 };
 use crate::{
-    count::{Seat, Transport},
+    count::{Seat, Transport, TurnedAway},
     frame::{self, Control, Format, GapReason, websocket},
     hub::{Fetch, Hub, Mark},
     log::Offset,
@@ -119,6 +119,11 @@ pub(super) struct Now<'a> {
     pub(super) hub: &'a Arc<Hub>,
 }
 
+/// How much a client may send, and when it sends.
+fn pace(hub: &Hub, tick: Tick) -> Pace {
+    Pace { rate: hub.settings().max_message_rate, now: TICK * tick }
+}
+
 pub(super) fn ticks(duration: Duration) -> Tick {
     Tick::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX)
 }
@@ -134,7 +139,7 @@ impl<W: Wire> Connection<W> {
         }
         let reader = match seat.transport() {
             Transport::Sse => Reader::sse(),
-            Transport::WebSocket => Reader::web_socket(format.coding()),
+            Transport::WebSocket => Reader::web_socket(format.coding(), pace(&hub, tick)),
         };
         let mut connection = Self {
             wire: socket,
@@ -159,7 +164,7 @@ impl<W: Wire> Connection<W> {
             jitter: fastrand::u32(90..=110),
         };
         // Whatever the early bytes call for is written in the first turn.
-        connection.answer(&early);
+        connection.answer(&early, &hub, tick);
         connection
     }
 
@@ -193,7 +198,7 @@ impl<W: Wire> Connection<W> {
     /// Reads what the peer sent and writes what there is, within the bounds of a turn.
     pub(super) fn take_turn(&mut self, now: Now<'_>, scratch: &mut [u8]) -> Turn {
         if self.readable
-            && let Turn::Over(ending) = self.read(scratch, now.tick)
+            && let Turn::Over(ending) = self.read(scratch, now)
         {
             return Turn::Over(ending);
         }
@@ -236,15 +241,15 @@ impl<W: Wire> Connection<W> {
         Turn::More
     }
 
-    fn read(&mut self, scratch: &mut [u8], tick: Tick) -> Turn {
+    fn read(&mut self, scratch: &mut [u8], now: Now<'_>) -> Turn {
         for _ in 0..READS_PER_TURN {
             match self.wire.read(scratch) {
                 Ok(0) => return self.over(),
                 Ok(count) => {
-                    self.last_heard = tick;
+                    self.last_heard = now.tick;
                     self.pinged = false;
                     let heard = scratch.get(..count).unwrap_or_default();
-                    if let Turn::Over(ending) = self.answer(heard) {
+                    if let Turn::Over(ending) = self.answer(heard, now.hub, now.tick) {
                         return Turn::Over(ending);
                     }
                 }
@@ -419,11 +424,11 @@ impl<W: Wire> Connection<W> {
         Turn::Waiting
     }
 
-    fn answer(&mut self, heard: &[u8]) -> Turn {
+    fn answer(&mut self, heard: &[u8], hub: &Hub, tick: Tick) -> Turn {
         if self.phase != Phase::Streaming || heard.is_empty() {
             return Turn::More;
         }
-        match self.reader.hear(heard) {
+        match self.reader.hear(heard, pace(hub, tick)) {
             Heard::Reply(reply) => {
                 if !reply.is_empty() {
                     self.outlet.push_control(&reply);
@@ -433,14 +438,21 @@ impl<W: Wire> Connection<W> {
                 }
                 Turn::More
             }
-            Heard::Farewell(reply) => {
-                self.phase = Phase::Leaving;
-                self.outlet.take_back();
-                self.outlet.push_control(&reply);
-                Turn::More
+            Heard::Farewell(reply) => self.take_leave(&reply),
+            Heard::Excess(reply) => {
+                let transport = self.seat.transport();
+                hub.accounts().turned_away.count(transport, TurnedAway::TooManyMessages);
+                self.take_leave(&reply)
             }
             Heard::End => self.over(),
         }
+    }
+
+    fn take_leave(&mut self, reply: &[u8]) -> Turn {
+        self.phase = Phase::Leaving;
+        self.outlet.take_back();
+        self.outlet.push_control(reply);
+        Turn::More
     }
 
     /// Says how far the stream is, so that a subscriber who comes back doesn't start from long ago.

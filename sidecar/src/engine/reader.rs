@@ -1,7 +1,9 @@
 //! Decides what a subscriber's bytes mean: a WebSocket has frames, an SSE request has been read.
 //! Sans-I/O.
 
-use crate::frame::websocket::{self, Coding, Dialogue};
+use std::time::Duration;
+
+use crate::frame::websocket::{self, Allowance, CloseCode, Coding, Dialogue};
 
 /// What a connection's peer may send.
 #[derive(Debug)]
@@ -12,7 +14,23 @@ pub(super) enum Reader {
         surplus: usize,
     },
     /// WebSocket frames.
-    WebSocket(Box<Dialogue>),
+    WebSocket(Box<Client>),
+}
+
+/// Whoever is at the other end of a WebSocket.
+#[derive(Debug)]
+pub(super) struct Client {
+    dialogue: Dialogue,
+    allowance: Allowance,
+}
+
+/// How much a client may send, and when it sends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// How many frames a second.
+    pub(super) rate: u32,
+    /// The time, since whatever beginning.
+    pub(super) now: Duration,
 }
 
 /// The answer to what a peer sent.
@@ -22,6 +40,8 @@ pub(super) enum Heard {
     Reply(Vec<u8>),
     /// The bytes are to be written, and then the connection ends.
     Farewell(Vec<u8>),
+    /// The same, because the client sends more than it may.
+    Excess(Vec<u8>),
     /// The connection ends now.
     End,
 }
@@ -38,18 +58,37 @@ impl Reader {
         Self::Sse { surplus: 0 }
     }
 
-    pub(super) fn web_socket(coding: Coding) -> Self {
-        Self::WebSocket(Box::new(Dialogue::new(MAX_MESSAGE, coding)))
+    pub(super) fn web_socket(coding: Coding, pace: Pace) -> Self {
+        let dialogue = Dialogue::new(MAX_MESSAGE, coding);
+        let allowance = Allowance::new(pace.rate, pace.now);
+        Self::WebSocket(Box::new(Client { dialogue, allowance }))
     }
 
     /// Takes what the peer sent.
-    pub(super) fn hear(&mut self, bytes: &[u8]) -> Heard {
+    pub(super) fn hear(&mut self, bytes: &[u8], pace: Pace) -> Heard {
         match self {
             Self::Sse { surplus } => {
                 *surplus += bytes.len();
                 if *surplus > MOST_SURPLUS { Heard::End } else { Heard::Reply(Vec::new()) }
             }
-            Self::WebSocket(dialogue) => hear_frames(dialogue, bytes),
+            Self::WebSocket(client) => client.hear(bytes, pace),
+        }
+    }
+}
+
+impl Client {
+    fn hear(&mut self, bytes: &[u8], Pace { rate, now }: Pace) -> Heard {
+        let heard = hear_frames(&mut self.dialogue, bytes);
+        if self.allowance.spend(self.dialogue.take_frames(), rate, now) {
+            return heard;
+        }
+        match heard {
+            Heard::Reply(mut farewell) => {
+                let reason = format!("too_many_messages: {rate} frames a second are allowed");
+                websocket::encode_close(CloseCode::PolicyViolation, &reason, &mut farewell);
+                Heard::Excess(farewell)
+            }
+            over @ (Heard::Farewell(_) | Heard::Excess(_) | Heard::End) => over,
         }
     }
 }

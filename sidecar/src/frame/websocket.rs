@@ -1,6 +1,7 @@
 //! WebSocket (RFC 6455) without a socket: the handshake, the frames a server sends, and the decoder of
 //! those a client sends.
 
+mod allowance;
 mod close;
 mod decoder;
 mod deflate;
@@ -10,6 +11,7 @@ mod header;
 mod mask;
 mod subprotocol;
 
+pub use allowance::Allowance;
 pub use close::CloseCode;
 pub use decoder::{Decoder, Message, ProtocolError};
 pub use deflate::{Agreement, Coding, Offer, OfferError, Window};

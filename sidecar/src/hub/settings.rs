@@ -41,6 +41,12 @@ pub struct Settings {
     pub max_lag_bytes: u64,
     /// The most connections.
     pub max_connections: u64,
+    /// The most connections of one client's address; `None` where they are not bounded.
+    pub max_connections_per_address: Option<u64>,
+    /// How many connections one client's address may open a second; `None` where that is not bounded.
+    pub max_handshakes_per_address: Option<u32>,
+    /// How many frames a client of a WebSocket may send a second.
+    pub max_message_rate: u32,
     /// After how long a connection is closed and comes back; `None` where it may stay.
     pub max_connection_age: Option<Duration>,
     /// The time over which connections are closed when the replica stops.
@@ -80,6 +86,8 @@ impl From<&StreamPipelineSpec> for Settings {
             conflate_key,
             max_lag,
             max_connections,
+            max_connections_per_address,
+            max_handshakes_per_address,
             max_connection_age,
             drain,
         } = delivery;
@@ -102,6 +110,13 @@ impl From<&StreamPipelineSpec> for Settings {
             max_lag_events: u64::try_from(max_lag.events).unwrap_or(0),
             max_lag_bytes: max_lag.bytes.bytes(),
             max_connections: u64::try_from(*max_connections).unwrap_or(0),
+            max_connections_per_address: max_connections_per_address
+                .map(|limit| u64::try_from(limit).unwrap_or(1)),
+            max_handshakes_per_address: max_handshakes_per_address
+                .map(|rate| u32::try_from(rate).unwrap_or(1)),
+            max_message_rate: websocket.as_ref().map_or(u32::MAX, |websocket| {
+                u32::try_from(websocket.max_message_rate).unwrap_or(1)
+            }),
             max_connection_age: max_connection_age.as_ref().map(weir_crds::scalar::Duration::get),
             drain: drain.window.get(),
         }

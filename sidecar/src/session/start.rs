@@ -19,8 +19,8 @@ pub(super) struct Refusal {
 
 /// Takes a seat, or says why there is none: the code and a sentence.
 pub(super) fn take_seat(hub: &Hub) -> Result<Seat, (&'static str, String)> {
-    hub.take_seat(Transport::WebSocket)
-        .map_err(|full| (turn_away(hub, TurnedAway::TooManyConnections), full.to_string()))
+    let seat = hub.take_seat(Transport::WebSocket, None);
+    seat.map_err(|none| (turn_away(hub, none.reason()), none.to_string()))
 }
 
 /// Reads the filter, and finds the place in the log.

@@ -12,6 +12,7 @@
 //! - `slow`: what becomes of those who fall behind, under each policy.
 //! - `crash`: logs on a disk, when the program is killed or there is no room.
 //! - `tls`: handshakes, certificates and their renewal.
+//! - `limits`: what one client may do.
 //! - `life`: changed configurations, drain, stop.
 //! - `filters`: who gets what, and what can't be a filter.
 //! - `counts`, `metrics`: the books balance, in samples and metrics, and every metric is documented.
@@ -34,6 +35,7 @@ mod fixture;
 mod h2_client;
 mod http2;
 mod life;
+mod limits;
 mod metrics;
 mod publish;
 mod read;

@@ -58,6 +58,27 @@ const ROWS: &[Row] = &[
         1_000_000,
     ),
     (
+        PIPELINE,
+        "spec.delivery.maxConnectionsPerAddress",
+        "{spec: {delivery: {maxConnectionsPerAddress: $}}}",
+        1,
+        1_000_000,
+    ),
+    (
+        PIPELINE,
+        "spec.delivery.maxHandshakesPerAddress",
+        "{spec: {delivery: {maxHandshakesPerAddress: $}}}",
+        1,
+        100_000,
+    ),
+    (
+        PIPELINE,
+        "spec.endpoints.websocket.maxMessageRate",
+        "{spec: {endpoints: {websocket: {maxMessageRate: $}}}}",
+        1,
+        100_000,
+    ),
+    (
         SLO,
         "spec.objectives[0].delivery.maxLost",
         "{spec: {objectives: [{name: a, delivery: {maxLost: $}}]}}",

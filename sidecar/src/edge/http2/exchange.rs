@@ -10,7 +10,7 @@ use tokio::time;
 
 use super::{
     super::{
-        accept::answer,
+        accept::{Caller, answer},
         head,
         takeover::{Handover, Manner, Takeover, Taken},
     },
@@ -34,11 +34,9 @@ impl Exchange {
 
     /// Answers the request, or gives its stream away.
     pub(super) async fn run(mut self, request: Request<RecvStream>) {
-        let manner = Manner {
-            version: request.version(),
-            tunnel: is_tunnel(&request),
-            secure: self.shared.caller.secure,
-        };
+        let Caller { peer, secure } = self.shared.caller;
+        let (version, tunnel) = (request.version(), is_tunnel(&request));
+        let manner = Manner { version, tunnel, secure, address: peer.0 };
         if request.method() == Method::CONNECT && !manner.tunnel {
             // This is no proxy, and knows no other protocol.
             return self.respond.send_reset(Reason::REFUSED_STREAM);

@@ -27,7 +27,7 @@ fn settings() -> Settings {
 fn subscribe(engine: &Engine, settings: Settings, room: usize) -> (Arc<Hub>, DuplexStream) {
     let hub = Arc::new(Hub::new("orders", settings, engine.wakers()));
     hub.open(Arc::new(MemoryLog::new(Arc::clone(hub.tail()))));
-    let seat = hub.take_seat(Transport::Sse).unwrap();
+    let seat = hub.take_seat(Transport::Sse, None).unwrap();
     let (socket, peer) = duplex(room);
     engine.lane().adopt_stream(Adoption {
         socket,

@@ -114,6 +114,8 @@ pub struct Decoder {
     inflater: Option<Box<Inflater>>,
     /// The payload of the control frame that is being read; it may stand between fragments.
     control: Vec<u8>,
+    /// How many frames have begun.
+    frames: u64,
 }
 
 #[derive(Debug)]
@@ -144,6 +146,7 @@ impl Decoder {
             announced: 0,
             inflater: None,
             control: Vec::new(),
+            frames: 0,
         }
     }
 
@@ -167,6 +170,11 @@ impl Decoder {
             *input = &[];
         }
         result
+    }
+
+    /// How many frames have begun since this was last asked.
+    pub const fn take_frames(&mut self) -> u64 {
+        std::mem::replace(&mut self.frames, 0)
     }
 
     fn read(&mut self, input: &mut &[u8]) -> Result<Option<Message>, ProtocolError> {
@@ -217,6 +225,7 @@ impl Decoder {
             (Opcode::Text, None) => self.open(Kind::Text, header)?,
             (Opcode::Binary, None) => self.open(Kind::Binary, header)?,
         }
+        self.frames += 1;
         self.step = Step::Payload { header, left: header.length };
         Ok(())
     }

@@ -36,6 +36,11 @@ impl Dialogue {
         })
     }
 
+    /// How many frames the client has sent since this was last asked.
+    pub const fn take_frames(&mut self) -> u64 {
+        self.0.take_frames()
+    }
+
     /// Takes bytes off `input` until something was said, and appends to `reply` what the protocol itself
     /// has to say to them. The reply holds nothing else.
     pub fn hear(&mut self, input: &mut &[u8], reply: &mut Vec<u8>) -> Heard {

@@ -1,0 +1,91 @@
+//! What a session does with time: heartbeats, limits, and what has happened to its subscriptions meanwhile.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Session,
+    reply::{Failure, Reply},
+    retry,
+    subscription::Subscription,
+};
+use crate::frame::websocket;
+
+/// A socket that takes nothing for this long, while something waits for it, has lost its peer.
+const STALL: Duration = Duration::from_secs(30);
+
+impl Session {
+    /// Does what is due with time; the socket has taken nothing since `blocked`. `false` where the
+    /// peer is gone.
+    #[must_use]
+    pub fn tick(&mut self, blocked: Option<Instant>, now: Instant) -> bool {
+        self.held_back =
+            self.held_back && self.allowance.is_overdrawn(self.rate(), now - self.born);
+        if let Some(since) = blocked {
+            self.cut_off();
+            return now.saturating_duration_since(since) < STALL;
+        }
+        if self.leaving {
+            return true;
+        }
+        self.send_withdrawn();
+        self.tell_positions();
+        let Some(interval) = self.heartbeat() else {
+            self.leave();
+            return true;
+        };
+        if now.saturating_duration_since(self.last_sent) >= interval && self.outbox.is_empty() {
+            self.say(Reply::Heartbeat);
+        }
+        let silent = now.saturating_duration_since(self.last_heard);
+        if silent >= interval && !self.pinged {
+            self.pinged = true;
+            let mut ping = Vec::new();
+            websocket::encode_ping(b"", &mut ping);
+            self.outbox.push(&ping);
+        }
+        silent < interval * 2
+    }
+
+    /// Says how far subscriptions have come whose filter passed over the newest events, so that a cursor
+    /// doesn't grow old.
+    fn tell_positions(&mut self) {
+        for place in 0..self.subscriptions.len() {
+            let Some(subscription) = self.subscriptions.get_mut(place) else { return };
+            if let Some(cursor) = subscription.news_of_position() {
+                let id = subscription.id.clone();
+                self.say(Reply::Position { id: &id, cursor: &cursor });
+            }
+        }
+    }
+
+    /// Ends the subscriptions that are too far behind while the socket takes nothing.
+    fn cut_off(&mut self) {
+        while let Some(place) = self.subscriptions.iter().position(Subscription::is_out_of_bounds) {
+            let mut subscription = self.subscriptions.remove(place);
+            let cursor = subscription.hub.cursor(subscription.unwritten() - 1).to_string();
+            let message = "the subscription fell too far behind";
+            let failure = Failure {
+                cursor: Some(cursor),
+                ..Failure::new("subscription", &subscription.id, "slow_consumer", message).passing()
+            };
+            let seat = subscription.take_seat();
+            self.give_back(&Arc::clone(&subscription.hub), seat);
+            subscription.cut_off();
+            self.say(Reply::Failure(&failure));
+        }
+    }
+
+    /// Ends the subscriptions to pipelines that are gone.
+    fn send_withdrawn(&mut self) {
+        while let Some(place) = self.subscriptions.iter().position(Subscription::is_withdrawn) {
+            let mut subscription = self.subscriptions.remove(place);
+            let (id, cursor) = (subscription.id.clone(), subscription.cursor());
+            let seat = subscription.take_seat();
+            self.give_back(&Arc::clone(&subscription.hub), seat);
+            self.say(Reply::Draining { id: &id, cursor: &cursor, retry_ms: retry() });
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What one client may do, and that the others don't notice when it does more.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+
+use crate::{
+    client::{Frame, Request, Sse, WebSocket},
+    fixture::{OPEN, PATIENCE, Server},
+};
+
+/// A connection from one of the addresses of this machine.
+async fn connect_from(server: &Server, last: u8) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).unwrap();
+    socket.connect(server.public).await.unwrap()
+}
+
+async fn sse_from(server: &Server, last: u8) -> Sse {
+    Sse::ask(Box::new(connect_from(server, last).await), "/orders/sse", &[]).await
+}
+
+fn limited(delivery: &str) -> String {
+    format!("{OPEN}\ndelivery: {{{delivery}}}")
+}
+
+const OF_ADDRESS: &str = "too_many_connections_of_address";
+
+#[tokio::test]
+async fn an_address_has_as_many_connections_as_it_may_and_another_has_its_own() {
+    let server = Server::start(&limited("maxConnectionsPerAddress: 2")).await;
+    let (first, mut second) = (sse_from(&server, 1).await, sse_from(&server, 1).await);
+    let mut third = sse_from(&server, 1).await;
+    assert!(third.next().await.unwrap().data.contains(OF_ADDRESS));
+    let script = Request::get("/orders/sse").send(server.public).await;
+    assert_eq!((script.status, script.text().contains(OF_ADDRESS)), (503, true));
+    let mut other = sse_from(&server, 2).await;
+    server.post("1").await;
+    assert_eq!((second.next_data().await, other.next_data().await), ("1".into(), "1".into()));
+    drop(first);
+    server.metric_becomes("weir_subscribers{pipeline=\"orders\",transport=\"sse\"} ", 2).await;
+    let mut fourth = sse_from(&server, 1).await;
+    server.post("2").await;
+    assert_eq!(fourth.next_data().await, "2");
+    let refused = format!(
+        "weir_connections_refused_total{{pipeline=\"orders\",transport=\"sse\",reason=\"{OF_ADDRESS}\"}} "
+    );
+    assert_eq!(server.metric(&refused).await, Some(2));
+}
+
+#[tokio::test]
+async fn the_subscriptions_of_a_socket_count_as_one_connection_in_whatever_order_they_end() {
+    let server = Server::start(&limited("maxConnectionsPerAddress: 1")).await;
+    let language = [("sec-websocket-protocol", "weir.v1")];
+    let mut socket = server.web_socket_with(&language).await;
+    assert_eq!(socket.next_json().await["type"], "hello");
+    for (kind, id) in
+        [("subscribe", "a"), ("subscribe", "b"), ("unsubscribe", "b"), ("unsubscribe", "a")]
+    {
+        let request = json!({ "type": kind, "id": id }).to_string();
+        socket.send(1, request.as_bytes()).await;
+        assert_eq!(socket.next_json().await["type"], format!("{kind}d"));
+        let mut another = server.sse("").await;
+        assert!(another.next().await.unwrap().data.contains(OF_ADDRESS), "after {request}");
+    }
+    drop(socket);
+    server
+        .metric_becomes("weir_subscribers{pipeline=\"orders\",transport=\"websocket\"} ", 0)
+        .await;
+    let mut another = server.sse("").await;
+    server.post("1").await;
+    assert_eq!(another.next_data().await, "1");
+}
+
+/// Whether a connection is served, and not closed at once.
+async fn is_served(mut socket: TcpStream) -> bool {
+    let request = b"GET /nothing HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n";
+    let mut answer = Vec::new();
+    // Either may fail where the connection is closed by then.
+    let _ = socket.write_all(request).await;
+    let _ = timeout(PATIENCE, socket.read_to_end(&mut answer)).await.unwrap();
+    answer.starts_with(b"HTTP/1.1 404 ")
+}
+
+#[tokio::test]
+async fn an_address_that_opens_too_many_connections_a_second_is_refused_and_another_is_not() {
+    let server = Server::start(&limited("maxHandshakesPerAddress: 5")).await;
+    let mut refused = 0;
+    for _ in 0..20 {
+        refused += u64::from(!is_served(connect_from(&server, 1).await).await);
+    }
+    // It takes a few milliseconds, in which hardly one more is earned.
+    assert!((1..=15).contains(&refused), "{refused}");
+    assert!(is_served(connect_from(&server, 2).await).await);
+    assert_eq!(server.metric("weir_handshakes_refused_total ").await, Some(refused));
+    // The application comes by another door.
+    assert_eq!(server.post("1").await.status, 200);
+    let earned = async {
+        while !is_served(connect_from(&server, 1).await).await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, earned).await.unwrap();
+    // What is no longer bounded is served at any rate.
+    server.app.apply(crate::fixture::config(OPEN, None));
+    for _ in 0..20 {
+        assert!(is_served(connect_from(&server, 1).await).await);
+    }
+}
+
+/// Pings in one piece, as many as that.
+fn pings(count: usize) -> Vec<u8> {
+    b"\x89\x81\0\0\0\0p".repeat(count)
+}
+
+const SLOW_TO_TALK: &str = "
+placement: {gateway: {}}
+sources: [{name: app, http: {}}]
+endpoints: {sse: {}, websocket: {maxMessageRate: 5}, publish: {anonymous: true}}
+";
+
+const TOO_MANY: &str = "weir_connections_refused_total{pipeline=\"orders\",transport=\"websocket\",reason=\"too_many_messages\"} ";
+
+#[tokio::test]
+async fn a_client_that_sends_too_much_is_closed_and_one_at_its_rate_is_not() {
+    let server = Server::start(SLOW_TO_TALK).await;
+    let (mut quiet, mut loud) = (server.web_socket("").await, server.web_socket("").await);
+    quiet.socket.write_all(&pings(5)).await.unwrap();
+    loud.socket.write_all(&pings(6)).await.unwrap();
+    let mut last = loud.next().await;
+    while let Some(Frame::Pong(_)) = last {
+        last = loud.next().await;
+    }
+    assert_eq!(last, Some(Frame::Close(Some(1008))));
+    for _ in 0..5 {
+        assert_eq!(quiet.next().await, Some(Frame::Pong(b"p".to_vec())));
+    }
+    server.post("1").await;
+    assert_eq!(quiet.next_json().await["data"], 1);
+    assert_eq!(server.metric(TOO_MANY).await, Some(1));
+}
+
+#[tokio::test]
+async fn a_message_in_very_many_fragments_is_as_many_frames() {
+    let server = Server::start(SLOW_TO_TALK).await;
+    let mut socket = server.web_socket("").await;
+    let mut fragments = b"\x01\x80\0\0\0\0".to_vec();
+    fragments.extend_from_slice(&b"\x00\x80\0\0\0\0".repeat(10));
+    socket.socket.write_all(&fragments).await.unwrap();
+    assert_eq!(socket.next().await, Some(Frame::Close(Some(1008))));
+}
+
+#[tokio::test]
+async fn a_publisher_that_sends_too_much_is_held_back_and_loses_nothing() {
+    let server = Server::start(SLOW_TO_TALK).await;
+    let mut reader: WebSocket = server.web_socket("").await;
+    let language = [("sec-websocket-protocol", "weir.v1")];
+    let mut publisher = server.web_socket_with(&language).await;
+    assert_eq!(publisher.next_json().await["type"], "hello");
+    for n in 0..12 {
+        let publish = json!({ "type": "publish", "id": n.to_string(), "data": n });
+        publisher.send(1, publish.to_string().as_bytes()).await;
+    }
+    for n in 0..12 {
+        assert_eq!(publisher.next_json().await["id"], n.to_string());
+        assert_eq!(reader.next_json().await["data"], n);
+    }
+    assert!(server.metric(TOO_MANY).await > Some(0));
+}
