@@ -15,13 +15,14 @@ use parking_lot::Mutex;
 use prometheus_client::{encoding::text, registry::Registry as Metrics};
 use serde::Deserialize;
 use tokio::time;
+pub use metrics::Process;
 use tokio_util::sync::CancellationToken;
 use warp::Filter;
 use weir_slo::Timestamp;
 
 use crate::{
     edge::{
-        Arrivals, Tls,
+        Tls,
         accept::{Peer, Routes},
     },
     engine::Engine,
@@ -59,12 +60,12 @@ impl Admin {
         engine: Arc<Engine>,
         draining: CancellationToken,
         tls: Tls,
-        arrivals: Arrivals,
+        process: Process,
     ) -> Self {
         let mut metrics = Metrics::default();
         metrics.register_collector(Box::new(metrics::Pipelines::new(Arc::clone(&registry))));
         metrics.register_collector(Box::new(metrics::Certificates::new(tls)));
-        metrics.register_collector(Box::new(metrics::Process::new(arrivals)));
+        metrics.register_collector(Box::new(process));
         let ready = AtomicBool::new(false);
         Self { registry, engine, draining, ready, metrics: Mutex::new(metrics) }
     }

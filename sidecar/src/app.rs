@@ -12,7 +12,7 @@ use tokio_util::{
 pub use listeners::{BindError, Listeners};
 
 use crate::{
-    admin::{self, Admin},
+    admin::{self, Admin, Process},
     config::Config,
     edge::{
         Arrivals, Door, Service, Tls,
@@ -21,6 +21,7 @@ use crate::{
     },
     engine::Engine,
     log::DataDir,
+    memory::Memory,
     pipeline::storage::Keeper,
     registry::Registry,
     upkeep,
@@ -40,7 +41,7 @@ pub struct App {
     tasks: TaskTracker,
     /// Cancelled when the process ends: no more requests are taken.
     stopping: CancellationToken,
-    _upkeep: [AbortOnDropHandle<()>; 3],
+    _upkeep: [AbortOnDropHandle<()>; 4],
 }
 
 impl App {
@@ -53,22 +54,28 @@ impl App {
         Self::start_in(listeners, DataDir::default())
     }
 
-    /// Serves on bound listeners, and keeps logs in `data`; without TLS, see [`Self::start_with`].
+    /// Serves on bound listeners, and keeps logs in `data`; without TLS and a bound on its memory, see
+    /// [`Self::start_with`].
     ///
     /// # Errors
     ///
     /// Fails when the system grants no epoll instance or no thread.
     pub fn start_in(listeners: Listeners, data: DataDir) -> io::Result<Self> {
-        Self::start_with(listeners, data, Tls::new(None)?)
+        Self::start_with(listeners, data, Tls::new(None)?, Memory::unbounded())
     }
 
-    /// Serves on bound listeners, the public one with `tls`, too, and keeps logs in `data`. Nothing is
-    /// served yet; see [`Self::apply`].
+    /// Serves on bound listeners, the public one with `tls`, too, keeps logs in `data`, and lets subscribers
+    /// in as `memory` allows. Nothing is served yet; see [`Self::apply`].
     ///
     /// # Errors
     ///
     /// Fails when the system grants no epoll instance or no thread.
-    pub fn start_with(listeners: Listeners, data: DataDir, tls: Tls) -> io::Result<Self> {
+    pub fn start_with(
+        listeners: Listeners,
+        data: DataDir,
+        tls: Tls,
+        memory: Memory,
+    ) -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let engine = Arc::new(Engine::start(cores.min(MOST_SHARDS))?);
         let registry = Arc::new(Registry::new(engine.wakers(), Keeper::new(data)));
@@ -79,7 +86,7 @@ impl App {
             Arc::clone(&engine),
             draining.clone(),
             tls.clone(),
-            arrivals.clone(),
+            Process::new(arrivals.clone(), memory.clone()),
         );
         let admin = Arc::new(admin);
         let tasks = TaskTracker::new();
@@ -88,6 +95,7 @@ impl App {
             draining: draining.clone(),
             stopping: stopping.clone(),
             waiting: waiting(),
+            memory: memory.clone(),
         };
         let acceptor = Acceptor {
             engine: Arc::clone(&engine),
@@ -120,6 +128,7 @@ impl App {
             tokio::spawn(upkeep::expire(Arc::clone(&registry))),
             tokio::spawn(upkeep::snapshot(Arc::clone(&registry))),
             tokio::spawn(upkeep::certificates(Arc::clone(&registry), tls.clone())),
+            tokio::spawn(upkeep::memory(memory)),
         ];
         let upkeep = upkeep.map(AbortOnDropHandle::new);
         Ok(Self { registry, tls, arrivals, engine, admin, tasks, stopping, _upkeep: upkeep })

@@ -3,6 +3,7 @@
 use std::{env, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use weir_crds::scalar::Quantity;
 
 /// Turns an application's events into Server-Sent Events and WebSocket streams that resume.
 #[derive(Debug, Parser)]
@@ -17,7 +18,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the pipelines that manifests declare, until interrupted.
-    Run(Run),
+    Run(Box<Run>),
     /// Make the sidecar that runs in this pod send its subscribers away; returns when they are gone. For
     /// a preStop hook.
     Drain(Drain),
@@ -73,6 +74,11 @@ pub struct Run {
     /// it. By default $XDG_STATE_HOME/weir, or .local/state/weir in the home directory, or .weir here.
     #[arg(long, value_name = "DIR", env = "WEIR_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
+
+    /// How much memory the process may use, such as 512Mi, where no control group bounds it: when it gets
+    /// scarce, new subscribers are asked to come back. In a container its limit counts, and this doesn't.
+    #[arg(long, value_name = "BYTES", env = "WEIR_MEMORY_LIMIT")]
+    pub memory_limit: Option<Quantity>,
 
     /// Where the certificates lie that pipelines ask for by spec.endpoints.tls: for each secretName a
     /// directory with tls.crt and tls.key. Renewed ones are taken up without a restart.

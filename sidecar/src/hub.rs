@@ -340,6 +340,17 @@ impl Hub {
         }
     }
 
+    /// Whether a subscriber with this position has seen events and goes on behind them, as far as is known
+    /// without asking the log.
+    #[must_use]
+    pub fn can_resume(&self, position: &Position) -> bool {
+        let (Position::After(cursor), Some(Opened { id, log })) = (position, self.log.get()) else {
+            return false;
+        };
+        let held = log.first()..=self.head();
+        cursor.log == *id && held.contains(&cursor.offset.saturating_add(1))
+    }
+
     /// Reads entries from `from` on, be they in memory or not, and no more than fit into `max_bytes`.
     ///
     /// # Errors

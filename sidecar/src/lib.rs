@@ -26,6 +26,7 @@ pub mod frame;
 pub mod hub;
 pub mod intake;
 pub mod log;
+pub mod memory;
 pub mod pipeline;
 pub mod registry;
 pub mod run;

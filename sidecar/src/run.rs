@@ -1,6 +1,7 @@
 //! The `run` command: serves manifests from files, takes up their changes, and shows how it goes.
 
 mod last_words;
+mod open_files;
 mod show;
 
 use std::{
@@ -21,6 +22,7 @@ use tracing_subscriber::{
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
+use weir_crds::scalar::Quantity;
 
 use crate::{
     app::{App, BindError, Listeners},
@@ -32,6 +34,7 @@ use crate::{
     },
     edge::Tls,
     log::{DataDir, OpenError},
+    memory::Memory,
     registry::Registry,
 };
 
@@ -69,18 +72,22 @@ pub fn main(arguments: &Run) -> ExitCode {
 
 async fn serve(arguments: &Run) -> Result<(), RunError> {
     let config = load(&arguments.paths)?;
+    let files = open_files::raise();
+    open_files::check(&config, files);
     let mut watcher = Watcher::new(arguments.paths.clone(), config.clone());
     let listeners = Listeners::bind(arguments).await?;
     let data = DataDir::new(arguments.data_dir());
     claim(&data, &config, &arguments.paths)?;
-    let app = App::start_with(listeners, data, Tls::new(arguments.tls_dir.clone())?)?;
+    let limit = arguments.memory_limit.as_ref().map(Quantity::bytes);
+    let (tls, memory) = (Tls::new(arguments.tls_dir.clone())?, Memory::of_this_process(limit));
+    let app = App::start_with(listeners, data, tls, memory)?;
     let mut show =
         (arguments.status == Status::Auto).then(|| show::Show::start(arguments, &config));
     app.apply(config);
     let mut signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
     loop {
         tokio::select! {
-            change = watcher.changed() => take_up(&app, change),
+            change = watcher.changed() => take_up(&app, change, files),
             () = show::tick(&mut show, app.registry()) => {}
             () = next(&mut signals) => break,
         }
@@ -128,10 +135,11 @@ fn claim(data: &DataDir, config: &Config, paths: &[PathBuf]) -> Result<(), OpenE
     data.claim().map(|_| ())
 }
 
-fn take_up(app: &App, change: Change) {
+fn take_up(app: &App, change: Change, files: Option<u64>) {
     match change {
         Change::Loaded(config) => {
             tracing::info!(pipelines = config.pipelines.len(), "took up a changed configuration");
+            open_files::check(&config, files);
             app.apply(config);
         }
         Change::Refused(errors) => {

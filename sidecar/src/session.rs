@@ -39,7 +39,7 @@ use outbox::{Delivery, Outbox};
 pub(crate) use reply::encode_farewell;
 use reply::{Failure, Reply};
 use request::{Ack, MAX_WINDOW, Ping, Publish, Request, Subscribe, Unsubscribe};
-use start::{Refusal, begin, take_seat};
+use start::{Refusal, admit, begin, take_seat};
 use subscription::{Next, Subscription};
 
 use crate::{
@@ -283,9 +283,10 @@ impl Session {
             let message = format!("the pipeline {name} is not served over WebSocket");
             return Err(failure("unknown_pipeline", &message));
         }
+        let told = |(code, message): (_, String)| failure(code, &message).passing();
+        admit(&self.access.memory, &hub, &position).map_err(told)?;
         let own = Arc::ptr_eq(&hub, &self.hub).then(|| self.spare.take()).flatten();
-        let seat = own.map_or_else(|| take_seat(&hub), Ok);
-        let seat = seat.map_err(|(code, message)| failure(code, &message).passing())?;
+        let seat = own.map_or_else(|| take_seat(&hub), Ok).map_err(told)?;
         self.job = Some(Box::pin(async move {
             let begun = begin(&hub, seat, &position, request.filter.as_deref()).await;
             Done::Started { request, hub, begun }

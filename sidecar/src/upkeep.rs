@@ -1,11 +1,11 @@
-//! Does what is due with time: expires logs, and takes the snapshots of the objectives' counters.
+//! Does what is due with time: expires logs, looks after certificates and memory, and takes the snapshots of the objectives' counters.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time;
 use weir_slo::STEP;
 
-use crate::{clock, edge::Tls, registry::Registry};
+use crate::{clock, edge::Tls, memory::Memory, registry::Registry};
 
 /// How often logs are looked at. An event may outlive its age by this much.
 const EXPIRY: Duration = Duration::from_secs(1);
@@ -36,6 +36,21 @@ pub async fn certificates(registry: Arc<Registry>, tls: Tls) {
         let (registry, tls) = (Arc::clone(&registry), tls.clone());
         // Reading files blocks. It can only fail by a panic, and then the next time does the work.
         let _ = tokio::task::spawn_blocking(move || tls.refresh(&registry)).await;
+    }
+}
+
+/// How often it is looked how much memory is used. Within so long a storm of subscribers takes some
+/// mebibytes.
+const MEMORY: Duration = Duration::from_secs(1);
+
+/// Looks how much memory is used until the task is dropped.
+pub async fn memory(memory: Memory) {
+    let mut ticks = time::interval(MEMORY);
+    loop {
+        ticks.tick().await;
+        let memory = memory.clone();
+        // Reading files blocks. It can only fail by a panic, and then the next time does the work.
+        let _ = tokio::task::spawn_blocking(move || memory.look()).await;
     }
 }
 

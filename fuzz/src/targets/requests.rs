@@ -22,6 +22,7 @@ use weir_sidecar::{
     },
     engine::Engine,
     log::DataDir,
+    memory::Memory,
     pipeline::storage::Keeper,
     registry::Registry,
 };
@@ -61,6 +62,7 @@ static EDGE: LazyLock<Edge> = LazyLock::new(|| {
         draining: CancellationToken::new(),
         stopping: CancellationToken::new(),
         waiting: waiting(),
+        memory: Memory::unbounded(),
     };
     let routes = routes(&service, Door::Public);
     drop(_inside);

@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(super) use certificates::Certificates;
-pub(super) use process::Process;
+pub use process::Process;
 
 /// Collects what is counted for every pipeline.
 #[derive(Debug)]

@@ -11,6 +11,8 @@ pub enum TurnedAway {
     TooManyConnections,
     /// The client's address has as many connections as it may have.
     TooManyFromAddress,
+    /// Memory is scarce.
+    MemoryPressure,
     /// There are as many different filters as there may be.
     TooManyFilters,
     /// The log can't be read now.
@@ -21,10 +23,11 @@ pub enum TurnedAway {
 
 impl TurnedAway {
     /// Every reason, in the order in which they are declared.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Draining,
         Self::TooManyConnections,
         Self::TooManyFromAddress,
+        Self::MemoryPressure,
         Self::TooManyFilters,
         Self::LogUnavailable,
         Self::TooManyMessages,
@@ -37,6 +40,7 @@ impl TurnedAway {
             Self::Draining => "draining",
             Self::TooManyConnections => "too_many_connections",
             Self::TooManyFromAddress => "too_many_connections_of_address",
+            Self::MemoryPressure => "memory_pressure",
             Self::TooManyFilters => "too_many_filters",
             Self::LogUnavailable => "log_unavailable",
             Self::TooManyMessages => "too_many_messages",

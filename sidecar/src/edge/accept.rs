@@ -54,6 +54,11 @@ pub(super) const LAST_REQUESTS: Duration = Duration::from_secs(5);
 /// away can have in flight.
 const SEND_BUFFER: usize = 128 * 1024;
 
+/// How much of that may wait to be sent at all. What is beyond it stays with us, where it can still be
+/// conflated or skipped when the subscriber doesn't keep up, and is shared by all.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 32 * 1024;
+
 /// How long written data may stay unacknowledged: then the peer is gone, though it never said so.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -274,7 +279,10 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
     let socket = socket2::SockRef::from(socket);
     socket.set_send_buffer_size(SEND_BUFFER)?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    {
+        socket.set_tcp_notsent_lowat(UNSENT)?;
+        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    }
     Ok(())
 }
 

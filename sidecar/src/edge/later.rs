@@ -137,6 +137,8 @@ fn spread(reason: TurnedAway) -> Range<u64> {
         | TurnedAway::LogUnavailable => 1_000..3_000,
         // Another try helps only once the client itself has done something.
         TurnedAway::TooManyFromAddress | TurnedAway::TooManyMessages => 5_000..15_000,
+        // It takes a while until there is more.
+        TurnedAway::MemoryPressure => 5_000..15_000,
     }
 }
 
@@ -146,6 +148,7 @@ fn close_code(reason: TurnedAway) -> CloseCode {
         TurnedAway::TooManyMessages => CloseCode::PolicyViolation,
         TurnedAway::TooManyConnections
         | TurnedAway::TooManyFromAddress
+        | TurnedAway::MemoryPressure
         | TurnedAway::TooManyFilters
         | TurnedAway::LogUnavailable => CloseCode::TryAgainLater,
     }

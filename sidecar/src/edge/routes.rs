@@ -16,7 +16,7 @@ use super::{
     subscribe::{self, Query, Subscription},
     takeover::Takeover,
 };
-use crate::{count::Transport, pipeline::Pipeline, registry::Registry};
+use crate::{count::Transport, memory::Memory, pipeline::Pipeline, registry::Registry};
 
 /// Where a request came in, and so what it may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Service {
     pub stopping: CancellationToken,
     /// Bounds the requests that wait for something to come.
     pub waiting: Arc<Semaphore>,
+    /// Says whom there is memory for.
+    pub memory: Memory,
 }
 
 impl Service {
@@ -109,15 +111,13 @@ fn subscribe_route(service: &Service, transport: Transport) -> Route {
         .and(warp::get())
         .and(subscription())
         .then(move |name: String, subscription| {
-            let Service { registry, draining, stopping: _, waiting: _ } = service.clone();
+            let service = service.clone();
             async move {
-                match registry.get(&name) {
+                match service.registry.get(&name) {
                     Some(pipeline) => {
-                        let draining = draining.is_cancelled();
-                        subscribe::serve(transport, &registry, &pipeline, subscription, draining)
-                            .await
+                        subscribe::serve(transport, &service, &pipeline, subscription).await
                     }
-                    None => unknown(&registry, &name),
+                    None => unknown(&service.registry, &name),
                 }
             }
         })
@@ -131,7 +131,7 @@ fn publish_route(service: &Service, door: Door) -> Route {
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .then(move |name: String, headers: HeaderMap, body| {
-            let Service { registry, draining: _, stopping, waiting: _ } = service.clone();
+            let Service { registry, draining: _, stopping, waiting: _, memory: _ } = service.clone();
             async move {
                 match registry.get(&name) {
                     Some(_) if is_cross_site(door, &headers) => cross_site(),

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{
     later::{Acceptable, Later, Refusal},
     problem::{not_found, problem},
+    routes::Service,
     takeover::{Handover, Manner, Takeover},
 };
 use crate::{
@@ -19,8 +20,8 @@ use crate::{
     },
     hub::{Demand, Filter, Framing, Gap, Hub, Position, Start, TooMany},
     log::Micros,
+    memory::Comer,
     pipeline::Pipeline,
-    registry::Registry,
     session::Access,
 };
 
@@ -90,17 +91,16 @@ pub(super) struct Subscription {
 /// Serves a subscriber. Returns only if it can't.
 pub(super) async fn serve(
     transport: Transport,
-    registry: &Arc<Registry>,
+    service: &Service,
     pipeline: &Pipeline,
     subscription: Subscription,
-    draining: bool,
 ) -> Response<Vec<u8>> {
     let Subscription { query, headers, takeover } = subscription;
     let answered = match transport {
-        Transport::Sse => sse(pipeline, &query, &headers, takeover.manner(), draining).await,
+        Transport::Sse => sse(service, pipeline, &query, &headers, takeover.manner()).await,
         Transport::WebSocket => {
             let manner = takeover.manner();
-            web_socket(registry, pipeline, &query, &headers, manner, draining).await
+            web_socket(service, pipeline, &query, &headers, manner).await
         }
     };
     match answered {
@@ -111,11 +111,11 @@ pub(super) async fn serve(
 }
 
 async fn sse(
+    service: &Service,
     pipeline: &Pipeline,
     query: &Query,
     headers: &HeaderMap,
     manner: Manner,
-    draining: bool,
 ) -> Result<Handover, Refusal> {
     let hub = pipeline.hub();
     if hub.settings().heartbeat.is_none() {
@@ -128,7 +128,8 @@ async fn sse(
     let format = query.sse_format().map_err(bad_query)?;
     let wished = wished(hub, query.filter.as_deref()).await?;
     let refuse = |later: Later| later.answer(hub, headers);
-    let seat = take_seat(hub, Transport::Sse, manner, draining).map_err(refuse)?;
+    let comer = comer(hub, &position);
+    let seat = take_seat(service, hub, Transport::Sse, manner, comer).map_err(refuse)?;
     let seat = with_filter(hub, seat, wished).map_err(refuse)?;
     let framing = framing(manner.version);
     let open = |cursor: &str, opening: &mut Vec<u8>| {
@@ -139,12 +140,11 @@ async fn sse(
 }
 
 async fn web_socket(
-    registry: &Arc<Registry>,
+    service: &Service,
     pipeline: &Pipeline,
     query: &Query,
     headers: &HeaderMap,
     manner: Manner,
-    draining: bool,
 ) -> Result<Handover, Refusal> {
     let hub = pipeline.hub();
     if hub.settings().ping.is_none() {
@@ -155,9 +155,15 @@ async fn web_socket(
     let wished = wished(hub, query.filter.as_deref()).await?;
     let acceptable = acceptable(hub, &handshake, headers);
     let refuse = |later: Later| acceptable.refuse(hub, later);
-    let seat = take_seat(hub, Transport::WebSocket, manner, draining).map_err(refuse)?;
+    let comer = match acceptable.face {
+        Subprotocol::Json | Subprotocol::CloudEvents => comer(hub, &position),
+        // Each of its subscriptions says where it starts.
+        Subprotocol::Multiplexed => Comer::Resuming,
+    };
+    let seat = take_seat(service, hub, Transport::WebSocket, manner, comer).map_err(refuse)?;
     if acceptable.face == Subprotocol::Multiplexed {
-        let access = Access { registry: Arc::clone(registry), secure: manner.secure };
+        let (registry, memory) = (Arc::clone(&service.registry), service.memory.clone());
+        let access = Access { registry, secure: manner.secure, memory };
         return Ok(hand_over_session(access, hub, seat, acceptable));
     }
     let seat = with_filter(hub, seat, wished).map_err(refuse)?;
@@ -184,25 +190,30 @@ fn acceptable(hub: &Hub, handshake: &Handshake, headers: &HeaderMap) -> Acceptab
     Acceptable { head, face, format }
 }
 
-/// A place among the pipeline's connections, unless there is none, or this replica stops.
+fn comer(hub: &Hub, position: &Position) -> Comer {
+    if hub.can_resume(position) { Comer::Resuming } else { Comer::New }
+}
+
+/// A place among the pipeline's connections, unless there is none, or this replica takes nobody.
 fn take_seat(
+    service: &Service,
     hub: &Hub,
     transport: Transport,
     manner: Manner,
-    draining: bool,
+    comer: Comer,
 ) -> Result<Seat, Later> {
-    if draining {
+    if service.draining.is_cancelled() {
         return Err(Later::new(TurnedAway::Draining, &"this replica is stopping"));
+    }
+    if !service.memory.pressure().admits(comer) {
+        let message = "this replica is short of memory";
+        return Err(Later::new(TurnedAway::MemoryPressure, &message));
     }
     let seat = hub.take_seat(transport, Some(manner.address));
     seat.map_err(|none| Later::new(none.reason(), &none))
 }
 
-fn with_filter(
-    hub: &Hub,
-    seat: Seat,
-    wished: Option<Arc<Expression>>,
-) -> Result<Seat, Later> {
+fn with_filter(hub: &Hub, seat: Seat, wished: Option<Arc<Expression>>) -> Result<Seat, Later> {
     let filter = shared(hub, wished);
     let filter = filter.map_err(|error| Later::new(TurnedAway::TooManyFilters, &error))?;
     Ok(seat.with_filter(filter))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::{
     count::{Seat, Transport, TurnedAway},
     hub::{Demand, Hub, Position, Start},
+    memory::{Comer, Memory},
 };
 
 /// Why a subscription can't begin.
@@ -17,7 +18,21 @@ pub(super) struct Refusal {
     pub(super) passing: bool,
 }
 
-/// Takes a seat, or says why there is none: the code and a sentence.
+/// Lets a subscription begin, or says why not: the code and a sentence.
+pub(super) fn admit(
+    memory: &Memory,
+    hub: &Hub,
+    position: &Position,
+) -> Result<(), (&'static str, String)> {
+    let comer = if hub.can_resume(position) { Comer::Resuming } else { Comer::New };
+    if memory.pressure().admits(comer) {
+        return Ok(());
+    }
+    let message = "this replica is short of memory".to_owned();
+    Err((turn_away(hub, TurnedAway::MemoryPressure), message))
+}
+
+/// Takes a seat, or says the same.
 pub(super) fn take_seat(hub: &Hub) -> Result<Seat, (&'static str, String)> {
     let seat = hub.take_seat(Transport::WebSocket, None);
     seat.map_err(|none| (turn_away(hub, none.reason()), none.to_string()))

@@ -9,6 +9,7 @@ use weir_sidecar::{
     config::{Config, PipelineConfig, SloConfig},
     edge::Tls,
     log::DataDir,
+    memory::Memory,
 };
 
 use crate::client::{Answer, Request, Sse, WebSocket};
@@ -74,19 +75,25 @@ impl Server {
     #[cfg(feature = "tls")]
     pub(crate) async fn start_with_tls(config: Config, directory: &std::path::Path) -> Self {
         let tls = Tls::new(Some(directory.to_owned())).unwrap();
-        Self::serve(config, DataDir::default(), tls).await
+        Self::serve(config, DataDir::default(), tls, Memory::unbounded()).await
     }
 
     async fn start_on(config: Config, data: DataDir) -> Self {
-        Self::serve(config, data, Tls::new(None).unwrap()).await
+        Self::serve(config, data, Tls::new(None).unwrap(), Memory::unbounded()).await
     }
 
-    async fn serve(config: Config, data: DataDir, tls: Tls) -> Self {
+    /// Serves a configuration in a process whose memory is that of a control group.
+    pub(crate) async fn start_in_cgroup(config: Config, directory: &Path) -> Self {
+        let memory = Memory::of_cgroup(directory);
+        Self::serve(config, DataDir::default(), Tls::new(None).unwrap(), memory).await
+    }
+
+    async fn serve(config: Config, data: DataDir, tls: Tls, memory: Memory) -> Self {
         let bind = || TcpListener::bind("127.0.0.1:0");
         let (public, admin, publish) = tokio::try_join!(bind(), bind(), bind()).unwrap();
         let [a, b, c] = [&public, &admin, &publish].map(|l| l.local_addr().unwrap());
         let listeners = Listeners { public, admin, publish, publish_socket: None };
-        let app = App::start_with(listeners, data, tls).unwrap();
+        let app = App::start_with(listeners, data, tls, memory).unwrap();
         app.apply(config);
         Self { app, public: a, admin: b, publish: c }
     }

@@ -90,12 +90,16 @@ async fn is_served(mut socket: TcpStream) -> bool {
 #[tokio::test]
 async fn an_address_that_opens_too_many_connections_a_second_is_refused_and_another_is_not() {
     let server = Server::start(&limited("maxHandshakesPerAddress: 5")).await;
-    let mut refused = 0;
-    for _ in 0..20 {
-        refused += u64::from(!is_served(connect_from(&server, 1).await).await);
+    let mut arrived = Vec::new();
+    for _ in 0..100 {
+        arrived.push(connect_from(&server, 1).await);
     }
-    // It takes a few milliseconds, in which hardly one more is earned.
-    assert!((1..=15).contains(&refused), "{refused}");
+    let mut refused = 0;
+    for socket in arrived {
+        refused += u64::from(!is_served(socket).await);
+    }
+    // To connect takes milliseconds, in which hardly one more is earned.
+    assert!((1..=95).contains(&refused), "{refused}");
     assert!(is_served(connect_from(&server, 2).await).await);
     assert_eq!(server.metric("weir_handshakes_refused_total ").await, Some(refused));
     // The application comes by another door.

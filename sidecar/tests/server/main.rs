@@ -12,7 +12,7 @@
 //! - `slow`: what becomes of those who fall behind, under each policy.
 //! - `crash`: logs on a disk, when the program is killed or there is no room.
 //! - `tls`: handshakes, certificates and their renewal.
-//! - `limits`: what one client may do.
+//! - `limits`, `memory`, `files`: what one client may do, whom there is memory for, and files.
 //! - `life`: changed configurations, drain, stop.
 //! - `filters`: who gets what, and what can't be a filter.
 //! - `counts`, `metrics`: the books balance, in samples and metrics, and every metric is documented.
@@ -30,12 +30,14 @@ mod client;
 mod counts;
 mod crash;
 mod durable;
+mod files;
 mod filters;
 mod fixture;
 mod h2_client;
 mod http2;
 mod life;
 mod limits;
+mod memory;
 mod metrics;
 mod publish;
 mod read;

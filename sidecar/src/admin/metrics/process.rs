@@ -8,17 +8,23 @@ use prometheus_client::{
     metrics::MetricType,
 };
 
-use crate::edge::Arrivals;
+use crate::{
+    edge::Arrivals,
+    memory::{Memory, Reading},
+};
 
 /// Collects what is known of the process.
 #[derive(Debug)]
-pub(in crate::admin) struct Process {
+pub struct Process {
     arrivals: Arrivals,
+    memory: Memory,
 }
 
 impl Process {
-    pub(in crate::admin) const fn new(arrivals: Arrivals) -> Self {
-        Self { arrivals }
+    /// Collects what these know.
+    #[must_use]
+    pub const fn new(arrivals: Arrivals, memory: Memory) -> Self {
+        Self { arrivals, memory }
     }
 }
 
@@ -30,6 +36,21 @@ impl Collector for Process {
             None,
             MetricType::Counter,
         )?;
-        metric.encode_counter::<NoLabelSet, _, u64>(&self.arrivals.refused(), None)
+        metric.encode_counter::<NoLabelSet, _, u64>(&self.arrivals.refused(), None)?;
+        let Reading { used, limit } = self.memory.reading();
+        let mut metric = encoder.encode_descriptor(
+            "weir_memory_used_bytes",
+            "Memory in use that can't be taken back at once: of the control group that bounds the process, or of the process.",
+            None,
+            MetricType::Gauge,
+        )?;
+        metric.encode_gauge(&used)?;
+        let mut metric = encoder.encode_descriptor(
+            "weir_memory_limit_bytes",
+            "How much memory may be in use: near it, subscribers are asked to come back. Not there where it isn't bounded.",
+            None,
+            MetricType::Gauge,
+        )?;
+        limit.map_or(Ok(()), |limit| metric.encode_gauge(&limit))
     }
 }

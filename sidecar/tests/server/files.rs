@@ -1,0 +1,97 @@
+//! How many files the program may open.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+};
+
+use tempfile::TempDir;
+
+use crate::fixture::PATIENCE;
+
+/// The program, which a drop kills, and what it says.
+struct Program {
+    child: Child,
+    said: mpsc::Receiver<String>,
+    _manifest: TempDir,
+}
+
+impl Program {
+    /// Starts it on whatever ports are free, after the shell has done this.
+    fn start_after(shell: &str, most_connections: u32) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let manifest = directory.path().join("orders.yaml");
+        let text = format!(
+            "apiVersion: weir.dev/v1alpha1\nkind: StreamPipeline\nmetadata: {{name: orders}}\nspec:\n  \
+             placement: {{gateway: {{}}}}\n  sources: [{{name: app, generator: {{rate: 1}}}}]\n  \
+             delivery: {{maxConnections: {most_connections}}}\n"
+        );
+        fs::write(&manifest, text).unwrap();
+        let command = format!("{shell} && exec \"$0\" \"$@\"");
+        let mut child = Command::new("sh")
+            .args(["-c", &command, env!("CARGO_BIN_EXE_weir-sidecar"), "run"])
+            .arg(&manifest)
+            .args(["--public=127.0.0.1:0", "--admin=127.0.0.1:0", "--publish=127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (say, said) = mpsc::channel();
+        let (out, error) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        for stream in [Box::new(out) as Box<dyn std::io::Read + Send>, Box::new(error)] {
+            let say = say.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let _ = say.send(line);
+                }
+            });
+        }
+        Self { child, said, _manifest: directory }
+    }
+
+    /// Reads what it says until a line holds this; returns all lines.
+    fn until(&self, words: &str) -> String {
+        let mut lines = String::new();
+        while !lines.contains(words) {
+            let line = self.said.recv_timeout(PATIENCE);
+            lines.push_str(&line.unwrap_or_else(|_| panic!("no {words:?} in:\n{lines}")));
+            lines.push('\n');
+        }
+        lines
+    }
+
+    /// The soft and the hard limit.
+    fn limits(&self) -> (String, String) {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        let mut words = line.split_whitespace().skip(3).map(str::to_owned);
+        (words.next().unwrap(), words.next().unwrap())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_program_takes_as_many_files_as_it_is_granted() {
+    let program = Program::start_after("ulimit -Sn 100", 10);
+    let said = program.until("/orders/sse");
+    assert!(!said.contains("WARN"), "{said}");
+    let (soft, hard) = program.limits();
+    assert_eq!(soft, hard);
+    assert_ne!(soft, "100");
+}
+
+#[test]
+fn it_warns_where_the_pipelines_promise_more_connections_than_that() {
+    let program = Program::start_after("ulimit -n 1000", 1_234);
+    let said = program.until("maxConnections");
+    assert!(said.contains("may open 1000 files") && said.contains("1234 connections"), "{said}");
+}

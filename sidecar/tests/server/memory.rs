@@ -1,0 +1,139 @@
+//! Whom a server lets in that is short of memory.
+
+use std::{fs, path::Path};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{
+    client::{Frame, Request, Sse},
+    fixture::{OPEN, Server, config},
+};
+
+/// A control group, as far as a server looks at it.
+struct Cgroup(TempDir);
+
+impl Cgroup {
+    fn new() -> Self {
+        let cgroup = Self(tempfile::tempdir().unwrap());
+        cgroup.write("memory.max", "1000000");
+        cgroup.write("memory.stat", "inactive_file 0");
+        cgroup.write("memory.current", "500000");
+        cgroup
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        // In one step, so that nobody reads half of it.
+        let new = self.path().join("new");
+        fs::write(&new, format!("{text}\n")).unwrap();
+        fs::rename(new, self.path().join(name)).unwrap();
+    }
+
+    /// Uses so much, and waits until the server knows.
+    async fn uses(&self, server: &Server, bytes: u64) {
+        self.write("memory.current", &bytes.to_string());
+        server.metric_becomes("weir_memory_used_bytes ", bytes).await;
+    }
+}
+
+async fn start() -> (Server, Cgroup) {
+    let cgroup = Cgroup::new();
+    let server = Server::start_in_cgroup(config(OPEN, None), cgroup.path()).await;
+    assert_eq!(server.metric("weir_memory_limit_bytes ").await, Some(1_000_000));
+    (server, cgroup)
+}
+
+async fn is_refused(server: &Server, query: &str) -> bool {
+    let mut sse = server.sse(query).await;
+    if !sse.head.to_ascii_lowercase().contains("content-length") {
+        return false;
+    }
+    let told = sse.next().await.unwrap();
+    assert!(told.name == "failure" && told.data.contains("memory_pressure"), "{told:?}");
+    assert!(sse.retry.is_some_and(|retry| (5_000..15_000).contains(&retry)), "{:?}", sse.retry);
+    true
+}
+
+#[tokio::test]
+async fn when_memory_is_scarce_new_subscribers_wait_and_those_who_resume_do_not() {
+    let (server, cgroup) = start().await;
+    let cursor = server.post("1").await.json()["cursor"].as_str().unwrap().to_owned();
+    let resume = format!("?cursor={cursor}");
+    let mut early = server.sse("").await;
+    cgroup.uses(&server, 900_000).await;
+    assert!(is_refused(&server, "").await && is_refused(&server, "?from=earliest").await);
+    assert!(is_refused(&server, "?cursor=forged").await);
+    let script = Request::get("/orders/sse").send(server.public).await;
+    let head = script.head.to_ascii_lowercase();
+    let after = head.split_once("retry-after: ").unwrap().1.lines().next().unwrap();
+    assert!((5..=15).contains(&after.parse::<u64>().unwrap()), "{head}");
+    assert_eq!((script.status, script.text().contains("memory_pressure")), (503, true));
+    let mut socket = server.web_socket_with(&[]).await;
+    assert_eq!(socket.next_json().await["code"], "memory_pressure");
+    assert_eq!(socket.next().await, Some(Frame::Close(Some(1013))));
+    // Who has a place goes on from there, as do those who are there.
+    let mut resumed = server.sse(&resume).await;
+    let by_header = [("last-event-id", cursor.as_str())];
+    let mut by_header = Sse::open(server.public, "/orders/sse", &by_header).await;
+    let mut socket = server.web_socket(&resume).await;
+    server.post("2").await;
+    assert_eq!((early.next_data().await, resumed.next_data().await), ("2".into(), "2".into()));
+    assert_eq!(by_header.next_data().await, "2");
+    assert_eq!(socket.next_json().await["data"], 2);
+    let refused = |transport| {
+        format!(
+            "weir_connections_refused_total{{pipeline=\"orders\",transport=\"{transport}\",reason=\"memory_pressure\"}} "
+        )
+    };
+    assert_eq!(server.metric(&refused("sse")).await, Some(4));
+    assert_eq!(server.metric(&refused("websocket")).await, Some(1));
+    cgroup.uses(&server, 700_000).await;
+    assert!(!is_refused(&server, "").await);
+}
+
+#[tokio::test]
+async fn when_it_is_very_scarce_all_wait_but_those_who_are_there() {
+    let (server, cgroup) = start().await;
+    let cursor = server.post("1").await.json()["cursor"].as_str().unwrap().to_owned();
+    let mut early = server.sse("").await;
+    cgroup.uses(&server, 960_000).await;
+    assert!(is_refused(&server, &format!("?cursor={cursor}")).await);
+    let language = [("sec-websocket-protocol", "weir.v1")];
+    let mut socket = server.web_socket_with(&language).await;
+    assert_eq!(socket.next_json().await["code"], "memory_pressure");
+    assert_eq!(socket.next().await, Some(Frame::Close(Some(1013))));
+    server.post("2").await;
+    assert_eq!(early.next_data().await, "2");
+}
+
+#[tokio::test]
+async fn a_subscription_of_a_session_is_let_in_as_a_connection_is() {
+    let (server, cgroup) = start().await;
+    let cursor = server.post("1").await.json()["cursor"].as_str().unwrap().to_owned();
+    cgroup.uses(&server, 900_000).await;
+    let language = [("sec-websocket-protocol", "weir.v1")];
+    let mut socket = server.web_socket_with(&language).await;
+    assert_eq!(socket.next_json().await["type"], "hello");
+    let new = json!({ "type": "subscribe", "id": "new" }).to_string();
+    socket.send(1, new.as_bytes()).await;
+    let answer = socket.next_json().await;
+    crate::schema::hold("v1.failure", &answer);
+    assert_eq!(answer["code"], "memory_pressure");
+    assert!(answer["retry"].is_u64(), "{answer}");
+    let resuming = json!({ "type": "subscribe", "id": "old", "cursor": cursor }).to_string();
+    socket.send(1, resuming.as_bytes()).await;
+    assert_eq!(socket.next_json().await["type"], "subscribed");
+}
+
+#[tokio::test]
+async fn what_the_kernel_can_take_back_is_not_scarce() {
+    let (server, cgroup) = start().await;
+    cgroup.write("memory.stat", "inactive_file 300000\nactive_file 100000");
+    cgroup.write("memory.current", "990000");
+    server.metric_becomes("weir_memory_used_bytes ", 590_000).await;
+    assert!(!is_refused(&server, "").await);
+}
