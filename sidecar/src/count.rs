@@ -5,8 +5,12 @@
 //! - A delivery is one event that is due to one subscriber. It ends in exactly one of: written (its
 //!   last byte was taken by the socket), filtered (the subscriber's filter doesn't match it), conflated (a
 //!   newer event of the same key stands for it), dropped (given up while the subscriber stayed) or
-//!   departed (given up because the subscriber left). Until then it is lagging. What is due is counted by
-//!   itself, so that due = written + filtered + conflated + dropped + departed + lagging can fail.
+//!   departed (given up because the subscriber left). Until then it is lagging.
+//! - What is due comes from who is there and how far the log is ([`roll`]), and not from what ended. Of a
+//!   delivery that has ended, whoever then asks sees that it was due: so a [`Cut`], for which what ended is
+//!   read first and the head last, gives to each delivery that is due exactly one place, and
+//!   due = written + filtered + conflated + dropped + departed + lagging at any instant.
+//! - A subscriber arrives and leaves in one step, its last deliveries included.
 //! - A delivery is due from the event's acceptance on, or from the subscriber's arrival where that is
 //!   later: nobody waits before being there. Its latency is the time from then until it is written.
 //! - A counter on the delivery path belongs to one shard, or to [the lane](crate::engine::Lane), whose
@@ -17,6 +21,7 @@
 mod addresses;
 mod histogram;
 mod meter;
+mod roll;
 mod turned_away;
 
 use std::{
@@ -28,9 +33,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use weir_slo::{Deliveries, Subscribers};
 
 use addresses::Addresses;
+use roll::Roll;
 pub use addresses::Network;
 pub use histogram::{BOUNDS_MICROS, Histogram, HistogramReading};
 pub use meter::{Judge, Meter, MeterName};
@@ -39,6 +46,7 @@ pub use turned_away::{TurnedAway, Turnings};
 use crate::{
     filter::Failure,
     hub::{Filter, Passed},
+    log::{Offset, Tail},
 };
 
 /// How a subscriber is connected.
@@ -131,8 +139,6 @@ pub struct Accounts {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct ShardAccounts {
-    /// Deliveries that became due.
-    pub due: Tally,
     /// Deliveries written, by transport.
     pub written: [Tally; Transport::ALL.len()],
     /// Deliveries that the subscriber's filter doesn't match.
@@ -147,6 +153,17 @@ pub struct ShardAccounts {
     pub bytes: Tally,
     /// The time from acceptance to the socket.
     pub latency: Histogram,
+    /// To whom deliveries are due. Locked when a subscriber comes or goes, and for a cut.
+    roll: Mutex<Roll>,
+}
+
+/// What became of all deliveries up to one instant. Each is in one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// The sums.
+    pub deliveries: Deliveries,
+    /// Those written, by transport.
+    pub written: [u64; Transport::ALL.len()],
 }
 
 impl Accounts {
@@ -192,6 +209,29 @@ impl Accounts {
     /// Replaces the meters. One that is kept goes on counting.
     pub fn set_meters(&self, meters: Vec<Arc<Meter>>) {
         self.meters.store(Arc::new(meters));
+    }
+
+    /// Enters a subscriber of a part, to which events are due from `start` on: an offset up to the head.
+    pub fn arrive(&self, part: usize, tail: &Arc<Tail>, start: Offset) {
+        if let Some(part) = self.shard(part) {
+            part.roll.lock().enter(tail, start);
+        }
+    }
+
+    /// Lets a subscriber of a part go, after `settle` has counted what it didn't get up to before the head.
+    pub fn leave(&self, part: usize, tail: &Arc<Tail>, settle: impl FnOnce(Offset)) {
+        let Some(part) = self.shard(part) else { return };
+        let mut roll = part.roll.lock();
+        let head = tail.head();
+        settle(head);
+        roll.strike(tail, head);
+    }
+
+    /// Counts deliveries as given up by a part because the subscriber left.
+    pub fn departed(&self, part: usize, count: u64) {
+        if let Some(part) = self.shard(part) {
+            part.departed.add(count);
+        }
     }
 
     /// Counts events as written by a shard, at `now`, to a subscriber that is there since `arrived`.
@@ -250,13 +290,14 @@ impl Accounts {
         Subscribers { sse, websocket }
     }
 
-    /// What became of all deliveries so far.
+    /// What became of all deliveries up to now, where the newest events are in `tail`.
     #[must_use]
-    pub fn deliveries(&self) -> Deliveries {
-        let mut sum = Deliveries { accepted: self.accepted.get(), ..Deliveries::default() };
+    pub fn cut(&self, tail: &Tail) -> Cut {
+        // Nobody comes or goes meanwhile.
+        let rolls: Vec<_> = self.shards.iter().map(|part| part.roll.lock()).collect();
+        let (mut sum, mut by_transport) = (Deliveries::default(), [0; Transport::ALL.len()]);
         for part in &self.shards {
             let ShardAccounts {
-                due,
                 written,
                 filtered,
                 conflated,
@@ -264,18 +305,25 @@ impl Accounts {
                 departed,
                 bytes: _,
                 latency: _,
+                roll: _,
             } = part;
-            sum.written += written.iter().map(Tally::get).sum::<u64>();
+            for (sum, written) in by_transport.iter_mut().zip(written) {
+                *sum += written.get();
+            }
             sum.filtered += filtered.get();
             sum.conflated += conflated.get();
             sum.dropped += dropped.get();
             sum.departed += departed.get();
-            sum.due += due.get();
         }
-        // An event may be written a moment before its shard counts it as due.
+        sum.written = by_transport.iter().sum();
+        // Both move inside the ring's lock. After what ended, as the laws say.
+        let (accepted, head) = tail.look(|ring| (self.accepted.get(), ring.head()));
+        sum.accepted = accepted;
+        sum.due = rolls.iter().map(|roll| roll.due(tail, head)).sum();
         let ended = sum.written + sum.filtered + sum.conflated + sum.dropped + sum.departed;
+        debug_assert!(ended <= sum.due, "{ended} ended of {sum:?}");
         sum.lagging = sum.due.saturating_sub(ended);
-        sum
+        Cut { deliveries: sum, written: by_transport }
     }
 }
 
@@ -396,6 +444,10 @@ mod tests {
     use std::{net::IpAddr, time::Duration};
 
     use super::*;
+    use crate::{
+        engine::Wakers,
+        log::{Retention, tests::posted},
+    };
 
     #[test]
     fn a_seat_is_given_back_when_it_is_dropped() {
@@ -423,14 +475,23 @@ mod tests {
 
     #[test]
     fn shards_are_summed() {
-        let accounts = Accounts::new(2);
-        let now = Instant::now();
-        let later = now + Duration::from_secs(1);
+        let accounts = Arc::new(Accounts::new(2));
+        let bounds =
+            Retention { max_age: Duration::MAX, max_events: 100, max_bytes: u64::MAX };
+        let tail = Arc::new(Tail::new(bounds, Arc::clone(&accounts), Wakers::none()));
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+        (0..2).for_each(|part| accounts.arrive(part, &tail, 1));
+        tail.append((0..7).map(|n| posted(&n.to_string(), b"{}")));
         accounts.written(0, Transport::Sse, [now, now].into_iter(), now, now);
         accounts.written(1, Transport::WebSocket, [now].into_iter(), now, later);
         accounts.dropped(1, 4);
-        let deliveries = accounts.deliveries();
-        assert_eq!((deliveries.written, deliveries.dropped), (3, 4));
+        let Cut { deliveries, written } = accounts.cut(&tail);
+        assert_eq!((deliveries.accepted, deliveries.due, written), (7, 14, [2, 1]));
+        assert_eq!((deliveries.written, deliveries.dropped, deliveries.lagging), (3, 4, 7));
+        accounts.leave(0, &tail, |head| accounts.departed(0, head - 3));
+        tail.append([posted("8", b"{}")].into_iter());
+        let Cut { deliveries, .. } = accounts.cut(&tail);
+        assert_eq!((deliveries.due, deliveries.departed, deliveries.lagging), (15, 5, 3));
     }
 
     #[test]

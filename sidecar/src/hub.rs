@@ -23,15 +23,17 @@ mod settings;
 
 use std::{
     net::IpAddr,
+    pin::pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
-use tokio::{runtime, sync::Notify};
+use tokio::{runtime, sync::Notify, time};
 use weir_crds::v1alpha1::SlowConsumer;
 
 use chunk::Cache;
@@ -46,12 +48,15 @@ use room::Room;
 pub use settings::Settings;
 
 use crate::{
-    count::{Accounts, NoSeat, Seat, Transport},
+    count::{Accounts, Cut, NoSeat, Seat, Transport},
     engine::Wakers,
     filter::{Expression, Refused, compile},
     intake::Posted,
     log::{Appended, Cursor, Entry, Held, Log, LogError, LogId, Offset, Read, Tail, size_of_event},
 };
+
+/// How long a subscriber waits until this replica has seen what another has shown it.
+const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// How events are told apart where they are conflated. What can't be compiled is refused with the
 /// configuration.
@@ -231,6 +236,12 @@ impl Hub {
         &self.accounts
     }
 
+    /// What became of all deliveries up to now.
+    #[must_use]
+    pub fn cut(&self) -> Cut {
+        self.accounts.cut(&self.tail)
+    }
+
     /// Appends events. When this returns, the log has them, and subscribers are woken or soon will be.
     ///
     /// # Errors
@@ -319,7 +330,7 @@ impl Hub {
         self.log().map(|log| log.held()).unwrap_or_default()
     }
 
-    /// Where a subscriber with this position starts to read.
+    /// Where a subscriber with this position starts to read: at the head of this replica, or before it.
     ///
     /// # Errors
     ///
@@ -328,16 +339,35 @@ impl Hub {
         let Some(Opened { id, log }) = self.log.get() else { return Err(self.not_open()) };
         let first = log.first();
         match position {
-            Position::At(time) => Ok(Start::without_gap(log.offset_at(*time).await?)),
+            Position::At(time) => {
+                self.reached(Start::without_gap(log.offset_at(*time).await?)).await
+            }
             Position::Latest | Position::Earliest | Position::Malformed => {
                 Ok(position.resolve(*id, first, self.head()))
             }
             // A replica may have been told of more than this one has seen yet.
             Position::After(cursor) if cursor.log == *id && cursor.offset >= self.head() => {
-                Ok(position.resolve(*id, first, log.head().await?))
+                self.reached(position.resolve(*id, first, log.head().await?)).await
             }
             Position::After(_) => Ok(position.resolve(*id, first, self.head())),
         }
+    }
+
+    /// The same start, once this replica has seen as much of the log as it has to.
+    async fn reached(&self, start: Start) -> Result<Start, LogError> {
+        let reached = async {
+            loop {
+                let mut grown = pin!(self.tail.grown());
+                // Before the look, so that no news is missed.
+                grown.as_mut().enable();
+                if self.head() >= start.next {
+                    return start;
+                }
+                grown.await;
+            }
+        };
+        let behind = |_| LogError::Unavailable("this replica is behind it".to_owned());
+        time::timeout(CATCH_UP, reached).await.map_err(behind)
     }
 
     /// Whether a subscriber with this position has seen events and goes on behind them, as far as is known

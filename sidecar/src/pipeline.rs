@@ -113,7 +113,7 @@ impl Pipeline {
             sources: self.sources().map(|source| source.sample()).collect(),
             log: Some(sample_log(&self.hub)),
             subscribers: self.hub.accounts().subscribers(),
-            deliveries: self.hub.accounts().deliveries(),
+            deliveries: self.hub.cut().deliveries,
             slos: slos.iter().map(|slo| sample_slo(slo, &meters, since)).collect(),
         }
     }

@@ -384,7 +384,6 @@ impl Session {
 
     /// Takes the next message of events from the subscription whose turn it is.
     fn fill(&mut self, context: &Context<'_>) {
-        self.subscriptions.iter_mut().for_each(Subscription::catch_up);
         let count = self.subscriptions.len();
         for _ in 0..count {
             if !self.outbox.wants_batch() || self.leaving {

@@ -3,7 +3,7 @@
 mod certificates;
 mod process;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 use prometheus_client::{
     collector::Collector,
@@ -12,7 +12,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    count::{Accounts, BOUNDS_MICROS, HistogramReading, Tally, Transport, TurnedAway},
+    count::{Accounts, BOUNDS_MICROS, Cut, HistogramReading, Transport, TurnedAway},
     durable::Streams,
     filter::Failure,
     pipeline::Pipeline,
@@ -28,6 +28,27 @@ pub(super) struct Pipelines {
     registry: Arc<Registry>,
 }
 
+/// A pipeline, and what became of its deliveries at one instant of the scrape, so that the books balance in
+/// what is answered.
+struct Scraped {
+    pipeline: Arc<Pipeline>,
+    cut: Cut,
+}
+
+impl Scraped {
+    fn of(pipeline: &Arc<Pipeline>) -> Self {
+        Self { pipeline: Arc::clone(pipeline), cut: pipeline.hub().cut() }
+    }
+}
+
+impl Deref for Scraped {
+    type Target = Pipeline;
+
+    fn deref(&self) -> &Pipeline {
+        &self.pipeline
+    }
+}
+
 type Labels<'a> = [(&'a str, &'a str)];
 
 /// One kind of metric: its name, its help, and how its values are read off a pipeline.
@@ -36,7 +57,7 @@ struct Family {
     help: &'static str,
     kind: Kind,
     /// Calls back with the labels beside `pipeline`, and the value.
-    read: fn(&Pipeline, &mut Write<'_>) -> fmt::Result,
+    read: fn(&Scraped, &mut Write<'_>) -> fmt::Result,
 }
 
 /// What a value is.
@@ -68,6 +89,8 @@ impl Pipelines {
 impl Collector for Pipelines {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let pipelines = self.registry.all();
+        let pipelines = pipelines.iter().map(|(name, pipeline)| (name, Scraped::of(pipeline)));
+        let pipelines: Vec<_> = pipelines.collect();
         let mut build = encoder.encode_descriptor(
             "weir_build",
             "The running version.",
@@ -77,7 +100,7 @@ impl Collector for Pipelines {
         build.encode_info(&[("version", self.registry.instance().version.as_str())])?;
         for Family { name, help, kind, read } in FAMILIES {
             let mut metric = encoder.encode_descriptor(name, help, None, kind.metric_type())?;
-            for (pipeline, served) in pipelines.iter() {
+            for (pipeline, served) in &pipelines {
                 read(served, &mut |labels, value| {
                     let labels = [&[("pipeline", pipeline.as_str())], labels].concat();
                     let mut metric = metric.encode_family(&labels)?;
@@ -94,7 +117,7 @@ impl Collector for Pipelines {
             None,
             MetricType::Histogram,
         )?;
-        for (pipeline, served) in pipelines.iter() {
+        for (pipeline, served) in &pipelines {
             let labels = [("pipeline", pipeline.as_str())];
             encode_latency(latency.encode_family(&labels)?, served.hub().accounts())?;
         }
@@ -220,14 +243,25 @@ const FAMILIES: &[Family] = &[
         read: |pipeline, write| write(&[], pipeline.hub().accounts().cut_off.get()),
     },
     Family {
+        name: "weir_events_accepted",
+        help: "Events that this replica has seen the log take, from whichever source and replica.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.cut.deliveries.accepted),
+    },
+    Family {
+        name: "weir_deliveries_due",
+        help: "Deliveries that were due: in each scrape the sum of those written, filtered, conflated, dropped, departed and lagging.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.cut.deliveries.due),
+    },
+    Family {
         name: "weir_deliveries_written",
         help: "Deliveries whose last byte a subscriber's socket took, by transport.",
         kind: Kind::Counter,
         read: |pipeline, write| {
-            Transport::ALL.into_iter().try_for_each(|transport| {
-                let shards = pipeline.hub().accounts().shards().iter();
-                let written = shards.filter_map(|shard| shard.written.get(transport as usize));
-                write(&[("transport", transport.label())], written.map(Tally::get).sum())
+            let written = Transport::ALL.into_iter().zip(pipeline.cut.written);
+            written.into_iter().try_for_each(|(transport, written)| {
+                write(&[("transport", transport.label())], written)
             })
         },
     },
@@ -235,31 +269,31 @@ const FAMILIES: &[Family] = &[
         name: "weir_deliveries_filtered",
         help: "Deliveries that the subscriber's filter doesn't match.",
         kind: Kind::Counter,
-        read: |pipeline, write| write(&[], pipeline.hub().accounts().deliveries().filtered),
+        read: |pipeline, write| write(&[], pipeline.cut.deliveries.filtered),
     },
     Family {
         name: "weir_deliveries_conflated",
         help: "Deliveries for which a newer event of the same key stands.",
         kind: Kind::Counter,
-        read: |pipeline, write| write(&[], pipeline.hub().accounts().deliveries().conflated),
+        read: |pipeline, write| write(&[], pipeline.cut.deliveries.conflated),
     },
     Family {
         name: "weir_deliveries_dropped",
         help: "Deliveries given up while the subscriber stayed; it was told by a gap, or cut off.",
         kind: Kind::Counter,
-        read: |pipeline, write| write(&[], pipeline.hub().accounts().deliveries().dropped),
+        read: |pipeline, write| write(&[], pipeline.cut.deliveries.dropped),
     },
     Family {
         name: "weir_deliveries_departed",
         help: "Deliveries given up because the subscriber left; it may resume at its cursor.",
         kind: Kind::Counter,
-        read: |pipeline, write| write(&[], pipeline.hub().accounts().deliveries().departed),
+        read: |pipeline, write| write(&[], pipeline.cut.deliveries.departed),
     },
     Family {
         name: "weir_deliveries_lagging",
         help: "Deliveries due and not yet written.",
         kind: Kind::Gauge,
-        read: |pipeline, write| write(&[], pipeline.hub().accounts().deliveries().lagging),
+        read: |pipeline, write| write(&[], pipeline.cut.deliveries.lagging),
     },
     Family {
         name: "weir_delivered_bytes",

@@ -195,6 +195,15 @@ impl<W: Wire> Connection<W> {
         head.saturating_sub(self.outlet.unwritten())
     }
 
+    /// Counts what it didn't get: to be called once, when it is over.
+    pub(super) fn leave(&self, now: Now<'_>, ending: Ending) {
+        let accounts = now.hub.accounts();
+        accounts.leave(now.shard, now.hub.tail(), |head| match ending {
+            Ending::CutOff => accounts.dropped(now.shard, self.give_up(now, head)),
+            Ending::Departed => accounts.departed(now.shard, self.lag(head)),
+        });
+    }
+
     /// Reads what the peer sent and writes what there is, within the bounds of a turn.
     pub(super) fn take_turn(&mut self, now: Now<'_>, scratch: &mut [u8]) -> Turn {
         if self.readable
@@ -499,3 +508,6 @@ impl<W: Wire> Connection<W> {
         tick.saturating_sub(last) >= interval.max(1)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,7 @@ use super::{
     connection::{Connection, Ending, Now, TICK, Tick, Turn, ticks},
     wire::Wire,
 };
-use crate::{count::Transport, hub::Hub, log::Offset};
+use crate::{count::Transport, hub::Hub};
 
 /// How often a connection looks at the time when nothing presses: a timer costs a wake-up each.
 const IDLE_TICK: Duration = Duration::from_secs(1);
@@ -151,8 +151,6 @@ struct Subscriber<W: TaskWire> {
     lane: Arc<Lane>,
     hub: Arc<Hub>,
     connection: Connection<W>,
-    /// The head up to which deliveries were counted as due.
-    seen: Offset,
     ending: Ending,
 }
 
@@ -160,11 +158,9 @@ impl<W: TaskWire> Subscriber<W> {
     fn new(lane: Arc<Lane>, adoption: Adoption<W>) -> Self {
         lane.connections.fetch_add(1, Ordering::Relaxed);
         let hub = Arc::clone(&adoption.hub);
+        hub.accounts().arrive(lane.part, hub.tail(), adoption.next);
         let connection = Connection::adopt(adoption, lane.tick());
-        let seen = hub.head();
-        let subscriber = Self { lane, hub, connection, seen, ending: Ending::Departed };
-        subscriber.due(subscriber.connection.lag(seen));
-        subscriber
+        Self { lane, hub, connection, ending: Ending::Departed }
     }
 
     async fn run(mut self) {
@@ -208,7 +204,6 @@ impl<W: TaskWire> Subscriber<W> {
     }
 
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
-        self.catch_up();
         self.connection.wire().attend(context);
         // Whether there is something to read only the wire knows.
         self.connection.can_read();
@@ -225,19 +220,6 @@ impl<W: TaskWire> Subscriber<W> {
         }
     }
 
-    /// Looks how far the hub is, and counts what became due.
-    fn catch_up(&mut self) {
-        let head = self.hub.head();
-        self.due(head - self.seen);
-        self.seen = head;
-    }
-
-    fn due(&self, deliveries: u64) {
-        if let Some(part) = self.hub.accounts().shard(self.lane.part) {
-            part.due.add(deliveries);
-        }
-    }
-
     /// Chooses when the connection leaves: at random within its pipeline's drain window.
     fn plan_leave(&mut self) {
         let window = ticks(self.hub.settings().drain);
@@ -251,19 +233,7 @@ impl<W: TaskWire> Subscriber<W> {
 
 impl<W: TaskWire> Drop for Subscriber<W> {
     fn drop(&mut self) {
-        self.catch_up();
-        let lag = self.connection.lag(self.seen);
-        match self.ending {
-            Ending::CutOff => {
-                let lost = self.connection.give_up(self.lane.now(&self.hub), self.seen);
-                self.hub.accounts().dropped(self.lane.part, lost);
-            }
-            Ending::Departed => {
-                if let Some(part) = self.hub.accounts().shard(self.lane.part) {
-                    part.departed.add(lag);
-                }
-            }
-        }
+        self.connection.leave(self.lane.now(&self.hub), self.ending);
         self.lane.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -63,8 +63,8 @@ struct Member {
 /// The connections of one hub.
 struct Group {
     hub: Arc<Hub>,
-    /// The head up to which deliveries were counted as due.
-    seen: Offset,
+    /// The head up to which its connections were told.
+    told: Offset,
     /// The loads of older parts of the log up to which connections were told.
     loads: u64,
     keys: Vec<usize>,
@@ -81,20 +81,11 @@ enum News {
 }
 
 impl Group {
-    /// Looks how far the hub is, and counts what became due to the group's connections. Says whether
-    /// anything did.
-    fn catch_up(&mut self, shard: usize) -> bool {
-        let head = self.hub.head();
-        let grown = head - self.seen;
-        self.seen = head;
-        self.due(shard, grown * self.keys.len() as u64);
-        grown > 0
-    }
-
-    fn news(&mut self, shard: usize) -> News {
-        let loads = self.hub.loads();
+    fn news(&mut self) -> News {
+        let (head, loads) = (self.hub.head(), self.hub.loads());
+        let grown = mem::replace(&mut self.told, head) != head;
         let loaded = mem::replace(&mut self.loads, loads) != loads;
-        if self.catch_up(shard) {
+        if grown {
             News::Events
         } else if loaded {
             News::Loads
@@ -103,11 +94,6 @@ impl Group {
         }
     }
 
-    fn due(&self, shard: usize, deliveries: u64) {
-        if let Some(part) = self.hub.accounts().shard(shard) {
-            part.due.add(deliveries);
-        }
-    }
 }
 
 impl Shard {
@@ -191,7 +177,7 @@ impl Shard {
     fn adopt(&mut self, adoption: Adoption) {
         // Against the fence of whoever wakes: see there.
         fence(Ordering::SeqCst);
-        let hub = Arc::clone(&adoption.hub);
+        let (hub, next) = (Arc::clone(&adoption.hub), adoption.next);
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let registered = register(adoption, self.poll.registry(), Token(key));
@@ -205,8 +191,7 @@ impl Shard {
         };
         let place = find_or_insert(&mut self.groups, &hub);
         let Some(group) = self.groups.get_mut(place) else { return };
-        group.catch_up(self.index);
-        group.due(self.index, connection.lag(group.seen));
+        hub.accounts().arrive(self.index, hub.tail(), next);
         entry.insert(Member { connection, group: place, place: group.keys.len(), queued: false });
         group.keys.push(key);
         if self.draining {
@@ -234,7 +219,7 @@ impl Shard {
     fn spread_news(&mut self, scratch: &mut [u8]) {
         let mut moved = mem::take(&mut self.moved);
         for (key, group) in &mut self.groups {
-            match group.news(self.index) {
+            match group.news() {
                 News::None => {}
                 news @ (News::Events | News::Loads) => moved.push((key, news)),
             }
@@ -318,21 +303,8 @@ impl Shard {
         // It can only fail for a socket that was never registered.
         let _ = self.poll.registry().deregister(member.connection.wire());
         let Some(group) = self.groups.get_mut(member.group) else { return };
-        // What it was sent since the group last looked was due to it, too.
-        group.catch_up(self.index);
-        let lag = member.connection.lag(group.seen);
-        match ending {
-            Ending::CutOff => {
-                let now = Now { shard: self.index, tick: self.tick, hub: &group.hub };
-                let lost = member.connection.give_up(now, group.seen);
-                group.hub.accounts().dropped(self.index, lost);
-            }
-            Ending::Departed => {
-                if let Some(part) = group.hub.accounts().shard(self.index) {
-                    part.departed.add(lag);
-                }
-            }
-        }
+        let now = Now { shard: self.index, tick: self.tick, hub: &group.hub };
+        member.connection.leave(now, ending);
         group.keys.swap_remove(member.place);
         let moved = group.keys.get(member.place).copied();
         if let Some(moved) = moved.and_then(|key| self.connections.get_mut(key)) {
@@ -403,7 +375,7 @@ fn find_or_insert(groups: &mut Slab<Group>, hub: &Arc<Hub>) -> usize {
     found.unwrap_or_else(|| {
         groups.insert(Group {
             hub: Arc::clone(hub),
-            seen: hub.head(),
+            told: hub.head(),
             loads: hub.loads(),
             keys: Vec::new(),
         })

@@ -2,7 +2,7 @@
 //!
 //! # Laws
 //!
-//! - The head never steps back, and is stored inside the ring's lock.
+//! - The head never steps back, and is stored inside the ring's lock, as is the number of those accepted.
 //! - Whoever waits for [`Tail::grown`] and looked at the head after asking for it misses nothing.
 //! - Times never step back from one event to the next, though the wall clock may.
 
@@ -96,18 +96,18 @@ impl Tail {
     }
 
     fn extend(&self, entries: impl FnOnce(&Ring) -> Vec<Entry>) -> Vec<Arc<Entry>> {
-        let (accepted, evicted) = {
+        let (grown, evicted) = {
             let mut ring = self.ring.write();
             let entries = entries(&ring);
             let accepted = entries.len() as u64;
             entries.into_iter().for_each(|entry| ring.push(entry));
             let evicted = ring.expire(clock::micros());
-            // Inside the lock, so that the head never steps back.
+            // Inside the lock, so that the head never steps back, and is always that of what was accepted.
             self.head.store(ring.head(), Ordering::Release);
-            (accepted, evicted)
-        };
-        if accepted > 0 {
             self.accounts.accepted.add(accepted);
+            (accepted > 0, evicted)
+        };
+        if grown {
             self.tell();
         }
         evicted

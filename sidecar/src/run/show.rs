@@ -54,7 +54,7 @@ impl Show {
         let now = Instant::now();
         let mut pipelines = Vec::new();
         for (name, pipeline) in registry.all().iter() {
-            let deliveries = pipeline.hub().accounts().deliveries();
+            let deliveries = pipeline.hub().cut().deliveries;
             let subscribers = pipeline.hub().accounts().subscribers();
             let before = self.seen.insert(name.clone(), (now, deliveries.accepted));
             pipelines.push(PipelineView {

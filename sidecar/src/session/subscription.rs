@@ -2,11 +2,11 @@
 //!
 //! Law: whatever is due to it ends in exactly one of written, dropped and departed, as everywhere.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::VecDeque, mem, sync::Arc, time::Instant};
 
 use super::outbox::Delivery;
 use crate::{
-    count::{Seat, Transport},
+    count::{Accounts, Seat, Transport},
     frame::Format,
     hub::{Chunk, Fetch, Hub, Passed},
     log::Offset,
@@ -26,8 +26,8 @@ pub(super) struct Subscription {
     next: Offset,
     /// The first offset that is not written.
     unwritten: Offset,
-    /// The head up to which deliveries were counted as due.
-    seen: Offset,
+    /// Whether what it didn't get is counted.
+    gone: bool,
     arrived: Instant,
     /// Whether it has reached the head once. Before that it is behind by its own wish.
     live: bool,
@@ -76,8 +76,8 @@ impl Subscription {
             size: usize::try_from(size).unwrap_or(usize::MAX),
             open: VecDeque::new(),
         });
-        let head = hub.head();
-        let subscription = Self {
+        hub.accounts().arrive(part, hub.tail(), next);
+        Self {
             id,
             number,
             hub,
@@ -85,14 +85,12 @@ impl Subscription {
             part,
             next,
             unwritten: next,
-            seen: head,
+            gone: false,
             arrived: Instant::now(),
             live: false,
             stale: false,
             window,
-        };
-        subscription.count_due(head.saturating_sub(next));
-        subscription
+        }
     }
 
     /// The cursor of the last event that is in a message.
@@ -103,13 +101,6 @@ impl Subscription {
     /// The first offset that is not written.
     pub(super) const fn unwritten(&self) -> Offset {
         self.unwritten
-    }
-
-    /// Looks how far the hub is, and counts what became due.
-    pub(super) fn catch_up(&mut self) {
-        let head = self.hub.head();
-        self.count_due(head.saturating_sub(self.seen));
-        self.seen = head;
     }
 
     /// What to send next.
@@ -151,7 +142,7 @@ impl Subscription {
 
     /// Where it is, if the client doesn't know it.
     pub(super) fn news_of_position(&mut self) -> Option<String> {
-        let told = std::mem::take(&mut self.stale) && self.unwritten == self.next;
+        let told = mem::take(&mut self.stale) && self.unwritten == self.next;
         told.then(|| self.cursor())
     }
 
@@ -203,7 +194,7 @@ impl Subscription {
     /// Whether more waits for it than it may be behind by, though it could have been sent.
     pub(super) fn is_out_of_bounds(&self) -> bool {
         let settings = self.hub.settings();
-        let lag = self.lag();
+        let lag = self.hub.head().saturating_sub(self.unwritten);
         let asked = self.window.as_ref().is_none_or(|window| window.room() > 0);
         self.live
             && asked
@@ -218,10 +209,8 @@ impl Subscription {
 
     /// Ends because the subscriber didn't keep up.
     pub(super) fn cut_off(mut self) {
-        self.catch_up();
         self.hub.accounts().cut_off.add(1);
-        self.hub.accounts().dropped(self.part, self.lag());
-        self.unwritten = self.seen;
+        self.leave(Accounts::dropped);
     }
 
     /// Gives its seat to another.
@@ -229,22 +218,21 @@ impl Subscription {
         self.seat.take()
     }
 
-    fn lag(&self) -> u64 {
-        self.seen.saturating_sub(self.unwritten)
-    }
-
-    fn count_due(&self, deliveries: u64) {
-        if let Some(part) = self.hub.accounts().shard(self.part) {
-            part.due.add(deliveries);
+    /// Counts in this way what it didn't get.
+    fn leave(&mut self, count: fn(&Accounts, usize, u64)) {
+        if mem::replace(&mut self.gone, true) {
+            return;
         }
+        let (accounts, part) = (self.hub.accounts(), self.part);
+        let unwritten = self.unwritten;
+        accounts.leave(part, self.hub.tail(), |head| {
+            count(accounts, part, head.saturating_sub(unwritten));
+        });
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.catch_up();
-        if let Some(part) = self.hub.accounts().shard(self.part) {
-            part.departed.add(self.lag());
-        }
+        self.leave(Accounts::departed);
     }
 }

@@ -15,6 +15,7 @@
 //! - `limits`, `memory`, `files`: what one client may do, whom there is memory for, and files.
 //! - `life`: changed configurations, drain, stop.
 //! - `filters`: who gets what, and what can't be a filter.
+//! - `balance`: the books balance in every scrape.
 //! - `counts`, `metrics`: the books balance, in samples and metrics, and every metric is documented.
 
 #![allow(
@@ -25,6 +26,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod balance;
 mod bounds;
 mod client;
 mod counts;

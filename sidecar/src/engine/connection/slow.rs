@@ -106,7 +106,7 @@ impl<W: Wire> Connection<W> {
     }
 
     /// Gives up what is not written up to before `head`. Returns how much of it would have been.
-    pub(in crate::engine) fn give_up(&self, now: Now<'_>, head: Offset) -> u64 {
+    pub(super) fn give_up(&self, now: Now<'_>, head: Offset) -> u64 {
         let waiting = self.outlet.unwritten()..head.max(self.outlet.unwritten());
         let lag = waiting.end - waiting.start;
         let Some(filter) = self.seat.filter() else { return lag };

@@ -1,0 +1,250 @@
+//! Connections over a wire that takes what it is told to: at every step, each delivery is in one place.
+
+use std::io::{self, IoSlice};
+
+use proptest::{collection::vec, prelude::*};
+use tokio::runtime::{self, Runtime};
+use weir_crds::v1alpha1::SlowConsumer;
+
+use super::*;
+use crate::{
+    count::Cut,
+    engine::Wakers,
+    hub::{Demand, Framing, Settings},
+    log::{MemoryLog, tests::posted},
+};
+
+/// A wire with room for so much.
+#[derive(Debug, Default)]
+struct Pipe {
+    room: usize,
+    taken: Vec<u8>,
+}
+
+impl Wire for Pipe {
+    const SAYS_WHEN_WRITABLE: bool = false;
+
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(ErrorKind::WouldBlock.into())
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>; 2]) -> io::Result<usize> {
+        if self.room == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let before = self.room;
+        for slice in slices {
+            let count = slice.len().min(self.room);
+            self.taken.extend_from_slice(&slice[..count]);
+            self.room -= count;
+        }
+        Ok(before - self.room)
+    }
+
+    fn end(&mut self) {}
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Publish(usize),
+    /// One subscriber's wire takes so many bytes more, and it has a turn.
+    Take(usize, usize),
+    /// All have a turn, and then time goes on.
+    Tick(u32),
+    Join {
+        filtered: bool,
+        /// Whether it replays the log.
+        replays: bool,
+    },
+    Leave(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1_usize..12).prop_map(Step::Publish),
+        8 => (0_usize..8, 0_usize..400).prop_map(|(who, bytes)| Step::Take(who, bytes)),
+        3 => (1_u32..8).prop_map(Step::Tick),
+        2 => (any::<bool>(), any::<bool>())
+            .prop_map(|(filtered, replays)| Step::Join { filtered, replays }),
+        1 => (0_usize..8).prop_map(Step::Leave),
+    ]
+}
+
+/// The subscribers of a hub, and what they are owed by a count of its own.
+struct Model {
+    runtime: Runtime,
+    hub: Arc<Hub>,
+    members: Vec<(Connection<Pipe>, Offset)>,
+    tick: Tick,
+    published: u64,
+    /// What was due to those who are gone, and how many events they got.
+    past: (u64, u64),
+}
+
+impl Model {
+    fn new(policy: SlowConsumer) -> Self {
+        let spec = "{placement: {gateway: {}}, sources: [{name: app, http: {}}], log: {retention: {maxEvents: 30}}}";
+        let settings = Settings::from(&serde_yaml::from_str(spec).unwrap());
+        let settings = Settings { slow_consumer: policy, max_lag_events: 6, ..settings };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let hub = runtime.block_on(async {
+            let hub = Arc::new(Hub::new("orders", settings, Wakers::none()));
+            hub.open(Arc::new(MemoryLog::new(Arc::clone(hub.tail()))));
+            hub
+        });
+        Self { runtime, hub, members: Vec::new(), tick: 0, published: 0, past: (0, 0) }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Publish(count) => (0..count).for_each(|_| self.publish()),
+            Step::Take(who, bytes) => {
+                if let Some((connection, _)) = self.members.get_mut(who) {
+                    connection.wire().room += bytes;
+                    self.turn(who);
+                }
+            }
+            Step::Tick(ticks) => {
+                self.tick += ticks;
+                for who in (0..self.members.len()).rev() {
+                    let now = Now { shard: 0, tick: self.tick, hub: &self.hub };
+                    let turn = self.members[who].0.tick(now);
+                    self.settle(who, turn);
+                }
+            }
+            Step::Join { filtered, replays } if self.members.len() < 8 => {
+                self.join(filtered, replays);
+            }
+            Step::Join { .. } => {}
+            Step::Leave(who) if who < self.members.len() => {
+                self.settle(who, Turn::Over(Ending::Departed));
+            }
+            Step::Leave(_) => {}
+        }
+    }
+
+    fn publish(&mut self) {
+        let mut posted = posted(&self.published.to_string(), b"");
+        posted.event.data = self.published.to_string().into();
+        // Where publishers wait for subscribers, they would wait for ever.
+        let log = Arc::clone(self.hub.log().unwrap());
+        self.runtime.block_on(log.append(vec![posted])).unwrap();
+        self.published += 1;
+    }
+
+    fn join(&mut self, filtered: bool, replays: bool) {
+        let wished = filtered.then(|| {
+            let expression = self.hub.expression("event.data % 3.0 == 0.0");
+            self.runtime.block_on(expression).unwrap()
+        });
+        let filter = self.hub.filter(Demand { wished, ..Demand::default() }).unwrap();
+        let seat = self.hub.take_seat(Transport::Sse, None).unwrap().with_filter(filter);
+        let hub = Arc::clone(&self.hub);
+        let next = if replays { hub.tail().first() } else { hub.head() };
+        hub.accounts().arrive(0, hub.tail(), next);
+        let adoption = Adoption {
+            socket: Pipe::default(),
+            head: Vec::new(),
+            opening: Vec::new(),
+            early: bytes::Bytes::new(),
+            hub,
+            seat,
+            format: Format::SseData,
+            framing: Framing::Bare,
+            next,
+            session: None,
+        };
+        self.members.push((Connection::adopt(adoption, self.tick), next));
+    }
+
+    fn turn(&mut self, who: usize) {
+        let now = Now { shard: 0, tick: self.tick, hub: &self.hub };
+        let turn = self.members[who].0.take_turn(now, &mut []);
+        self.settle(who, turn);
+    }
+
+    fn settle(&mut self, who: usize, turn: Turn) {
+        let Turn::Over(ending) = turn else { return };
+        let (mut connection, start) = self.members.swap_remove(who);
+        let now = Now { shard: 0, tick: self.tick, hub: &self.hub };
+        connection.leave(now, ending);
+        self.past.0 += self.hub.head() - start;
+        self.past.1 += got(&connection.wire().taken);
+    }
+
+    /// Every delivery is in one place, and those that lag are those that lag.
+    fn check(&mut self) {
+        let head = self.hub.head();
+        let Cut { deliveries, written } = self.hub.cut();
+        let (mut due, mut got_all) = self.past;
+        let mut lagging = 0;
+        for (connection, start) in &mut self.members {
+            due += head - *start;
+            lagging += connection.lag(head);
+            got_all += got(&connection.wire().taken);
+        }
+        assert_eq!(deliveries.accepted, self.published);
+        assert_eq!((deliveries.due, deliveries.lagging), (due, lagging), "{deliveries:?}");
+        assert_eq!(written, [got_all, 0], "{deliveries:?}");
+        let weir_slo::Deliveries { written, filtered, conflated, dropped, departed, .. } = deliveries;
+        assert_eq!(due, written + filtered + conflated + dropped + departed + lagging);
+    }
+}
+
+/// How many events are whole in what a subscriber was sent: a control has a name.
+fn got(bytes: &[u8]) -> u64 {
+    let text = std::str::from_utf8(bytes).unwrap();
+    let whole = text.rfind("\n\n").map_or("", |end| &text[..end]);
+    let frames = whole.split("\n\n");
+    let is_event = |frame: &&str| frame.contains("\ndata: ") && !frame.contains("event: ");
+    frames.filter(is_event).count() as u64
+}
+
+fn policies() -> impl Strategy<Value = SlowConsumer> {
+    prop_oneof![
+        Just(SlowConsumer::Disconnect),
+        Just(SlowConsumer::Conflate),
+        Just(SlowConsumer::DropOldest),
+        Just(SlowConsumer::Block),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn at_every_step_each_delivery_is_in_one_place(policy in policies(), steps in vec(step(), 1..120)) {
+        let mut model = Model::new(policy);
+        for step in steps {
+            model.take(step);
+            model.check();
+        }
+    }
+}
+
+#[test]
+fn the_model_reaches_every_place() {
+    let mut reached = weir_slo::Deliveries::default();
+    for policy in [SlowConsumer::Disconnect, SlowConsumer::Conflate, SlowConsumer::DropOldest] {
+        let mut model = Model::new(policy);
+        model.take(Step::Join { filtered: true, replays: false });
+        model.take(Step::Join { filtered: false, replays: false });
+        model.take(Step::Take(0, 0));
+        model.take(Step::Take(1, 0));
+        for _ in 0..8 {
+            model.take(Step::Publish(5));
+            model.take(Step::Tick(1));
+            model.take(Step::Take(0, 2_000));
+            model.take(Step::Take(1, 30));
+        }
+        model.take(Step::Publish(1));
+        model.take(Step::Leave(0));
+        model.check();
+        let found = model.hub.cut().deliveries;
+        reached.written += found.written;
+        reached.filtered += found.filtered;
+        reached.conflated += found.conflated;
+        reached.dropped += found.dropped;
+        reached.departed += found.departed;
+    }
+    let weir_slo::Deliveries { written, filtered, conflated, dropped, departed, .. } = reached;
+    assert!([written, filtered, conflated, dropped, departed].iter().all(|n| *n > 0), "{reached:?}");
+}
