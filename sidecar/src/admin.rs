@@ -11,11 +11,11 @@ use std::{
 };
 
 use http::{HeaderMap, Response, StatusCode, header};
+pub use metrics::Process;
 use parking_lot::Mutex;
 use prometheus_client::{encoding::text, registry::Registry as Metrics};
 use serde::Deserialize;
 use tokio::time;
-pub use metrics::Process;
 use tokio_util::sync::CancellationToken;
 use warp::Filter;
 use weir_slo::Timestamp;
@@ -115,6 +115,7 @@ impl Admin {
         match text::encode(&mut out, &self.metrics.lock()) {
             Ok(()) => {
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                let out = metrics::exemplars::add(out, &self.registry);
                 respond(StatusCode::OK, kind, out.into_bytes())
             }
             Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n").into()),

@@ -19,6 +19,7 @@
 //! - `total` is stored before `good` and read after it: whoever reads sees good ≤ total.
 
 mod addresses;
+mod exemplars;
 mod histogram;
 mod meter;
 mod roll;
@@ -37,13 +38,18 @@ use parking_lot::Mutex;
 use weir_slo::{Deliveries, Subscribers};
 
 use addresses::Addresses;
-use roll::Roll;
 pub use addresses::Network;
+pub use exemplars::Exemplar;
+use exemplars::Exemplars;
+use histogram::BUCKETS;
 pub use histogram::{BOUNDS_MICROS, Histogram, HistogramReading};
 pub use meter::{Judge, Meter, MeterName};
+use roll::Roll;
 pub use turned_away::{TurnedAway, Turnings};
 
 use crate::{
+    clock,
+    event::TraceId,
     filter::Failure,
     hub::{Filter, Passed},
     log::{Offset, Tail},
@@ -153,6 +159,7 @@ pub struct ShardAccounts {
     pub bytes: Tally,
     /// The time from acceptance to the socket.
     pub latency: Histogram,
+    exemplars: Exemplars,
     /// To whom deliveries are due. Locked when a subscriber comes or goes, and for a cut.
     roll: Mutex<Roll>,
 }
@@ -257,6 +264,27 @@ impl Accounts {
         }
     }
 
+    /// Lets a delivery stand for others like it, where its event, accepted at that moment, belongs to a trace.
+    pub fn traced(
+        &self,
+        part: usize,
+        traced: Option<(Instant, TraceId)>,
+        arrived: Instant,
+        now: Instant,
+    ) {
+        let (Some((accepted_at, trace)), Some(part)) = (traced, self.shard(part)) else { return };
+        let latency = now.saturating_duration_since(accepted_at.max(arrived));
+        part.exemplars.keep(Exemplar { trace, latency, at: clock::micros() });
+    }
+
+    /// The newest exemplar of each bucket of the latency.
+    #[must_use]
+    pub fn exemplars(&self) -> [Option<Exemplar>; BUCKETS] {
+        let mut newest = [None; BUCKETS];
+        self.shards.iter().for_each(|part| part.exemplars.merge_into(&mut newest));
+        newest
+    }
+
     /// Counts deliveries as given up by a shard while the subscriber stayed.
     pub fn dropped(&self, shard: usize, count: u64) {
         if let Some(part) = self.shard(shard) {
@@ -305,6 +333,7 @@ impl Accounts {
                 departed,
                 bytes: _,
                 latency: _,
+                exemplars: _,
                 roll: _,
             } = part;
             for (sum, written) in by_transport.iter_mut().zip(written) {
@@ -476,8 +505,7 @@ mod tests {
     #[test]
     fn shards_are_summed() {
         let accounts = Arc::new(Accounts::new(2));
-        let bounds =
-            Retention { max_age: Duration::MAX, max_events: 100, max_bytes: u64::MAX };
+        let bounds = Retention { max_age: Duration::MAX, max_events: 100, max_bytes: u64::MAX };
         let tail = Arc::new(Tail::new(bounds, Arc::clone(&accounts), Wakers::none()));
         let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(1));
         (0..2).for_each(|part| accounts.arrive(part, &tail, 1));

@@ -28,5 +28,5 @@ pub use arrivals::Arrivals;
 pub use farewell::Farewell;
 pub(crate) use problem::respond;
 pub use routes::{Door, Service, routes};
-pub use takeover::{Handover, Manner, Takeover, Taken};
+pub use takeover::{Handover, Manner, Taken, Takeover};
 pub use tls::{Standing, Tls};

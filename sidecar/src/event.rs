@@ -2,11 +2,14 @@
 
 mod json;
 mod media;
+mod trace;
 
 use bytes::Bytes;
 
 pub(crate) use json::{CURSOR_ATTRIBUTE, push_base64, push_member, push_number, push_string};
 pub(crate) use media::{essence, is_json};
+pub(crate) use trace::TRACEPARENT;
+pub use trace::TraceId;
 
 /// One event, with the attributes of CloudEvents 1.0.
 ///

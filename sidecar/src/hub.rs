@@ -400,11 +400,7 @@ impl Hub {
     /// # Errors
     ///
     /// Fails when `spec.delivery.maxConnections` are taken, or those that one address may have.
-    pub fn take_seat(
-        &self,
-        transport: Transport,
-        address: Option<IpAddr>,
-    ) -> Result<Seat, NoSeat> {
+    pub fn take_seat(&self, transport: Transport, address: Option<IpAddr>) -> Result<Seat, NoSeat> {
         let settings = self.settings.load();
         let seat = Seat::take(&self.accounts, transport, settings.max_connections)?;
         match (address, settings.max_connections_per_address) {

@@ -73,7 +73,7 @@ pub fn decode(
     body: &[u8],
     context: &Context<'_>,
 ) -> Result<Decoded, Rejection> {
-    let drafts = match Mode::of(headers)? {
+    let mut drafts = match Mode::of(headers)? {
         Mode::Structured => vec![structured::one(body)?],
         Mode::Batch => structured::batch(body, context.max_batch)?,
         Mode::Binary { content_type } => vec![body::binary(headers, content_type, body)?],
@@ -82,6 +82,7 @@ pub fn decode(
         Mode::Opaque { content_type } => vec![body::opaque(headers, content_type, body)?],
         Mode::Undeclared => vec![body::undeclared(headers, body)?],
     };
+    headers::carry_trace(headers, &mut drafts);
     check_sizes(&drafts, context.max_event_bytes)?;
     Ok(Decoded { events: pack::pack(drafts, context) })
 }

@@ -64,7 +64,6 @@ const MOST_WAITING: usize = 32;
 /// How many bytes of answers may wait for the client, before no more of its requests are read.
 const MOST_ANSWERS: usize = 64 * 1024;
 
-
 /// What a session needs of the server.
 #[derive(Debug)]
 pub struct Home {
@@ -163,7 +162,8 @@ impl Session {
     #[must_use]
     pub fn wants_input(&self) -> bool {
         !(self.leaving || self.held_back)
-            && self.waiting.len() < MOST_WAITING && self.outbox.waiting() < MOST_ANSWERS
+            && self.waiting.len() < MOST_WAITING
+            && self.outbox.waiting() < MOST_ANSWERS
     }
 
     /// Takes what the peer sent.

@@ -1,6 +1,7 @@
 //! Writes the pipelines' counters as OpenMetrics, merged from the shards at each scrape.
 
 mod certificates;
+pub(super) mod exemplars;
 mod process;
 
 use std::{fmt, ops::Deref, sync::Arc};
@@ -21,6 +22,9 @@ use crate::{
 
 pub(super) use certificates::Certificates;
 pub use process::Process;
+
+/// The histogram of the time that deliveries take.
+const LATENCY: &str = "weir_delivery_latency_seconds";
 
 /// Collects what is counted for every pipeline.
 #[derive(Debug)]
@@ -112,7 +116,7 @@ impl Collector for Pipelines {
             }
         }
         let mut latency = encoder.encode_descriptor(
-            "weir_delivery_latency_seconds",
+            LATENCY,
             "The time from an event's acceptance, or the subscriber's later arrival, to its socket.",
             None,
             MetricType::Histogram,

@@ -11,10 +11,23 @@ pub const BOUNDS_MICROS: [u64; 14] = [
     5_000_000, 30_000_000,
 ];
 
+/// How many buckets there are: the last has no bound.
+pub(super) const BUCKETS: usize = BOUNDS_MICROS.len() + 1;
+
+/// The bucket of a duration.
+pub(super) fn bucket(duration: Duration) -> usize {
+    let micros = micros(duration);
+    BOUNDS_MICROS.partition_point(|&bound| bound < micros)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Counts durations by bucket.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    buckets: [Tally; BOUNDS_MICROS.len() + 1],
+    buckets: [Tally; BUCKETS],
     sum_micros: Tally,
 }
 
@@ -22,7 +35,7 @@ pub struct Histogram {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HistogramReading {
     /// Durations by bucket, the last without bound.
-    pub buckets: [u64; BOUNDS_MICROS.len() + 1],
+    pub buckets: [u64; BUCKETS],
     /// The sum of all durations in microseconds.
     pub sum_micros: u64,
 }
@@ -30,12 +43,10 @@ pub struct HistogramReading {
 impl Histogram {
     /// Counts a duration.
     pub fn record(&self, duration: Duration) {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS_MICROS.partition_point(|&bound| bound < micros);
-        if let Some(bucket) = self.buckets.get(bucket) {
+        if let Some(bucket) = self.buckets.get(bucket(duration)) {
             bucket.add(1);
         }
-        self.sum_micros.add(micros);
+        self.sum_micros.add(micros(duration));
     }
 
     /// Adds what this histogram holds to a reading.

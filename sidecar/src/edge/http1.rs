@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     accept::{Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes, answer},
-    takeover::{Handover, Manner, Takeover, Taken},
+    takeover::{Handover, Manner, Taken, Takeover},
 };
 
 /// The most that hyper buffers of one connection. A request's head must fit; a body is passed on in
@@ -71,9 +71,7 @@ where
     let parts = connection.into_parts();
     let io = parts.io.into_inner();
     match taken {
-        Taken::Stream(handover) => {
-            Some(Stream { io, early: parts.read_buf, handover: *handover })
-        }
+        Taken::Stream(handover) => Some(Stream { io, early: parts.read_buf, handover: *handover }),
         Taken::Farewell(farewell) => {
             farewell.say(io).await;
             None

@@ -131,7 +131,8 @@ fn publish_route(service: &Service, door: Door) -> Route {
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .then(move |name: String, headers: HeaderMap, body| {
-            let Service { registry, draining: _, stopping, waiting: _, memory: _ } = service.clone();
+            let Service { registry, draining: _, stopping, waiting: _, memory: _ } =
+                service.clone();
             async move {
                 match registry.get(&name) {
                     Some(_) if is_cross_site(door, &headers) => cross_site(),

@@ -418,9 +418,12 @@ impl<W: Wire> Connection<W> {
             if passed.count() > 0 {
                 accounts.passed(now.shard, passed);
             }
+            let traced = chunk.last_traced(&events);
             let accepted_at = chunk.accepted_at(events);
             let (transport, arrived) = (self.seat.transport(), self.arrived);
-            accounts.written(now.shard, transport, accepted_at, arrived, Instant::now());
+            let instant = Instant::now();
+            accounts.written(now.shard, transport, accepted_at, arrived, instant);
+            accounts.traced(now.shard, traced, arrived, instant);
         }
     }
 
@@ -509,5 +512,5 @@ impl<W: Wire> Connection<W> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cel"))]
 mod tests;

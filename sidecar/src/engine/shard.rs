@@ -93,7 +93,6 @@ impl Group {
             News::None
         }
     }
-
 }
 
 impl Shard {

@@ -6,6 +6,7 @@
 use std::{collections::VecDeque, fmt::Write as _, ops::Range, sync::Arc, time::Instant};
 
 use crate::{
+    event::TraceId,
     frame::{self, Format},
     log::{Cursor, Entry, LogId, Offset},
 };
@@ -71,6 +72,8 @@ pub struct Chunk {
     /// How many of the events that it passes over were conflated.
     conflated: u64,
     events: Vec<Encoded>,
+    /// The events that belong to a trace, by their place among the events; nearly always none.
+    traces: Vec<(usize, TraceId)>,
     /// The frames, inside the framing of an HTTP/1.1 chunk.
     bytes: Box<[u8]>,
 }
@@ -107,19 +110,22 @@ impl Chunk {
         let mut bytes = vec![b'0'; SIZE_LINE];
         let mut cursor = String::new();
         let mut events = Vec::with_capacity(picked.size_hint().0);
+        let mut traces = Vec::new();
         for (entry, conflated) in picked {
             let &Entry { offset, accepted_at, .. } = &**entry;
             cursor.clear();
             // Writing into a string can't fail.
             let _ = write!(cursor, "{}", Cursor { log, offset });
             frame::encode(format, &cursor, &entry.posted.event, &mut bytes);
+            traces.extend(entry.posted.event.trace().map(|trace| (events.len(), trace)));
             events.push(Encoded { offset, accepted_at, conflated, end: bytes.len() });
         }
         let size_line = format!("{:08x}\r\n", bytes.len() - SIZE_LINE);
         bytes.iter_mut().zip(size_line.bytes()).for_each(|(place, digit)| *place = digit);
         bytes.extend_from_slice(LINE_END);
         let Range { start, end } = range;
-        let made = Self { start, end, full: false, conflated: 0, events, bytes: bytes.into() };
+        let made =
+            Self { start, end, full: false, conflated: 0, events, traces, bytes: bytes.into() };
         (!made.events.is_empty()).then_some(made)
     }
 
@@ -202,6 +208,14 @@ impl Chunk {
     /// When each of a range of events was accepted.
     pub fn accepted_at(&self, range: Range<usize>) -> impl Iterator<Item = Instant> {
         self.events.get(range).unwrap_or_default().iter().map(|event| event.accepted_at)
+    }
+
+    /// Of a range of events, the last that belongs to a trace: when it was accepted, and the trace.
+    #[must_use]
+    pub fn last_traced(&self, range: &Range<usize>) -> Option<(Instant, TraceId)> {
+        let mut inside = self.traces.iter().rev().filter(|(place, _)| range.contains(place));
+        let (place, trace) = inside.next()?;
+        Some((self.events.get(*place)?.accepted_at, *trace))
     }
 
     fn body(&self) -> Range<usize> {

@@ -4,13 +4,25 @@ use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode;
 
 use super::{Draft, Reason};
-use crate::event::Extension;
+use crate::event::{Extension, TRACEPARENT, TraceId};
 
 /// What every header that carries an attribute begins with.
 const PREFIX: &str = "ce-";
 
 /// The header of the IETF draft of that name: whoever repeats a request repeats it.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Lets events that name no trace belong to that of their request (CloudEvents extension for distributed
+/// tracing), as far as there is room for an attribute more. What is no `traceparent` is passed over, as its
+/// standard says.
+pub(super) fn carry_trace(headers: &HeaderMap, drafts: &mut [Draft<'_>]) {
+    let sent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    let Some(traceparent) = sent.filter(|text| TraceId::of(text).is_some()) else { return };
+    for draft in drafts {
+        // It can only fail where the event has one, or as many as it may.
+        let _ = draft.set(TRACEPARENT, Extension::Text(traceparent.into()));
+    }
+}
 
 /// A draft with the attributes in the `ce-` headers.
 pub(super) fn attributes<'a>(headers: &HeaderMap) -> Result<Draft<'a>, Reason> {

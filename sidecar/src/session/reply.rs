@@ -142,12 +142,7 @@ impl Failure {
 }
 
 /// Appends what is said where the connection itself is not served now.
-pub(crate) fn encode_farewell(
-    code: &'static str,
-    message: &str,
-    retry_ms: u64,
-    out: &mut Vec<u8>,
-) {
+pub(crate) fn encode_farewell(code: &'static str, message: &str, retry_ms: u64, out: &mut Vec<u8>) {
     let retry_ms = Some(retry_ms);
     let failure = Failure { retry_ms, ..Failure::new("connection", "", code, message) };
     let json = Reply::Failure(&failure).to_json();

@@ -177,6 +177,7 @@ impl Subscription {
         accounts.passed(self.part, Passed { filtered, conflated });
         let accepted_at = chunk.accepted_at(0..events);
         accounts.written(self.part, Transport::WebSocket, accepted_at, self.arrived, now);
+        accounts.traced(self.part, chunk.last_traced(&(0..events)), self.arrived, now);
         self.unwritten = after;
         // The last event says where it is, unless more was passed over behind it.
         self.stale =

@@ -15,6 +15,7 @@
 //! - `limits`, `memory`, `files`: what one client may do, whom there is memory for, and files.
 //! - `life`: changed configurations, drain, stop.
 //! - `filters`: who gets what, and what can't be a filter.
+//! - `traces`: exemplars.
 //! - `balance`: the books balance in every scrape.
 //! - `counts`, `metrics`: the books balance, in samples and metrics, and every metric is documented.
 
@@ -50,4 +51,5 @@ mod session;
 mod slow;
 mod sse;
 mod tls;
+mod traces;
 mod websocket;

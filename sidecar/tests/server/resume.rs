@@ -124,3 +124,19 @@ async fn order_is_kept_for_many_subscribers_through_a_flood() {
     let written = "weir_deliveries_written_total{pipeline=\"orders\",transport=\"sse\"} ";
     server.metric_becomes(written, 5 * EVENTS).await;
 }
+
+#[tokio::test]
+async fn an_event_that_comes_together_with_a_subscriber_is_told_to_those_who_are_there() {
+    // Heartbeats would bring it, too.
+    let server = Server::start(&OPEN.replace("sse: {}", "sse: {heartbeat: 5m}")).await;
+    let (mut there, mut others) = (server.sse("").await, Vec::new());
+    for n in 0..200 {
+        let text = n.to_string();
+        let (other, posted) = tokio::join!(server.sse(""), server.post(&text));
+        assert_eq!(posted.status, 200);
+        // Nothing comes behind it that would wake anybody.
+        assert_eq!(there.next_data().await, text);
+        others.push(other);
+        others.truncate(5);
+    }
+}

@@ -12,7 +12,7 @@ use super::{
     super::{
         accept::{Caller, answer},
         head,
-        takeover::{Handover, Manner, Takeover, Taken},
+        takeover::{Handover, Manner, Taken, Takeover},
     },
     Shared,
     body::{self, RequestBody},

@@ -134,7 +134,7 @@ impl Model {
 
     fn join(&mut self, filtered: bool, replays: bool) {
         let wished = filtered.then(|| {
-            let expression = self.hub.expression("event.data % 3.0 == 0.0");
+            let expression = self.hub.expression("event.data % 3 == 0");
             self.runtime.block_on(expression).unwrap()
         });
         let filter = self.hub.filter(Demand { wished, ..Demand::default() }).unwrap();
@@ -186,7 +186,8 @@ impl Model {
         assert_eq!(deliveries.accepted, self.published);
         assert_eq!((deliveries.due, deliveries.lagging), (due, lagging), "{deliveries:?}");
         assert_eq!(written, [got_all, 0], "{deliveries:?}");
-        let weir_slo::Deliveries { written, filtered, conflated, dropped, departed, .. } = deliveries;
+        let weir_slo::Deliveries { written, filtered, conflated, dropped, departed, .. } =
+            deliveries;
         assert_eq!(due, written + filtered + conflated + dropped + departed + lagging);
     }
 }
@@ -246,5 +247,8 @@ fn the_model_reaches_every_place() {
         reached.departed += found.departed;
     }
     let weir_slo::Deliveries { written, filtered, conflated, dropped, departed, .. } = reached;
-    assert!([written, filtered, conflated, dropped, departed].iter().all(|n| *n > 0), "{reached:?}");
+    assert!(
+        [written, filtered, conflated, dropped, departed].iter().all(|n| *n > 0),
+        "{reached:?}"
+    );
 }
