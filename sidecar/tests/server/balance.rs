@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     client::Frame,
-    fixture::{Server, config},
+    fixture::{Server, config, start_in},
     h2_client::Http2,
 };
 
@@ -241,4 +241,38 @@ async fn while_a_session_unsubscribes_in_the_middle_of_a_backlog() {
     server.metric_becomes("weir_deliveries_lagging{pipeline=\"orders\"} ", 0).await;
     let books = Books::scrape(&server).await;
     assert_eq!(books.due, books.ended(), "{books:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_pipeline_gets_another_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let in_memory = pipeline("DropOldest");
+    let on_disk = format!("{in_memory}\nlog: {{storage: {{disk: {{size: 1Gi}}}}}}");
+    let logs = [config(&on_disk, None), config(&in_memory, None)];
+    let server = Arc::new(start_in(config(&in_memory, None), directory.path()).await);
+    let over = AtomicBool::new(false);
+    let changing = async {
+        for log in logs.into_iter().cycle().take(4) {
+            let (mut reading, stalled) = subscribe(&server).await;
+            post(&server, 100).await;
+            server.app.apply(log);
+            // The old log's subscribers are sent away, and the new one's come meanwhile.
+            server.metric_becomes("weir_log_healthy{pipeline=\"orders\"} ", 1).await;
+            let mut other = server.sse("").await;
+            post(&server, 10).await;
+            assert!(other.next_data().await.contains("\"n\":0"));
+            reading.shutdown().await;
+            drop((stalled, other));
+            for transport in ["sse", "websocket"] {
+                let metric =
+                    format!("weir_subscribers{{pipeline=\"orders\",transport=\"{transport}\"}} ");
+                server.metric_becomes(&metric, 0).await;
+            }
+        }
+        over.store(true, Ordering::Release);
+    };
+    let ((), scrapes) = tokio::join!(changing, watch(&server, &over, |_| {}));
+    let last = Books::scrape(&server).await;
+    assert_eq!((last.accepted, last.lagging, last.due), (440, 0, last.ended()), "{last:?}");
+    assert!(last.due > 440 * 5 && scrapes.len() > 10, "{} scrapes, {last:?}", scrapes.len());
 }
