@@ -512,5 +512,5 @@ impl<W: Wire> Connection<W> {
     }
 }
 
-#[cfg(all(test, feature = "cel"))]
+#[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Connections over a wire that takes what it is told to: at every step, each delivery is in one place.
 
+#![cfg(feature = "cel")]
+
 use std::io::{self, IoSlice};
 
 use proptest::{collection::vec, prelude::*};
