@@ -50,6 +50,9 @@ pub const SIDECAR_CONTAINER: &str = "weir-sidecar";
 pub const CONFIG_DIR: &str = "/etc/weir/pipelines";
 /// Where the sidecar keeps the logs that are on a disk.
 pub const DATA_DIR: &str = "/var/lib/weir";
+/// Where the sidecar finds the Secrets that manifests name: each key is a file in a directory with the
+/// Secret's name.
+pub const SECRETS_DIR: &str = "/etc/weir/secrets";
 /// The directory, shared with the application, that holds [`PUBLISH_SOCKET`].
 pub const SOCKET_DIR: &str = "/run/weir";
 /// The Unix socket on which the application publishes.

@@ -81,6 +81,14 @@ pub(crate) fn the_disk_has_room_for_the_log() -> Rule {
         .message("must be at least 16Mi, and twice retention.maxBytes: raise it, or lower retention.maxBytes")
 }
 
+/// Every text of a list is an origin. `item` is the text as the rule names it, or with an exception before it.
+pub(crate) fn origins(item: &str) -> Rule {
+    Rule::new(format!("self.all(o, {item}.matches('{}'))", crate::validate::ORIGIN)).message(
+        "an origin must be scheme and host, and a port where it is not the usual one, such as \
+         https://shop.example.org, in lower case and without a path",
+    )
+}
+
 /// Every key of a map, which `keys` lists, is a label's key.
 pub(crate) fn label_keys(keys: &str) -> Rule {
     Rule::new(format!("{keys}.all(k, !format.qualifiedName().validate(k).hasValue())"))

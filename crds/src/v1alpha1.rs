@@ -2,20 +2,23 @@
 
 #![allow(unreachable_pub, reason = "KubeSchema derives an inner type with the span of the outer")]
 
+mod auth;
 mod delivery;
 mod endpoints;
 mod log;
 mod objective;
 mod pipeline;
 mod placement;
+mod secret;
 mod shared_log;
 mod slo;
 mod source;
 #[cfg(feature = "kube")]
 mod status;
 
+pub use auth::{Auth, ClaimRule, Cookie, Jwt, Tickets};
 pub use delivery::{Delivery, Drain, MaxLag, SlowConsumer};
-pub use endpoints::{DurableStreams, Endpoints, Publish, Read, Sse, WebSocket};
+pub use endpoints::{Cors, DurableStreams, Endpoints, Publish, Read, Sse, Tls, WebSocket};
 pub use log::{DiskStorage, Durability, Log, MemoryStorage, Retention, Storage, StorageKind};
 pub use objective::{
     DeliveryObjective, ErrorRateObjective, LatencyObjective, Objective, ObjectiveKind, TimeSlice,
@@ -26,6 +29,7 @@ pub use pipeline::{KIND as STREAM_PIPELINE, StreamPipelineSpec};
 pub use placement::{
     Gateway, LabelSelector, LabelSelectorRequirement, Operator, Placement, PlacementKind, Sidecar,
 };
+pub use secret::SecretKey;
 pub use shared_log::{NatsStorage, RedisStorage};
 #[cfg(feature = "kube")]
 pub use slo::StreamSLO;

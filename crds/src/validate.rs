@@ -4,13 +4,17 @@
 //! valid. A file that no server has seen is held to the same rules here, with the same words; and the
 //! operator checks again, because an object may be older than a rule. All violations are collected.
 
+mod auth;
 mod label;
 mod pipeline;
+mod secret;
 mod shared_log;
 mod slo;
 
 use std::fmt;
 
+#[cfg(feature = "kube")]
+pub(crate) use auth::ORIGIN;
 pub use pipeline::pipeline;
 pub use slo::slo;
 
@@ -61,6 +65,20 @@ impl Violations {
     /// Requires at most `most` items.
     fn count(&mut self, field: impl Into<String>, count: usize, most: usize) {
         self.require(count <= most, field, format!("must have at most {most} items, not {count}"));
+    }
+
+    /// Requires a text that has at least one character and at most `most`.
+    fn length(&mut self, field: impl Into<String>, text: &str, most: usize) {
+        let holds = (1..=most).contains(&text.chars().count());
+        self.require(holds, field, format!("must have 1 to {most} characters"));
+    }
+
+    /// Requires from one to `most` texts, each of which has at most `longest` characters.
+    fn texts(&mut self, field: &str, texts: &[String], most: usize, longest: usize) {
+        let some = (1..=most).contains(&texts.len());
+        self.require(some, field, format!("must have 1 to {most} items, not {}", texts.len()));
+        let short = texts.iter().all(|text| text.chars().count() <= longest);
+        self.require(short, field, format!("an item must have at most {longest} characters"));
     }
 
     /// Requires a label's key.

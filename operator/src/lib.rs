@@ -30,6 +30,7 @@ pub mod metrics;
 pub mod pipeline;
 pub mod preflight;
 pub mod samples;
+pub mod secrets;
 pub mod selector;
 pub mod serve;
 pub mod sidecar;

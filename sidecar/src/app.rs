@@ -2,12 +2,13 @@
 
 mod listeners;
 
-use std::{io, num::NonZero, sync::Arc, thread};
+use std::{io, num::NonZero, path::Path, sync::Arc, thread};
 
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
 };
+use weir_crds::names::SECRETS_DIR;
 
 pub use listeners::{BindError, Listeners};
 
@@ -54,18 +55,18 @@ impl App {
         Self::start_in(listeners, DataDir::default())
     }
 
-    /// Serves on bound listeners, and keeps logs in `data`; without TLS and a bound on its memory, see
-    /// [`Self::start_with`].
+    /// Serves on bound listeners, and keeps logs in `data`; the Secrets that manifests name are in
+    /// [`SECRETS_DIR`], and memory has no bound.
     ///
     /// # Errors
     ///
     /// Fails when the system grants no epoll instance or no thread.
     pub fn start_in(listeners: Listeners, data: DataDir) -> io::Result<Self> {
-        Self::start_with(listeners, data, Tls::new(None)?, Memory::unbounded())
+        Self::start_with(listeners, data, Path::new(SECRETS_DIR), Memory::unbounded())
     }
 
-    /// Serves on bound listeners, the public one with `tls`, too, keeps logs in `data`, and lets subscribers
-    /// in as `memory` allows. Nothing is served yet; see [`Self::apply`].
+    /// Serves on bound listeners, keeps logs in `data`, finds the Secrets that manifests name in `secrets`,
+    /// and lets subscribers in as `memory` allows. Nothing is served yet; see [`Self::apply`].
     ///
     /// # Errors
     ///
@@ -73,12 +74,14 @@ impl App {
     pub fn start_with(
         listeners: Listeners,
         data: DataDir,
-        tls: Tls,
+        secrets: &Path,
         memory: Memory,
     ) -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let engine = Arc::new(Engine::start(cores.min(MOST_SHARDS))?);
-        let registry = Arc::new(Registry::new(engine.wakers(), Keeper::new(data)));
+        let tls = Tls::new(secrets)?;
+        let registry = Registry::new(engine.wakers(), Keeper::new(data, secrets), secrets);
+        let registry = Arc::new(registry);
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let arrivals = Arrivals::default();
         let admin = Admin::new(

@@ -3,7 +3,7 @@
 use std::{env, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use weir_crds::scalar::Quantity;
+use weir_crds::{names::SECRETS_DIR, scalar::Quantity};
 
 /// Turns an application's events into Server-Sent Events and WebSocket streams that resume.
 #[derive(Debug, Parser)]
@@ -66,6 +66,11 @@ pub struct Run {
     #[arg(long, value_name = "PATH")]
     pub publish_socket: Option<PathBuf>,
 
+    /// Where the Secrets are that manifests name, such as the certificates of spec.endpoints.tls: a directory
+    /// for each, a file for each of its keys. What changes there is taken up without a restart.
+    #[arg(long, value_name = "DIR", default_value = SECRETS_DIR)]
+    pub secrets_dir: PathBuf,
+
     /// A file for the final counters, written when the process ends: in a pod, the container's
     /// termination message.
     #[arg(long, value_name = "FILE")]
@@ -79,11 +84,6 @@ pub struct Run {
     /// scarce, new subscribers are asked to come back. In a container its limit counts, and this doesn't.
     #[arg(long, value_name = "BYTES", env = "WEIR_MEMORY_LIMIT")]
     pub memory_limit: Option<Quantity>,
-
-    /// Where the certificates lie that pipelines ask for by spec.endpoints.tls: for each secretName a
-    /// directory with tls.crt and tls.key. Renewed ones are taken up without a restart.
-    #[arg(long, value_name = "DIR")]
-    pub tls_dir: Option<PathBuf>,
 
     /// How log lines are written.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]

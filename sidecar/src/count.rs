@@ -135,6 +135,8 @@ pub struct Accounts {
     pub held_up: Counter,
     /// Connections cut off because the subscriber didn't keep up.
     pub cut_off: Counter,
+    /// Connections ended because the subscriber's token had expired.
+    pub expired: Counter,
     connected: [AtomicU64; Transport::ALL.len()],
     addresses: Addresses,
     shards: Box<[ShardAccounts]>,
@@ -188,6 +190,7 @@ impl Accounts {
             failures: Default::default(),
             held_up: Counter::default(),
             cut_off: Counter::default(),
+            expired: Counter::default(),
             connected: Default::default(),
             addresses: Addresses::default(),
             shards: (0..=shards).map(|_| ShardAccounts::default()).collect(),

@@ -7,6 +7,7 @@ pub mod accept;
 mod arrivals;
 mod durable;
 mod farewell;
+mod gate;
 mod greeting;
 mod head;
 mod http1;

@@ -40,6 +40,7 @@ use parking_lot::Mutex;
 pub use lane::Lane;
 
 use crate::{
+    auth::Lease,
     count::Seat,
     frame::Format,
     hub::{Framing, Hub},
@@ -68,6 +69,8 @@ pub struct Adoption<S = TcpStream> {
     pub framing: Framing,
     /// The offset of the first event to write.
     pub next: Offset,
+    /// How long the subscriber's grant holds.
+    pub lease: Lease,
     /// What a session may reach; none where the connection is one stream.
     pub session: Option<Access>,
 }
@@ -75,9 +78,10 @@ pub struct Adoption<S = TcpStream> {
 impl<S> Adoption<S> {
     /// The same connection over another socket, which `map` makes of this one.
     fn map<T>(self, map: impl FnOnce(S) -> T) -> Adoption<T> {
-        let Self { socket, head, opening, early, hub, seat, format, framing, next, session } = self;
+        let Self { socket, head, opening, early, hub, seat, format, framing, next, lease, session } =
+            self;
         let socket = map(socket);
-        Adoption { socket, head, opening, early, hub, seat, format, framing, next, session }
+        Adoption { socket, head, opening, early, hub, seat, format, framing, next, lease, session }
     }
 }
 

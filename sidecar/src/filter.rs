@@ -29,6 +29,8 @@ mod tree;
 #[cfg(feature = "cel")]
 mod value;
 
+use std::collections::BTreeSet;
+
 #[cfg(not(feature = "cel"))]
 pub use absent::{Expression, Scope, compile};
 #[cfg(feature = "cel")]
@@ -55,6 +57,56 @@ pub const MAX_STEPS: u32 = 10_000;
 
 /// What a subscriber's token says about it. Empty where there is none.
 pub type Claims = serde_json::Value;
+
+/// Which of a subscriber's claims an expression reads. By what others say, no two subscribers differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimsRead {
+    /// Those of these names.
+    These(BTreeSet<Box<str>>),
+    /// Perhaps any.
+    All,
+}
+
+impl Default for ClaimsRead {
+    fn default() -> Self {
+        Self::These(BTreeSet::new())
+    }
+}
+
+impl ClaimsRead {
+    /// What either of two expressions reads.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::These(mut names), Self::These(others)) => {
+                names.extend(others.iter().cloned());
+                Self::These(names)
+            }
+            (Self::All, _) | (_, Self::All) => Self::All,
+        }
+    }
+
+    /// Whether none is read.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        match self {
+            Self::These(names) => names.is_empty(),
+            Self::All => false,
+        }
+    }
+
+    /// Those of the claims that are read.
+    #[must_use]
+    pub fn pick(&self, claims: Claims) -> Claims {
+        match (self, claims) {
+            (Self::These(names), Claims::Object(mut claims)) => {
+                claims.retain(|name, _| names.contains(name.as_str()));
+                Claims::Object(claims)
+            }
+            (Self::These(_) | Self::All, claims) => claims,
+        }
+    }
+}
 
 /// Why an expression is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

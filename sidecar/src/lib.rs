@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod app;
 pub mod args;
+pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod count;

@@ -2,18 +2,20 @@
 
 pub mod storage;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use tokio_util::task::AbortOnDropHandle;
 use weir_crds::v1alpha1::{Objective, ObjectiveKind, Source, SourceKind};
 use weir_slo::{LogSample, PipelineSample, SloSample, Timestamp};
 
 use crate::{
+    auth::{Grant, Guard},
     config::{PipelineConfig, SloConfig},
     count::{Judge, Meter, MeterName},
     durable::{Limits, Streams},
     engine::Wakers,
-    hub::{Hub, Settings},
+    filter::{Claims, Expression},
+    hub::{Demand, Hub, Settings},
     source::{SourceState, generator},
 };
 use storage::Keeper;
@@ -23,6 +25,7 @@ use storage::Keeper;
 pub struct Pipeline {
     config: PipelineConfig,
     hub: Arc<Hub>,
+    guard: Guard,
     sources: BTreeMap<String, RunningSource>,
     streams: Option<Arc<Streams>>,
 }
@@ -47,11 +50,14 @@ impl Pipeline {
         running: Option<&Self>,
         wakers: &Wakers,
         keeper: &Keeper,
+        secrets: &Path,
     ) -> Self {
         let same_log = running.filter(|running| running.has_log_of(&config));
         let hub = hub(&config, running, same_log, wakers, keeper);
         let meters = meters(&config.slos, &hub.accounts().meters(), wakers.len());
         hub.accounts().set_meters(meters);
+        let known = running.map(|running| &running.guard);
+        let guard = Guard::start(&config.name, &config.spec, secrets, known);
         let kept = |source: &Source| {
             let known = same_log?.sources.get(&source.name)?;
             (known.spec == *source).then(|| known.clone())
@@ -62,7 +68,7 @@ impl Pipeline {
         });
         let sources = sources.collect();
         let streams = streams(&config, running);
-        Self { config, hub, sources, streams }
+        Self { config, hub, guard, sources, streams }
     }
 
     fn has_log_of(&self, config: &PipelineConfig) -> bool {
@@ -86,6 +92,23 @@ impl Pipeline {
     #[must_use]
     pub const fn streams(&self) -> Option<&Arc<Streams>> {
         self.streams.as_ref()
+    }
+
+    /// What decides who may do what on the public port.
+    #[must_use]
+    pub const fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// What a subscriber is to be sent to whom this is granted, and who wishes for this.
+    #[must_use]
+    pub fn demand(&self, grant: &Grant, wished: Option<Arc<Expression>>) -> Demand {
+        let claims = grant.claims.as_ref();
+        Demand {
+            wished,
+            granted: self.guard.filter().map(Arc::clone),
+            claims: claims.map_or(Claims::Null, |claims| Claims::Object(claims.all().clone())),
+        }
     }
 
     /// The source into which publishers post, if there is one.

@@ -3,7 +3,11 @@
 //! Laws: a reader sees one whole configuration, never half of a change; a change keeps every
 //! connection that the new configuration still allows.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -22,6 +26,8 @@ pub struct Registry {
     instance: Instance,
     wakers: Wakers,
     keeper: Keeper,
+    /// Where the Secrets are that manifests name.
+    secrets: PathBuf,
     pipelines: ArcSwap<BTreeMap<String, Arc<Pipeline>>>,
     /// Held while a change is applied, so that changes come one after the other.
     applying: Mutex<()>,
@@ -30,7 +36,7 @@ pub struct Registry {
 impl Registry {
     /// A registry without pipelines.
     #[must_use]
-    pub fn new(wakers: Wakers, keeper: Keeper) -> Self {
+    pub fn new(wakers: Wakers, keeper: Keeper, secrets: &Path) -> Self {
         Self {
             instance: Instance {
                 id: format!("{:016x}", fastrand::u64(..)),
@@ -39,6 +45,7 @@ impl Registry {
             },
             wakers,
             keeper,
+            secrets: secrets.to_owned(),
             pipelines: ArcSwap::default(),
             applying: Mutex::default(),
         }
@@ -63,7 +70,8 @@ impl Registry {
                     known.filter(|known| *known.config() == config && !known.hub().is_lost());
                 let pipeline = unchanged.map(Arc::clone).unwrap_or_else(|| {
                     let known = known.map(AsRef::as_ref);
-                    Arc::new(Pipeline::start(config, known, &self.wakers, &self.keeper))
+                    let (keeper, secrets) = (&self.keeper, &self.secrets);
+                    Arc::new(Pipeline::start(config, known, &self.wakers, keeper, secrets))
                 });
                 (name, pipeline)
             })

@@ -32,7 +32,6 @@ use crate::{
         self, Config, ConfigErrors, PipelineConfig,
         watch::{Change, Watcher},
     },
-    edge::Tls,
     log::{DataDir, OpenError},
     memory::Memory,
     registry::Registry,
@@ -79,8 +78,8 @@ async fn serve(arguments: &Run) -> Result<(), RunError> {
     let data = DataDir::new(arguments.data_dir());
     claim(&data, &config, &arguments.paths)?;
     let limit = arguments.memory_limit.as_ref().map(Quantity::bytes);
-    let (tls, memory) = (Tls::new(arguments.tls_dir.clone())?, Memory::of_this_process(limit));
-    let app = App::start_with(listeners, data, tls, memory)?;
+    let memory = Memory::of_this_process(limit);
+    let app = App::start_with(listeners, data, &arguments.secrets_dir, memory)?;
     let mut show =
         (arguments.status == Status::Auto).then(|| show::Show::start(arguments, &config));
     app.apply(config);

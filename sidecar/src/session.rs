@@ -39,10 +39,11 @@ use outbox::{Delivery, Outbox};
 pub(crate) use reply::encode_farewell;
 use reply::{Failure, Reply};
 use request::{Ack, MAX_WINDOW, Ping, Publish, Request, Subscribe, Unsubscribe};
-use start::{Refusal, admit, begin, take_seat};
+use start::{Begun, Refusal, admit, begin};
 use subscription::{Next, Subscription};
 
 use crate::{
+    auth::Lease,
     count::{Seat, Transport, TurnedAway},
     frame::{
         GapReason,
@@ -73,6 +74,8 @@ pub struct Home {
     pub hub: Arc<Hub>,
     /// The socket's place among its connections.
     pub seat: Seat,
+    /// How long the client's grant to be there holds.
+    pub lease: Lease,
     /// How messages are written.
     pub coding: Coding,
     /// Which part of the accounts is the session's.
@@ -106,6 +109,8 @@ pub struct Session {
     last_heard: Instant,
     last_sent: Instant,
     pinged: bool,
+    /// When the first of what was granted ends.
+    expires_at: Option<Instant>,
 }
 
 type News = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -115,7 +120,7 @@ type Job = Pin<Box<dyn Future<Output = Done> + Send>>;
 
 /// What has come of a job.
 enum Done {
-    Started { request: Subscribe, hub: Arc<Hub>, begun: Result<(Seat, Start), Refusal> },
+    Started { request: Subscribe, hub: Arc<Hub>, begun: Result<Begun, Refusal> },
     Published { id: String, outcome: Result<publishing::Outcome, Failure> },
 }
 
@@ -123,7 +128,7 @@ impl Session {
     /// A session. It writes the head of the response, and says hello.
     #[must_use]
     pub fn new(home: Home, head: &[u8]) -> Self {
-        let Home { access, hub, seat, coding, part } = home;
+        let Home { access, hub, seat, lease, coding, part } = home;
         let (now, rate) = (Instant::now(), hub.settings().max_message_rate);
         let mut session = Self {
             access,
@@ -146,6 +151,7 @@ impl Session {
             last_heard: now,
             last_sent: now,
             pinged: false,
+            expires_at: lease.expires_at,
         };
         session.outbox.push(head);
         let heartbeat = session.heartbeat().unwrap_or_default();
@@ -286,25 +292,27 @@ impl Session {
         let told = |(code, message): (_, String)| failure(code, &message).passing();
         admit(&self.access.memory, &hub, &position).map_err(told)?;
         let own = Arc::ptr_eq(&hub, &self.hub).then(|| self.spare.take()).flatten();
-        let seat = own.map_or_else(|| take_seat(&hub), Ok).map_err(told)?;
+        let visitor = Arc::clone(&self.access.visitor);
         self.job = Some(Box::pin(async move {
-            let begun = begin(&hub, seat, &position, request.filter.as_deref()).await;
+            let filter = request.filter.as_deref();
+            let begun = begin(&pipeline, &visitor, own, &position, filter).await;
             Done::Started { request, hub, begun }
         }));
         Ok(())
     }
 
-    fn start(&mut self, request: Subscribe, hub: Arc<Hub>, begun: Result<(Seat, Start), Refusal>) {
+    fn start(&mut self, request: Subscribe, hub: Arc<Hub>, begun: Result<Begun, Refusal>) {
         let Subscribe { id, window, .. } = request;
-        let (seat, Start { next, gap }) = match begun {
+        let Begun { seat, start: Start { next, gap }, lease } = match begun {
             Ok(begun) => begun,
             Err(Refusal { seat, code, message, passing }) => {
-                self.give_back(&hub, Some(seat));
+                self.give_back(&hub, seat);
                 let failure = Failure::new("subscribe", &id, code, &message);
                 let failure = if passing { failure.passing() } else { failure };
                 return self.say(Reply::Failure(&failure));
             }
         };
+        self.expires_at = self.expires_at.into_iter().chain(lease.expires_at).min();
         let cursor = hub.cursor(next - 1).to_string();
         self.say(Reply::Subscribed { id: &id, cursor: &cursor });
         if let Some(gap) = gap {
@@ -319,7 +327,7 @@ impl Session {
         self.numbered += 1;
         let number = self.numbered;
         let subscription = Subscription::new(id, number, hub, seat, self.part, next, window);
-        self.subscriptions.push(subscription);
+        self.subscriptions.push(subscription.under(lease.terms));
     }
 
     fn unsubscribe(&mut self, Unsubscribe { id, .. }: &Unsubscribe) {
@@ -348,9 +356,10 @@ impl Session {
     fn publish(&mut self, request: Publish) {
         let name = request.pipeline.clone().unwrap_or_else(|| self.hub.name().to_owned());
         let pipeline = self.access.pipeline(&name);
+        let visitor = Arc::clone(&self.access.visitor);
         self.job = Some(Box::pin(async move {
             let id = request.id.clone();
-            let outcome = publishing::publish(&name, pipeline, request).await;
+            let outcome = publishing::publish(&name, pipeline, &visitor, request).await;
             Done::Published { id, outcome }
         }));
     }
@@ -444,17 +453,23 @@ impl Session {
         if self.leaving {
             return;
         }
-        let subscriptions = std::mem::take(&mut self.subscriptions);
+        for (id, cursor) in self.end_subscriptions() {
+            self.say(Reply::Draining { id: &id, cursor: &cursor, retry_ms: retry() });
+        }
+        self.close(CloseCode::ServiceRestart, "draining");
+    }
+
+    /// Ends all subscriptions. Returns their names with the cursors from which they go on.
+    fn end_subscriptions(&mut self) -> Vec<(String, String)> {
         let unsent = self.outbox.take_back();
-        for mut subscription in subscriptions {
+        let subscriptions = std::mem::take(&mut self.subscriptions);
+        let ended = subscriptions.into_iter().map(|mut subscription| {
             if unsent == Some(subscription.number) {
                 subscription.take_back();
             }
-            let cursor = subscription.cursor();
-            let id = &subscription.id;
-            self.say(Reply::Draining { id, cursor: &cursor, retry_ms: retry() });
-        }
-        self.close(CloseCode::ServiceRestart, "draining");
+            (subscription.id.clone(), subscription.cursor())
+        });
+        ended.collect()
     }
 
     fn close(&mut self, code: CloseCode, reason: &str) {

@@ -38,6 +38,10 @@ pub struct Endpoints {
     /// TLS on the public port. Where it is present, the pipeline is served over TLS only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// Which pages of other origins may use the endpoints. A browser keeps all others out, and a WebSocket
+    /// of one that is not named is refused; where this is absent, WebSockets of all pages are let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
 }
 
 impl Default for Endpoints {
@@ -49,6 +53,7 @@ impl Default for Endpoints {
             read: None,
             durable_streams: None,
             tls: None,
+            cors: None,
         }
     }
 }
@@ -142,18 +147,44 @@ fn default_ping() -> Duration {
 }
 
 /// Publishing on the public port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Publish {
+    /// Whether whoever reaches the port may publish. Otherwise it takes a token that auth.jwt.publish
+    /// lets in.
+    #[serde(default)]
+    pub anonymous: bool,
+}
+
+/// Cross-origin resource sharing: which pages of other origins a browser lets read the answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
+#[cfg_attr(
+    feature = "kube",
+    x_kube(validation = Rule::new("!self.allowedOrigins.exists(o, o == '*') || (self.allowedOrigins.size() == 1 && !self.allowCredentials)").field_path(".allowedOrigins").message("'*' must stand alone, and without allowCredentials: name the origins instead"))
+)]
 #[serde(rename_all = "camelCase")]
-pub struct Publish {
-    /// Whether whoever reaches the port may publish. Must be true: there is no other way yet, and
-    /// opening a stream to everybody should be written down.
+pub struct Cors {
+    /// The origins, such as https://shop.example.org; or '*' alone for all.
+    #[schemars(length(min = 1, max = 32), inner(length(max = 256)))]
+    #[cfg_attr(feature = "kube", x_kube(validation = crate::rules::origins("o == '*' || o")))]
+    pub allowed_origins: Vec<String>,
+    /// Whether the pages may send cookies along.
+    #[serde(default)]
+    pub allow_credentials: bool,
+    /// How long a browser may remember what is allowed.
+    #[serde(default = "default_max_age")]
     #[cfg_attr(
         feature = "kube",
-        x_kube(validation = Rule::new("self").message("must be true: remove endpoints.publish to close the endpoint"))
+        x_kube(validation = crate::rules::within("0s", "24h"))
     )]
-    pub anonymous: bool,
+    pub max_age: Duration,
+}
+
+/// What browsers remember at most, or nearly.
+fn default_max_age() -> Duration {
+    Duration::seconds(600)
 }
 
 /// Reading the log by GET.
@@ -166,12 +197,9 @@ pub struct Read {}
 #[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DurableStreams {
-    /// Whether whoever reaches the port may create, append to and delete streams. Must be true: there is
-    /// no other way yet, and opening them to everybody should be written down.
-    #[cfg_attr(
-        feature = "kube",
-        x_kube(validation = Rule::new("self").message("must be true: remove endpoints.durableStreams to close the endpoint"))
-    )]
+    /// Whether whoever reaches the port may create, append to and delete streams. Otherwise it takes a token
+    /// that auth.jwt.publish lets in.
+    #[serde(default)]
     pub anonymous: bool,
     /// The most streams.
     #[serde(default = "default_max_streams")]

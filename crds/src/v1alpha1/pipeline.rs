@@ -1,12 +1,14 @@
 //! StreamPipeline: where events come from, how long they are kept, and where subscribers find them.
 
+use std::collections::BTreeSet;
+
 #[cfg(feature = "kube")]
 use kube::{CustomResource, KubeSchema};
 #[cfg(not(feature = "kube"))]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Delivery, Endpoints, Log, Placement, Source};
+use super::{Auth, Delivery, Endpoints, Log, Placement, Source, Storage};
 
 /// The kind, as it stands in a manifest.
 pub const KIND: &str = "StreamPipeline";
@@ -47,6 +49,9 @@ pub const KIND: &str = "StreamPipeline";
         validation = Rule::new("!has(self.endpoints.durableStreams) || !has(self.placement.gateway) || self.placement.gateway.replicas <= 1").field_path(".endpoints.durableStreams").message("are in the memory of one replica: set placement.gateway.replicas to 1, or remove endpoints.durableStreams"),
         validation = crate::rules::events_fit_into_the_log(),
         validation = crate::rules::the_disk_has_room_for_the_log(),
+        validation = Rule::new("!has(self.endpoints.publish) || self.endpoints.publish.anonymous || (has(self.auth) && has(self.auth.jwt) && has(self.auth.jwt.publish))").field_path(".endpoints.publish").message("needs auth.jwt.publish, which says whose tokens may publish, or anonymous: true"),
+        validation = Rule::new("!has(self.endpoints.durableStreams) || self.endpoints.durableStreams.anonymous || (has(self.auth) && has(self.auth.jwt) && has(self.auth.jwt.publish))").field_path(".endpoints.durableStreams").message("needs auth.jwt.publish, which says whose tokens may change streams, or anonymous: true"),
+        validation = Rule::new("!has(self.auth) || !has(self.auth.tickets) || !has(self.placement.gateway) || self.placement.gateway.replicas <= 1").field_path(".auth.tickets").message("are in the memory of one replica: set placement.gateway.replicas to 1, or remove auth.tickets"),
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -63,7 +68,54 @@ pub struct StreamPipelineSpec {
     /// How subscribers read the stream, and who may publish into it.
     #[serde(default)]
     pub endpoints: Endpoints,
+    /// Who may subscribe and publish on the public port; where it is absent, whoever reaches the port may
+    /// subscribe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
     /// What each subscriber is granted, and what becomes of one that falls behind.
     #[serde(default)]
     pub delivery: Delivery,
+}
+
+impl StreamPipelineSpec {
+    /// The Secrets that the data plane reads.
+    #[must_use]
+    pub fn secrets(&self) -> BTreeSet<&str> {
+        let jwt = self.auth.as_ref().and_then(|auth| auth.jwt.as_ref());
+        let keys = jwt.and_then(|jwt| jwt.jwks.as_ref());
+        let Storage { memory: _, disk: _, redis, nats_jet_stream } = &self.log.storage;
+        let redis = redis.as_ref().and_then(|redis| redis.password.as_ref());
+        let nats = nats_jet_stream.as_ref().and_then(|nats| nats.password.as_ref());
+        let keys = [keys, redis, nats].into_iter().flatten().map(|key| key.secret_name.as_str());
+        let certificate = self.endpoints.tls.as_ref().map(|tls| tls.secret_name.as_str());
+        keys.chain(certificate).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_secret_that_a_manifest_names_is_found() {
+        let spec = |rest: &str| -> StreamPipelineSpec {
+            serde_yaml::from_str(&format!("{{placement: {{gateway: {{}}}}, sources: [], {rest}}}"))
+                .unwrap()
+        };
+        let key = |name: &str| format!("{{secretName: {name}, key: k}}");
+        let [keys, redis, nats] = ["keys", "redis", "nats"].map(key);
+        let tls = "endpoints: {tls: {secretName: tls}}";
+        let jwt = format!("auth: {{jwt: {{issuer: i, audiences: [a], jwks: {keys}}}}}");
+        let redis = format!("log: {{storage: {{redis: {{address: 'a:1', password: {redis}}}}}}}");
+        let nats =
+            format!("log: {{storage: {{natsJetStream: {{address: 'a:1', password: {nats}}}}}}}");
+        for (rest, names) in [
+            (String::new(), &[][..]),
+            (format!("{tls}, {jwt}, {redis}"), &["keys", "redis", "tls"]),
+            (nats, &["nats"]),
+        ] {
+            let spec = spec(&rest);
+            assert_eq!(spec.secrets().into_iter().collect::<Vec<_>>(), names, "{rest}");
+        }
+    }
 }

@@ -6,12 +6,18 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::SecretKey;
+
 /// A stream in Redis, 7.0 or later. It keeps what it was given as surely as the server's persistence does:
 /// where no acknowledged event may be lost, the server needs `appendonly yes`, `appendfsync always` and
 /// `maxmemory-policy noeviction`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
+#[cfg_attr(
+    feature = "kube",
+    x_kube(validation = Rule::new("!has(self.username) || has(self.password)").field_path(".password").message("must be set beside username"))
+)]
 #[serde(rename_all = "camelCase")]
 pub struct RedisStorage {
     /// The server, as HOST:PORT.
@@ -24,12 +30,23 @@ pub struct RedisStorage {
     #[schemars(length(min = 1, max = 63))]
     #[cfg_attr(feature = "kube", x_kube(validation = crate::rules::label()))]
     pub key_prefix: String,
+    /// The user, where the server knows users by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub username: Option<String>,
+    /// The key of a Secret that holds the password. It may be changed at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretKey>,
 }
 
 /// A stream in NATS JetStream, 2.9 or later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
+#[cfg_attr(
+    feature = "kube",
+    x_kube(validation = Rule::new("!has(self.username) || has(self.password)").field_path(".password").message("must be set beside username"))
+)]
 #[serde(rename_all = "camelCase")]
 pub struct NatsStorage {
     /// The server, as HOST:PORT.
@@ -46,6 +63,14 @@ pub struct NatsStorage {
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 1, max = 5))]
     pub replicas: i32,
+    /// The user, where the server knows users by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub username: Option<String>,
+    /// The key of a Secret that holds the password or, without a username, a token. It may be changed at any
+    /// time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretKey>,
 }
 
 fn default_key_prefix() -> String {

@@ -2,6 +2,7 @@
 
 use super::{
     Violation, Violations,
+    auth::{check_auth, check_cors},
     label::{is_dns_label, is_dns_subdomain},
     shared_log::{check_nats, check_redis},
 };
@@ -17,7 +18,7 @@ const LEAST_DISK_BYTES: u64 = 16 << 20;
 /// Every rule that the pipeline `name` with this `spec` breaks; none where it is valid.
 #[must_use]
 pub fn pipeline(name: &str, spec: &StreamPipelineSpec) -> Vec<Violation> {
-    let StreamPipelineSpec { placement, sources, log, endpoints, delivery } = spec;
+    let StreamPipelineSpec { placement, sources, log, endpoints, auth, delivery } = spec;
     let mut found = Violations::default();
     found.require(
         is_dns_label(name) && name.len() <= 52 && name.starts_with(|c: char| c.is_ascii_lowercase()),
@@ -29,6 +30,9 @@ pub fn pipeline(name: &str, spec: &StreamPipelineSpec) -> Vec<Violation> {
     check_sources(&mut found, sources);
     check_log(&mut found, log, sources);
     check_endpoints(&mut found, endpoints);
+    if let Some(auth) = auth {
+        check_auth(&mut found, auth, placement);
+    }
     check_delivery(&mut found, delivery);
     check_publishing(&mut found, spec);
     check_replicas(&mut found, spec);
@@ -152,7 +156,7 @@ fn check_storage(found: &mut Violations, storage: &Storage, retention: &Retentio
 }
 
 fn check_endpoints(found: &mut Violations, endpoints: &Endpoints) {
-    let Endpoints { sse, websocket, publish, read: _, durable_streams, tls } = endpoints;
+    let Endpoints { sse, websocket, publish: _, read: _, durable_streams, tls, cors } = endpoints;
     found.require(
         sse.is_some() || websocket.is_some(),
         "spec.endpoints",
@@ -168,15 +172,13 @@ fn check_endpoints(found: &mut Violations, endpoints: &Endpoints) {
         found.range(format!("{field}.maxMessageRate"), *max_message_rate, 1, 100_000);
     }
     found.require(
-        publish.as_ref().is_none_or(|publish| publish.anonymous),
-        "spec.endpoints.publish.anonymous",
-        "must be true: remove endpoints.publish to close the endpoint",
-    );
-    found.require(
         tls.as_ref().is_none_or(|tls| is_dns_subdomain(&tls.secret_name)),
         "spec.endpoints.tls.secretName",
         "must be the name of a Secret: lower-case letters, digits, hyphens and dots",
     );
+    if let Some(cors) = cors {
+        check_cors(found, cors);
+    }
     if let Some(streams) = durable_streams {
         check_durable_streams(found, streams);
     }
@@ -184,7 +186,7 @@ fn check_endpoints(found: &mut Violations, endpoints: &Endpoints) {
 
 fn check_durable_streams(found: &mut Violations, streams: &DurableStreams) {
     let DurableStreams {
-        anonymous,
+        anonymous: _,
         max_streams,
         max_stream_bytes: _,
         max_bytes: _,
@@ -192,14 +194,26 @@ fn check_durable_streams(found: &mut Violations, streams: &DurableStreams) {
         long_poll,
     } = streams;
     let field = "spec.endpoints.durableStreams";
-    found.require(
-        *anonymous,
-        format!("{field}.anonymous"),
-        "must be true: remove endpoints.durableStreams to close the endpoint",
-    );
     found.range(format!("{field}.maxStreams"), *max_streams, 1, 100_000);
     found.within(format!("{field}.defaultTtl"), default_ttl, "1s", "8760h");
     found.within(format!("{field}.longPoll"), long_poll, "1s", "5m");
+}
+
+/// Somebody is named who may write, or everybody.
+fn check_writers(found: &mut Violations, spec: &StreamPipelineSpec) {
+    let by_token = spec.auth.as_ref().and_then(|auth| auth.jwt.as_ref()?.publish.as_ref());
+    let publish = spec.endpoints.publish.as_ref();
+    found.require(
+        publish.is_none_or(|publish| publish.anonymous) || by_token.is_some(),
+        "spec.endpoints.publish",
+        "needs auth.jwt.publish, which says whose tokens may publish, or anonymous: true",
+    );
+    let streams = spec.endpoints.durable_streams.as_ref();
+    found.require(
+        streams.is_none_or(|streams| streams.anonymous) || by_token.is_some(),
+        "spec.endpoints.durableStreams",
+        "needs auth.jwt.publish, which says whose tokens may change streams, or anonymous: true",
+    );
 }
 
 /// Streams that are in one replica's memory are not in another's.
@@ -264,6 +278,7 @@ fn check_publishing(found: &mut Violations, spec: &StreamPipelineSpec) {
         "spec.endpoints.publish",
         "needs a source of kind http to publish into: add one to sources, or remove endpoints.publish",
     );
+    check_writers(found, spec);
     found.require(
         spec.placement.gateway.is_none() || published || posted == 0,
         "spec.sources",

@@ -1,25 +1,43 @@
 //! Checks where a shared log is.
 
-use super::Violations;
-use crate::v1alpha1::{NatsStorage, RedisStorage};
+use super::{Violations, secret::check_secret_key};
+use crate::v1alpha1::{NatsStorage, RedisStorage, SecretKey};
 
 const ADDRESS: &str = "must be HOST:PORT, such as redis:6379";
 
 pub(super) fn check_redis(found: &mut Violations, redis: &RedisStorage) {
-    let RedisStorage { address, key_prefix } = redis;
+    let RedisStorage { address, key_prefix, username, password } = redis;
     let field = "spec.log.storage.redis";
     found.require(is_host_and_port(address), format!("{field}.address"), ADDRESS);
     found.name(&format!("{field}.keyPrefix"), key_prefix, [""; 0].into_iter());
+    check_login(found, field, username.as_deref(), password.as_ref());
 }
 
 pub(super) fn check_nats(found: &mut Violations, nats: &NatsStorage) {
-    let NatsStorage { address, stream, replicas } = nats;
+    let NatsStorage { address, stream, replicas, username, password } = nats;
     let field = "spec.log.storage.natsJetStream";
     found.require(is_host_and_port(address), format!("{field}.address"), ADDRESS);
     if let Some(stream) = stream {
         found.name(&format!("{field}.stream"), stream, [""; 0].into_iter());
     }
     found.range(format!("{field}.replicas"), *replicas, 1, 5);
+    check_login(found, field, username.as_deref(), password.as_ref());
+}
+
+fn check_login(
+    found: &mut Violations,
+    field: &str,
+    username: Option<&str>,
+    password: Option<&SecretKey>,
+) {
+    let field_of_password = format!("{field}.password");
+    if let Some(username) = username {
+        found.length(format!("{field}.username"), username, 128);
+        found.require(password.is_some(), &field_of_password, "must be set beside username");
+    }
+    if let Some(password) = password {
+        check_secret_key(found, &field_of_password, password);
+    }
 }
 
 /// A name or an address, in brackets where it has colons, and a port.

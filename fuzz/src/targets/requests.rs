@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     fs,
     net::{IpAddr, Ipv4Addr},
+    path::Path,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -52,7 +53,9 @@ static EDGE: LazyLock<Edge> = LazyLock::new(|| {
     let runtime = Builder::new_current_thread().enable_all().build().expect("there is a runtime");
     let _inside = runtime.enter();
     let engine = Engine::start(1).expect("a shard starts");
-    let registry = Arc::new(Registry::new(engine.wakers(), Keeper::new(DataDir::default())));
+    let secrets = Path::new("/nonexistent");
+    let keeper = Keeper::new(DataDir::default(), secrets);
+    let registry = Arc::new(Registry::new(engine.wakers(), keeper, secrets));
     let folder = tempfile::tempdir().expect("a folder can be made");
     let manifest = folder.path().join("manifest.yaml");
     fs::write(&manifest, MANIFEST).expect("a file can be written");

@@ -14,6 +14,7 @@ use weir_crds::v1alpha1::StreamPipeline;
 
 use super::patch::{PatchError, PodPatch, at};
 use crate::labels;
+use crate::secrets;
 use crate::sidecar::{
     DATA_VOLUME, Image, Place, container, data_mount, grace_seconds, keeps_data, log_bytes,
 };
@@ -30,6 +31,10 @@ fn volume(pipeline: &str) -> String {
 
 fn names(pipelines: &[&StreamPipeline]) -> Vec<String> {
     pipelines.iter().map(|pipeline| pipeline.name_any()).collect()
+}
+
+fn secrets_of<'a>(pipelines: &[&'a StreamPipeline]) -> BTreeSet<&'a str> {
+    secrets::named_by(pipelines.iter().map(|pipeline| &pipeline.spec))
 }
 
 /// Labels and annotations: by these the Service finds the pod, and the controller its pipelines.
@@ -49,7 +54,7 @@ pub(super) fn mark(patch: &mut PodPatch, pipelines: &[&StreamPipeline]) -> Resul
     patch.set_text(&annotations, annotation::PIPELINES, &all.join(","))
 }
 
-/// The socket's directory, that of logs on a disk, and each pipeline's manifests.
+/// The socket's directory, that of logs on a disk, each pipeline's manifests, and the Secrets that they name.
 pub(super) fn add_volumes(
     patch: &mut PodPatch,
     pipelines: &[&StreamPipeline],
@@ -71,6 +76,10 @@ pub(super) fn add_volumes(
         });
         add_named(patch, &at(["spec", "volumes"]), manifests)?;
     }
+    for secret in secrets_of(pipelines) {
+        let volume = serde_json::to_value(secrets::volume(secret)).unwrap_or_default();
+        add_named(patch, &at(["spec", "volumes"]), volume)?;
+    }
     Ok(())
 }
 
@@ -86,6 +95,7 @@ pub(super) fn add_sidecar(
         let mut mounts = vec![socket_mount()];
         mounts.extend(keep_data(pipelines).then(data_mount));
         mounts.extend(names(pipelines).iter().map(|name| manifests_mount(name)));
+        mounts.extend(secrets_of(pipelines).into_iter().map(secrets::mount));
         let log_bytes = log_bytes(pipelines.iter().map(|pipeline| &pipeline.spec.log));
         let container = container(image, Place::BesideApplication, log_bytes, mounts);
         let mut container = serde_json::to_value(container).unwrap_or_default();
@@ -100,6 +110,9 @@ pub(super) fn add_sidecar(
     }
     for name in names(pipelines) {
         add_mount(patch, &mounts, &manifests_mount(&name))?;
+    }
+    for secret in secrets_of(pipelines) {
+        add_mount(patch, &mounts, &secrets::mount(secret))?;
     }
     Ok(())
 }

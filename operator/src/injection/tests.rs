@@ -283,3 +283,27 @@ fn the_longest_name_still_makes_valid_volumes() {
     let volumes = names(&pod["spec"]["volumes"]);
     assert!(volumes.iter().all(|name| name.len() <= 63), "{volumes:?}");
 }
+
+#[test]
+fn the_secrets_that_a_pipeline_names_are_mounted_once() {
+    let mut both = two();
+    for pipeline in &mut both {
+        let auth = json!({ "jwt": {
+            "issuer": "https://id", "audiences": ["orders"],
+            "jwks": { "secretName": "id.keys", "key": "jwks.json" },
+        }});
+        pipeline.spec.auth = Some(serde_json::from_value(auth).unwrap());
+    }
+    let first = injected(&pod(), &both[..1]);
+    for after in [injected(&pod(), &both), injected(&first, &both)] {
+        let volumes = after["spec"]["volumes"].as_array().unwrap();
+        let secrets: Vec<_> =
+            volumes.iter().filter(|volume| volume["secret"].is_object()).collect();
+        assert_eq!(secrets.len(), 1);
+        assert_eq!(secrets[0]["secret"]["secretName"], "id.keys");
+        let mounts = &after["spec"]["initContainers"][0]["volumeMounts"];
+        let paths: Vec<_> =
+            mounts.as_array().unwrap().iter().map(|mount| &mount["mountPath"]).collect();
+        assert_eq!(paths.iter().filter(|path| **path == "/etc/weir/secrets/id.keys").count(), 1);
+    }
+}

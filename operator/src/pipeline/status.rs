@@ -123,7 +123,7 @@ fn conditions(
 
 /// The URLs inside the cluster.
 fn urls(pipeline: &StreamPipeline) -> EndpointStatus {
-    let Endpoints { sse, websocket, publish, read: _, durable_streams: _, tls } =
+    let Endpoints { sse, websocket, publish, read: _, durable_streams: _, cors: _, tls } =
         &pipeline.spec.endpoints;
     let name = pipeline.name_any();
     let host = format!("{name}.{}.svc:{}", namespace(pipeline), port::PUBLIC);

@@ -259,6 +259,48 @@ const FAMILIES: &[Family] = &[
         read: |pipeline, write| write(&[], pipeline.cut.deliveries.due),
     },
     Family {
+        name: "weir_connections_expired",
+        help: "Streams ended because the subscriber's token had expired; it was told so, with its cursor.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().expired.get()),
+    },
+    Family {
+        name: "weir_auth_refused",
+        help: "Requests refused on the public port because of who sent them, by reason.",
+        kind: Kind::Counter,
+        read: |pipeline, write| {
+            let mut counts = pipeline.guard().counts().all();
+            counts.try_for_each(|(refusal, count)| write(&[("reason", refusal.label())], count))
+        },
+    },
+    Family {
+        name: "weir_auth_keys",
+        help: "Public keys of the issuer by which tokens can be verified.",
+        kind: Kind::Gauge,
+        read: |pipeline, write| {
+            write(&[], pipeline.guard().keys().map_or(0, |readings| readings.keys))
+        },
+    },
+    Family {
+        name: "weir_auth_keys_age_seconds",
+        help: "The time since the issuer's keys were read; after 24 hours they are good no more.",
+        kind: Kind::Gauge,
+        read: |pipeline, write| {
+            let age = pipeline.guard().keys().and_then(|read| read.age);
+            age.map_or(Ok(()), |age| write(&[], age.as_secs()))
+        },
+    },
+    Family {
+        name: "weir_auth_key_readings",
+        help: "Readings of the issuer's keys, by result.",
+        kind: Kind::Counter,
+        read: |pipeline, write| {
+            let readings = pipeline.guard().keys();
+            write(&[("result", "read")], readings.map_or(0, |readings| readings.read))?;
+            write(&[("result", "failed")], readings.map_or(0, |readings| readings.failed))
+        },
+    },
+    Family {
         name: "weir_deliveries_written",
         help: "Deliveries whose last byte a subscriber's socket took, by transport.",
         kind: Kind::Counter,

@@ -1,12 +1,36 @@
 //! Finds what a manifest asks for and this build can't do: to serve the rest would serve something else.
 
-use weir_crds::{v1alpha1::StreamPipelineSpec, validate::Violation};
+use weir_crds::{
+    v1alpha1::{Storage, StreamPipelineSpec},
+    validate::Violation,
+};
 
 /// What is missing in this build for the pipeline.
 pub(super) fn lacking(spec: &StreamPipelineSpec) -> Vec<Violation> {
     let tls = spec.endpoints.tls.as_ref();
-    let lacks =
-        [(cfg!(feature = "tls") || tls.is_none(), "spec.endpoints.tls", "this build has no TLS")];
+    let Storage { memory: _, disk: _, redis, nats_jet_stream } = &spec.log.storage;
+    let jwt = spec.auth.as_ref().and_then(|auth| auth.jwt.as_ref());
+    let url = jwt.and_then(|jwt| jwt.jwks_url.as_deref());
+    let by_tls = url.filter(|url| url.starts_with("https:"));
+    let lacks = [
+        (cfg!(feature = "tls") || tls.is_none(), "spec.endpoints.tls", "this build has no TLS"),
+        (cfg!(feature = "jwt") || jwt.is_none(), "spec.auth.jwt", "this build verifies no tokens"),
+        (
+            cfg!(feature = "tls") || by_tls.is_none(),
+            "spec.auth.jwt.jwksUrl",
+            "this build has no TLS",
+        ),
+        (
+            cfg!(feature = "redis") || redis.is_none(),
+            "spec.log.storage.redis",
+            "this build has no log in Redis",
+        ),
+        (
+            cfg!(feature = "nats") || nats_jet_stream.is_none(),
+            "spec.log.storage.natsJetStream",
+            "this build has no log in NATS",
+        ),
+    ];
     let lacks = lacks.into_iter().filter(|(able, ..)| !able);
     lacks
         .map(|(_, field, lack)| Violation {

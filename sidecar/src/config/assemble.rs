@@ -56,9 +56,14 @@ impl Assembly {
         let Manifest { api_version: _, kind: _, metadata, spec } = manifest;
         let namespace = metadata.namespace_or_default().to_owned();
         let Metadata { name, namespace: _, uid, generation, labels: _ } = metadata;
-        if let Some(Err(refused)) = spec.delivery.conflate_key.as_deref().map(filter::compile) {
-            let field = "spec.delivery.conflateKey";
-            self.fail(file, at.name, field, format!("can't be used: {refused}"));
+        let jwt = spec.auth.as_ref().and_then(|auth| auth.jwt.as_ref());
+        for (field, source) in [
+            ("spec.delivery.conflateKey", spec.delivery.conflate_key.as_deref()),
+            ("spec.auth.jwt.filter", jwt.and_then(|jwt| jwt.filter.as_deref())),
+        ] {
+            if let Some(Err(refused)) = source.map(filter::compile) {
+                self.fail(file, at.name, field, format!("can't be used: {refused}"));
+            }
         }
         match self.pipelines.entry(name.clone()) {
             Entry::Vacant(vacant) => {

@@ -196,6 +196,35 @@ spec:
     );
 }
 
+#[cfg(feature = "full")]
+#[test]
+fn a_filter_for_tokens_that_can_not_be_read_is_refused() {
+    let with = |filter: &str| {
+        format!(
+            "apiVersion: weir.dev/v1alpha1
+kind: StreamPipeline
+metadata: {{name: orders}}
+spec:
+  placement: {{gateway: {{}}}}
+  sources: [{{name: demo, generator: {{rate: 1}}}}]
+  auth:
+    jwt:
+      issuer: https://id
+      audiences: [orders]
+      jwksUrl: https://id/jwks
+      filter: {filter}
+"
+        )
+    };
+    assert!(read(&[("a.yaml", &with("event.subject == claims.sub"))]).is_ok());
+    for (filter, reason) in [("event.subject ==", "at line 1"), ("token.sub == 'a'", "claims.NAME")]
+    {
+        let [error] = &errors(&with(filter))[..] else { panic!("{filter}") };
+        assert!(error.contains("spec.auth.jwt.filter: can't be used"), "{error}");
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
 #[test]
 fn the_scalars_of_an_slo_say_what_they_are() {
     let text = SLO.replace("28d", "28x").replace("\"99.5\"", "\"nearly all\"");

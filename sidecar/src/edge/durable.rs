@@ -4,13 +4,15 @@
 
 mod live;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Buf;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use tokio::time;
 use warp::{Reply as _, Stream as BodyStream};
 
 use super::{
+    gate::{self, InUrl},
     problem::{problem, set},
     publish::collect,
     read::is_known,
@@ -48,6 +50,8 @@ pub(super) struct Call {
     pub(super) tail: String,
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
+    /// What the URL shows of who asks.
+    pub(super) in_url: InUrl,
 }
 
 /// Answers a request.
@@ -68,30 +72,18 @@ where
         );
         return protect(super::problem::not_found(detail).into_response());
     };
-    let desk = Desk { streams, root: format!("/{name}/streams/"), now: clock::micros(), service };
-    let answer = match call.method {
-        Method::OPTIONS => Ok(preflight()),
-        Method::GET => desk.read(&call).await,
-        Method::HEAD => desk.describe(&call),
-        Method::DELETE => desk.delete(&call).await,
-        Method::PUT | Method::POST => {
-            let most = streams.limits().stream_bytes.min(MOST_BODY_BYTES);
-            let most = usize::try_from(most).unwrap_or(usize::MAX);
-            match collect(&call.headers, body, most, &service.stopping).await {
-                Ok(body) if call.method == Method::PUT => desk.create(&call, body.freeze()).await,
-                Ok(body) => desk.append(&call, body.freeze()).await,
-                Err(response) => {
-                    streams.counts.refused.add(1);
-                    return protect(response.into_response());
-                }
-            }
-        }
-        _ => Ok(not_allowed()),
+    let expires_at = match gate::right_to_streams(&call.method) {
+        None => None,
+        Some(right) => match gate::admit(pipeline, &call.headers, &call.in_url, right).await {
+            Ok(grant) => grant.lease.expires_at,
+            Err(refusal) => return protect((*refusal).into_response()),
+        },
     };
-    protect(answer.unwrap_or_else(|refusal| {
-        streams.counts.refused.add(1);
-        refuse(&refusal).into_response()
-    }))
+    let root = format!("/{name}/streams/");
+    let desk = Desk { streams, root, now: clock::micros(), expires_at, service };
+    let mut answer = desk.answer(&call, body).await;
+    gate::keep_private(pipeline.guard(), answer.headers_mut());
+    protect(answer)
 }
 
 /// What every answer says to a browser: the content is what it says it is, and no other site's page may
@@ -112,10 +104,50 @@ struct Desk<'a> {
     /// The folder of all streams.
     root: String,
     now: Micros,
+    /// When the client's grant ends.
+    expires_at: Option<Instant>,
     service: &'a Service,
 }
 
 impl Desk<'_> {
+    async fn answer<S, B>(&self, call: &Call, body: S) -> warp::reply::Response
+    where
+        S: BodyStream<Item = Result<B, warp::Error>>,
+        B: Buf,
+    {
+        let Self { streams, root: _, now: _, expires_at: _, service } = self;
+        let answer = match call.method {
+            Method::OPTIONS => Ok(preflight()),
+            Method::GET => self.read(call).await,
+            Method::HEAD => self.describe(call),
+            Method::DELETE => self.delete(call).await,
+            Method::PUT | Method::POST => {
+                let most = streams.limits().stream_bytes.min(MOST_BODY_BYTES);
+                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                match collect(&call.headers, body, most, &service.stopping).await {
+                    Ok(body) if call.method == Method::PUT => {
+                        self.create(call, body.freeze()).await
+                    }
+                    Ok(body) => self.append(call, body.freeze()).await,
+                    Err(response) => {
+                        streams.counts.refused.add(1);
+                        return response.into_response();
+                    }
+                }
+            }
+            _ => Ok(not_allowed()),
+        };
+        answer.unwrap_or_else(|refusal| {
+            streams.counts.refused.add(1);
+            refuse(&refusal).into_response()
+        })
+    }
+
+    /// Until when somebody may wait who would wait so long.
+    fn until(&self, deadline: time::Instant) -> time::Instant {
+        self.expires_at.map_or(deadline, |at| deadline.min(at.into()))
+    }
+
     async fn create(&self, call: &Call, body: bytes::Bytes) -> Answer {
         let path = request::path(&call.tail)?;
         let create = request::create(&call.headers, &self.root, body)?;

@@ -58,16 +58,9 @@ impl Later {
     /// Tells a subscriber over SSE.
     pub(super) fn answer(self, hub: &Hub, headers: &HeaderMap) -> Refusal {
         self.note(hub, Transport::Sse);
-        let answer = if asks_for_events(headers) { self.in_band() } else { self.by_status() };
+        let in_band = || come_back(self.reason.name(), &self.message, self.retry());
+        let answer = if asks_for_events(headers) { in_band() } else { self.by_status() };
         Refusal::Answer(answer)
-    }
-
-    fn in_band(&self) -> Response<Vec<u8>> {
-        let mut body = Vec::new();
-        frame::encode_control(Format::SseData, &self.control(), &mut body);
-        let mut response = respond(StatusCode::OK, "text/event-stream; charset=utf-8", body);
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response
     }
 
     fn by_status(&self) -> Response<Vec<u8>> {
@@ -154,9 +147,19 @@ fn close_code(reason: TurnedAway) -> CloseCode {
     }
 }
 
+/// Tells a subscriber over SSE, in band.
+pub(super) fn come_back(code: &str, message: &str, retry_ms: u64) -> Response<Vec<u8>> {
+    let control = Control::Failure { code, message, retry_ms: Some(retry_ms), cursor: None };
+    let mut body = Vec::new();
+    frame::encode_control(Format::SseData, &control, &mut body);
+    let mut response = respond(StatusCode::OK, "text/event-stream; charset=utf-8", body);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// Whether a client says that it understands Server-Sent Events, as every `EventSource` does, and as a
 /// script that only fetches doesn't.
-fn asks_for_events(headers: &HeaderMap) -> bool {
+pub(super) fn asks_for_events(headers: &HeaderMap) -> bool {
     let sent = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
     let mut ranges = sent.flat_map(|accept| accept.split(','));
     ranges.any(|range| {

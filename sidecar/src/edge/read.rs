@@ -1,6 +1,10 @@
 //! Answers who reads a range of the log by GET: a page of events, at once or as soon as there is one.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Deserialize;
@@ -12,6 +16,7 @@ use super::{
     subscribe::{cursor, moment, shared, unavailable, wished},
 };
 use crate::{
+    auth::Grant,
     event::{push_member, push_number},
     frame::{self, Control, GapReason},
     hub::{Filter, Gap, Hub, Position, Start},
@@ -153,6 +158,7 @@ pub(super) async fn serve(
     pipeline: &Pipeline,
     query: &Query,
     headers: &HeaderMap,
+    grant: &Grant,
     service: &Service,
 ) -> Response<Vec<u8>> {
     let hub = pipeline.hub();
@@ -169,13 +175,14 @@ pub(super) async fn serve(
         Ok(wished) => wished,
         Err(refusal) => return refusal,
     };
-    let filter = match shared(hub, wished) {
+    let filter = match shared(pipeline, grant, wished) {
         Ok(filter) => filter,
         Err(too_many) => return unavailable(&too_many.to_string()),
     };
-    let range = Range { hub, asked: &asked, filter: filter.as_deref() };
+    let range =
+        Range { hub, asked: &asked, filter: filter.as_deref(), expires_at: grant.lease.expires_at };
     match range.page(service).await {
-        Ok(Some(page)) => answer(hub, &asked, form, &page, headers),
+        Ok(Some(page)) => range.answer(form, &page, headers),
         Ok(None) => unavailable("as many readers wait here as may: try again in a while"),
         Err(error) => unavailable(&error.to_string()),
     }
@@ -186,12 +193,14 @@ struct Range<'a> {
     hub: &'a Hub,
     asked: &'a Asked,
     filter: Option<&'a Filter>,
+    /// When the reader's grant ends.
+    expires_at: Option<Instant>,
 }
 
 impl Range<'_> {
     /// The page that is asked for, with a wait where that is asked for, too; `None` where too many wait.
     async fn page(&self, service: &Service) -> Result<Option<Page>, LogError> {
-        let Self { hub, asked, filter: _ } = self;
+        let Self { hub, asked, filter: _, expires_at } = self;
         let Start { next, gap } = hub.start(&asked.position).await?;
         let mut page = self.look(next, gap).await?;
         let Some(wait) = asked.wait else { return Ok(Some(page)) };
@@ -199,9 +208,11 @@ impl Range<'_> {
             return Ok(Some(page));
         }
         let Ok(_place) = Arc::clone(&service.waiting).try_acquire_owned() else { return Ok(None) };
+        let deadline = time::Instant::now() + wait;
+        let deadline = expires_at.map_or(deadline, |at| deadline.min(at.into()));
         let mut over = pin!(async {
             tokio::select! {
-                () = time::sleep(wait) => {}
+                () = time::sleep_until(deadline) => {}
                 () = service.leaving() => {}
             }
         });
@@ -224,7 +235,7 @@ impl Range<'_> {
 
     /// What there is from `next` on.
     async fn look(&self, next: Offset, gap: Option<Gap>) -> Result<Page, LogError> {
-        let Self { hub, asked, filter } = self;
+        let Self { hub, asked, filter, expires_at: _ } = self;
         let (first, gap, found) = match hub.read(next, MOST_BYTES).await? {
             Read::Entries(entries) => (next, gap, entries),
             // It left the log in between.
@@ -252,6 +263,45 @@ impl Range<'_> {
         page.up_to_date = page.end >= hub.head();
         Ok(page)
     }
+
+    /// Answers with a page.
+    fn answer(&self, form: Form, page: &Page, headers: &HeaderMap) -> Response<Vec<u8>> {
+        let Self { hub, asked, filter, expires_at: _ } = self;
+        let next = hub.cursor(page.end - 1).to_string();
+        // Whoever may see less of the same range has another page of it.
+        let of = filter.map_or_else(String::new, |filter| format!("-{:x}", filter.fingerprint()));
+        let tag = format!("\"{}-{}-{}{of}\"", hub.cursor(page.first - 1), page.end, form as u8);
+        let accounts = hub.accounts();
+        accounts.reads.add(1);
+        let is_empty = page.entries.is_empty();
+        let keep = match (asked.wait.is_some(), is_empty || page.gap.is_some()) {
+            (true, true) => "no-store",
+            (_, false) if !page.up_to_date && is_fixed(asked.position) => FOREVER,
+            (true, false) => SHARED,
+            (false, _) => GROWING,
+        };
+        let known = page.gap.is_none() && is_known(headers, &tag);
+        let mut response = if known {
+            let mut response = Response::new(Vec::new());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        } else {
+            accounts.read_events.add(page.entries.len() as u64);
+            if page.gap.is_some() {
+                accounts.gaps.add(1);
+            }
+            respond(StatusCode::OK, form.media_type(), body(hub, form, page, &next))
+        };
+        set(&mut response, header::ETAG, &tag);
+        set(&mut response, header::CACHE_CONTROL, keep);
+        set(&mut response, header::VARY, "accept");
+        let link = format!("<?after={next}>; rel=\"next\"");
+        set(&mut response, header::LINK, &link);
+        if page.up_to_date {
+            response.headers_mut().insert("weir-up-to-date", HeaderValue::from_static("true"));
+        }
+        response
+    }
 }
 
 impl Page {
@@ -259,47 +309,6 @@ impl Page {
     const fn is_an_answer(&self) -> bool {
         !self.entries.is_empty() || self.gap.is_some() || !self.up_to_date
     }
-}
-
-fn answer(
-    hub: &Hub,
-    asked: &Asked,
-    form: Form,
-    page: &Page,
-    headers: &HeaderMap,
-) -> Response<Vec<u8>> {
-    let next = hub.cursor(page.end - 1).to_string();
-    let tag = format!("\"{}-{}-{}\"", hub.cursor(page.first - 1), page.end, form as u8);
-    let accounts = hub.accounts();
-    accounts.reads.add(1);
-    let is_empty = page.entries.is_empty();
-    let keep = match (asked.wait.is_some(), is_empty || page.gap.is_some()) {
-        (true, true) => "no-store",
-        (_, false) if !page.up_to_date && is_fixed(asked.position) => FOREVER,
-        (true, false) => SHARED,
-        (false, _) => GROWING,
-    };
-    let known = page.gap.is_none() && is_known(headers, &tag);
-    let mut response = if known {
-        let mut response = Response::new(Vec::new());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
-    } else {
-        accounts.read_events.add(page.entries.len() as u64);
-        if page.gap.is_some() {
-            accounts.gaps.add(1);
-        }
-        respond(StatusCode::OK, form.media_type(), body(hub, form, page, &next))
-    };
-    set(&mut response, header::ETAG, &tag);
-    set(&mut response, header::CACHE_CONTROL, keep);
-    set(&mut response, header::VARY, "accept");
-    let link = format!("<?after={next}>; rel=\"next\"");
-    set(&mut response, header::LINK, &link);
-    if page.up_to_date {
-        response.headers_mut().insert("weir-up-to-date", HeaderValue::from_static("true"));
-    }
-    response
 }
 
 /// Whether the start of a page is the same whenever it is asked for.

@@ -1,22 +1,27 @@
 //! The routes of the public port, and of the one on which the application publishes.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, future, sync::Arc};
 
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use warp::{Filter, Rejection, Reply, filters::BoxedFilter};
+use warp::{
+    Filter, Rejection, Reply, filters::BoxedFilter, path::FullPath, reply::Response as Answer,
+};
 
 use super::{
     accept::{Routes, Secure},
     durable::{self, Call},
+    gate::{self, InUrl},
     problem::{not_found, problem},
     publish::publish,
     read,
     subscribe::{self, Query, Subscription},
     takeover::Takeover,
 };
-use crate::{count::Transport, memory::Memory, pipeline::Pipeline, registry::Registry};
+use crate::{
+    auth::Right, count::Transport, memory::Memory, pipeline::Pipeline, registry::Registry,
+};
 
 /// Where a request came in, and so what it may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,21 +64,31 @@ pub fn routes(service: &Service, door: Door) -> Routes {
     let fallback = fallback(door).map(Reply::into_response);
     match door {
         Door::Application => publishing.map(Reply::into_response).or(fallback).unify().boxed(),
-        Door::Public => plain_text_route(service)
-            .or(subscribe_route(service, Transport::Sse))
-            .unify()
-            .or(subscribe_route(service, Transport::WebSocket))
-            .unify()
-            .or(publishing)
-            .unify()
-            .or(read_route(service))
-            .unify()
-            .map(Reply::into_response)
-            .or(durable_route(service))
-            .unify()
-            .or(fallback)
-            .unify()
-            .boxed(),
+        Door::Public => {
+            let answers = subscribe_route(service, Transport::Sse)
+                .or(subscribe_route(service, Transport::WebSocket))
+                .unify()
+                .or(publishing)
+                .unify()
+                .or(read_route(service))
+                .unify()
+                .or(ticket_route(service))
+                .unify()
+                .map(Reply::into_response)
+                .or(durable_route(service))
+                .unify()
+                .or(fallback)
+                .unify()
+                .boxed();
+            // Before anything else: what is asked in plain text is to be answered by nobody.
+            let exposed = plain_text_route(service).map(Reply::into_response).boxed();
+            readable_by_pages(service, exposed)
+                .or(preflight_route(service))
+                .unify()
+                .or(readable_by_pages(service, answers))
+                .unify()
+                .boxed()
+        }
     }
 }
 
@@ -129,15 +144,23 @@ fn publish_route(service: &Service, door: Door) -> Route {
     warp::path!(String / "events")
         .and(warp::post())
         .and(warp::header::headers_cloned())
+        .and(in_url())
         .and(warp::body::stream())
-        .then(move |name: String, headers: HeaderMap, body| {
+        .then(move |name: String, headers: HeaderMap, in_url: InUrl, body| {
             let Service { registry, draining: _, stopping, waiting: _, memory: _ } =
                 service.clone();
             async move {
                 match registry.get(&name) {
                     Some(_) if is_cross_site(door, &headers) => cross_site(),
-                    Some(pipeline) if may_publish(&pipeline, door) => {
+                    Some(pipeline) if door == Door::Application => {
                         publish(&pipeline, &headers, body, &stopping).await
+                    }
+                    Some(pipeline) if pipeline.hub().settings().publish => {
+                        let right = Right::Publish;
+                        match gate::admit(&pipeline, &headers, &in_url, right).await {
+                            Ok(_) => publish(&pipeline, &headers, body, &stopping).await,
+                            Err(refusal) => *refusal,
+                        }
                     }
                     Some(_) => closed(&name),
                     None => unknown(&registry, &name),
@@ -153,12 +176,13 @@ fn read_route(service: &Service) -> Route {
         .and(warp::get().or(warp::head()).unify())
         .and(warp::query::<read::Query>())
         .and(warp::header::headers_cloned())
-        .then(move |name: String, query: read::Query, headers: HeaderMap| {
+        .and(in_url())
+        .then(move |name: String, query: read::Query, headers: HeaderMap, in_url: InUrl| {
             let service = service.clone();
             async move {
                 match service.registry.get(&name) {
                     Some(pipeline) if pipeline.hub().settings().read => {
-                        read::serve(&pipeline, &query, &headers, &service).await
+                        read_page(&pipeline, &query, &headers, &in_url, &service).await
                     }
                     Some(_) => {
                         let detail = format!(
@@ -173,6 +197,40 @@ fn read_route(service: &Service) -> Route {
         .boxed()
 }
 
+async fn read_page(
+    pipeline: &Pipeline,
+    query: &read::Query,
+    headers: &HeaderMap,
+    in_url: &InUrl,
+    service: &Service,
+) -> Response<Vec<u8>> {
+    match gate::admit(pipeline, headers, in_url, Right::Subscribe).await {
+        Ok(grant) => {
+            let mut page = read::serve(pipeline, query, headers, &grant, service).await;
+            gate::keep_private(pipeline.guard(), page.headers_mut());
+            page
+        }
+        Err(refusal) => *refusal,
+    }
+}
+
+fn ticket_route(service: &Service) -> Route {
+    let registry = Arc::clone(&service.registry);
+    warp::path!(String / "ticket")
+        .and(warp::post())
+        .and(warp::header::headers_cloned())
+        .then(move |name: String, headers: HeaderMap| {
+            let registry = Arc::clone(&registry);
+            async move {
+                match registry.get(&name) {
+                    Some(pipeline) => gate::ticket(&pipeline, &headers).await,
+                    None => unknown(&registry, &name),
+                }
+            }
+        })
+        .boxed()
+}
+
 fn durable_route(service: &Service) -> Routes {
     let service = service.clone();
     warp::path::param::<String>()
@@ -181,14 +239,15 @@ fn durable_route(service: &Service) -> Routes {
         .and(warp::method())
         .and(warp::query::<Vec<(String, String)>>())
         .and(warp::header::headers_cloned())
+        .and(in_url())
         .and(warp::body::stream())
-        .then(move |name: String, tail: warp::path::Tail, method, query, headers, body| {
+        .then(move |name: String, tail: warp::path::Tail, method, query, headers, in_url, body| {
             let service = service.clone();
             async move {
                 let tail = tail.as_str().to_owned();
                 match service.registry.get(&name) {
                     Some(pipeline) => {
-                        let call = Call { method, tail, query, headers };
+                        let call = Call { method, tail, query, headers, in_url };
                         durable::serve(&pipeline, call, body, &service).await
                     }
                     None => unknown(&service.registry, &name).into_response(),
@@ -198,19 +257,54 @@ fn durable_route(service: &Service) -> Routes {
         .boxed()
 }
 
+/// What a browser asks before a page of another origin does something, where the pipeline has rules for
+/// such pages.
+fn preflight_route(service: &Service) -> Routes {
+    let registry = Arc::clone(&service.registry);
+    warp::options()
+        .and(warp::path::full())
+        .and(warp::header::headers_cloned())
+        .and_then(move |path: FullPath, headers: HeaderMap| {
+            let answered = pipeline_of(&registry, &path);
+            let answered = answered
+                .and_then(|pipeline| gate::preflight(pipeline.guard(), &Method::OPTIONS, &headers));
+            future::ready(answered.map(Reply::into_response).ok_or_else(warp::reject))
+        })
+        .boxed()
+}
+
+/// The same answers, errors among them, with what lets pages of allowed origins read them.
+fn readable_by_pages(service: &Service, answers: Routes) -> Routes {
+    let registry = Arc::clone(&service.registry);
+    warp::path::full()
+        .and(warp::header::headers_cloned())
+        .and(answers)
+        .map(move |path: FullPath, headers: HeaderMap, mut response: Answer| {
+            let pipeline = pipeline_of(&registry, &path);
+            if let Some(cors) = pipeline.as_ref().and_then(|pipeline| pipeline.guard().cors()) {
+                cors.allow(&headers, response.headers_mut());
+            }
+            response
+        })
+        .boxed()
+}
+
+fn pipeline_of(registry: &Registry, path: &FullPath) -> Option<Arc<Pipeline>> {
+    registry.get(path.as_str().split('/').nth(1)?)
+}
+
 /// The query, the headers and the connection of a subscriber.
 fn subscription() -> impl Filter<Extract = (Subscription,), Error = Rejection> + Clone {
     warp::query::<Query>()
         .and(warp::header::headers_cloned())
+        .and(in_url())
         .and(warp::ext::get::<Takeover>())
-        .map(|query, headers, takeover| Subscription { query, headers, takeover })
+        .map(|query, headers, in_url, takeover| Subscription { query, headers, in_url, takeover })
 }
 
-fn may_publish(pipeline: &Pipeline, door: Door) -> bool {
-    match door {
-        Door::Application => true,
-        Door::Public => pipeline.hub().settings().publish,
-    }
+/// What the URL shows. A query that can't be read shows nothing.
+fn in_url() -> impl Filter<Extract = (InUrl,), Error = Infallible> + Clone {
+    warp::query::<InUrl>().or(warp::any().map(InUrl::default)).unify()
 }
 
 /// Whether a web page sent this to the application's door. Browsers send some POSTs to the loopback
@@ -242,7 +336,7 @@ fn unknown(registry: &Registry, name: &str) -> Response<Vec<u8>> {
 /// What answers a request that no route takes.
 fn fallback(door: Door) -> impl Filter<Extract = (Response<Vec<u8>>,), Error = Infallible> + Clone {
     warp::any().and(warp::method()).and(warp::path::full()).map(
-        move |method: Method, path: warp::path::FullPath| {
+        move |method: Method, path: FullPath| {
             let endpoint = path.as_str().rsplit('/').next().unwrap_or_default();
             match (door, endpoint, &method) {
                 (Door::Public, "sse" | "ws", &Method::GET) => problem(
@@ -258,6 +352,7 @@ fn fallback(door: Door) -> impl Filter<Extract = (Response<Vec<u8>>,), Error = I
                 ),
                 (Door::Public, "events", _) => not_allowed("GET, HEAD, POST"),
                 (Door::Application, "events", _) => not_allowed("POST"),
+                (Door::Public, "ticket", _) => not_allowed("POST"),
                 (Door::Public, _, _) => not_found(
                     "served here are GET /{pipeline}/sse, GET /{pipeline}/ws, GET and POST /{pipeline}/events \
                      and /{pipeline}/streams/{path}",

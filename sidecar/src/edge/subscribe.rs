@@ -6,19 +6,21 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use serde::Deserialize;
 
 use super::{
-    later::{Acceptable, Later, Refusal},
+    gate::{self, InUrl},
+    later::{self, Acceptable, Later, Refusal},
     problem::{not_found, problem},
     routes::Service,
     takeover::{Handover, Manner, Takeover},
 };
 use crate::{
+    auth::{Grant, Lease, Right},
     count::{Seat, Transport, TurnedAway},
     filter::Expression,
     frame::{
         self, Control, Format,
         websocket::{self, Coding, Handshake, HandshakeError, Subprotocol},
     },
-    hub::{Demand, Filter, Framing, Gap, Hub, Position, Start, TooMany},
+    hub::{Filter, Framing, Gap, Hub, Position, Start, TooMany},
     log::Micros,
     memory::Comer,
     pipeline::Pipeline,
@@ -85,6 +87,7 @@ pub(super) fn cursor(text: &str) -> Position {
 pub(super) struct Subscription {
     pub(super) query: Query,
     pub(super) headers: HeaderMap,
+    pub(super) in_url: InUrl,
     pub(super) takeover: Takeover,
 }
 
@@ -95,24 +98,71 @@ pub(super) async fn serve(
     pipeline: &Pipeline,
     subscription: Subscription,
 ) -> Response<Vec<u8>> {
-    let Subscription { query, headers, takeover } = subscription;
+    let Subscription { query, headers, in_url, takeover } = subscription;
+    let grant = match enter(transport, pipeline, &headers, &in_url).await {
+        Ok(grant) => grant,
+        Err(response) => return response,
+    };
     let answered = match transport {
-        Transport::Sse => sse(service, pipeline, &query, &headers, takeover.manner()).await,
+        Transport::Sse => sse(service, pipeline, &grant, &query, &headers, takeover.manner()).await,
         Transport::WebSocket => {
             let manner = takeover.manner();
-            web_socket(service, pipeline, &query, &headers, manner).await
+            let visitor = pipeline.guard().visitor(in_url.beside(&headers), &grant);
+            let access = Access {
+                registry: Arc::clone(&service.registry),
+                secure: manner.secure,
+                visitor: Arc::new(visitor),
+                memory: service.memory.clone(),
+            };
+            web_socket(service, access, pipeline, &grant, &query, &headers, manner).await
         }
     };
     match answered {
-        Ok(handover) => match takeover.take(handover).await {},
+        Ok(mut handover) => {
+            handover.lease = grant.lease;
+            if transport == Transport::Sse {
+                let (guard, head) = (pipeline.guard(), handover.head.headers_mut());
+                gate::keep_private(guard, head);
+                if let Some(cors) = guard.cors() {
+                    cors.allow(&headers, head);
+                }
+            }
+            match takeover.take(handover).await {}
+        }
         Err(Refusal::Answer(response)) => response,
         Err(Refusal::Farewell(farewell)) => match takeover.take(farewell).await {},
     }
 }
 
+/// Lets a subscriber in, or answers it. A condition that passes ends no `EventSource` for good.
+async fn enter(
+    transport: Transport,
+    pipeline: &Pipeline,
+    headers: &HeaderMap,
+    in_url: &InUrl,
+) -> Result<Grant, Response<Vec<u8>>> {
+    let guard = pipeline.guard();
+    let page = match transport {
+        // A browser lets a page read the answer, or doesn't, by what its head says.
+        Transport::Sse => Ok(()),
+        Transport::WebSocket => guard.admit_page(headers),
+    };
+    let granted = match page {
+        Ok(()) => guard.authorize(in_url.beside(headers), Right::Subscribe).await,
+        Err(refusal) => Err(refusal),
+    };
+    granted.map_err(|refusal| match transport {
+        Transport::Sse if refusal.is_passing() && later::asks_for_events(headers) => {
+            later::come_back(refusal.label(), &refusal.to_string(), fastrand::u64(RETRY_MS))
+        }
+        Transport::Sse | Transport::WebSocket => gate::refuse(guard, refusal),
+    })
+}
+
 async fn sse(
     service: &Service,
     pipeline: &Pipeline,
+    grant: &Grant,
     query: &Query,
     headers: &HeaderMap,
     manner: Manner,
@@ -130,7 +180,7 @@ async fn sse(
     let refuse = |later: Later| later.answer(hub, headers);
     let comer = comer(hub, &position);
     let seat = take_seat(service, hub, Transport::Sse, manner, comer).map_err(refuse)?;
-    let seat = with_filter(hub, seat, wished).map_err(refuse)?;
+    let seat = with_filter(pipeline, grant, seat, wished).map_err(refuse)?;
     let framing = framing(manner.version);
     let open = |cursor: &str, opening: &mut Vec<u8>| {
         frame::sse_open(cursor, fastrand::u64(RETRY_MS), opening);
@@ -141,7 +191,9 @@ async fn sse(
 
 async fn web_socket(
     service: &Service,
+    access: Access,
     pipeline: &Pipeline,
+    grant: &Grant,
     query: &Query,
     headers: &HeaderMap,
     manner: Manner,
@@ -162,11 +214,9 @@ async fn web_socket(
     };
     let seat = take_seat(service, hub, Transport::WebSocket, manner, comer).map_err(refuse)?;
     if acceptable.face == Subprotocol::Multiplexed {
-        let (registry, memory) = (Arc::clone(&service.registry), service.memory.clone());
-        let access = Access { registry, secure: manner.secure, memory };
         return Ok(hand_over_session(access, hub, seat, acceptable));
     }
-    let seat = with_filter(hub, seat, wished).map_err(refuse)?;
+    let seat = with_filter(pipeline, grant, seat, wished).map_err(refuse)?;
     let start = start(hub, &position).await.map_err(refuse)?;
     let Acceptable { head, face: _, format } = acceptable;
     let open =
@@ -213,8 +263,13 @@ fn take_seat(
     seat.map_err(|none| Later::new(none.reason(), &none))
 }
 
-fn with_filter(hub: &Hub, seat: Seat, wished: Option<Arc<Expression>>) -> Result<Seat, Later> {
-    let filter = shared(hub, wished);
+fn with_filter(
+    pipeline: &Pipeline,
+    grant: &Grant,
+    seat: Seat,
+    wished: Option<Arc<Expression>>,
+) -> Result<Seat, Later> {
+    let filter = shared(pipeline, grant, wished);
     let filter = filter.map_err(|error| Later::new(TurnedAway::TooManyFilters, &error))?;
     Ok(seat.with_filter(filter))
 }
@@ -241,6 +296,7 @@ fn hand_over_session(
         format,
         framing: Framing::Bare,
         next: hub.head(),
+        lease: Lease::default(),
         session: Some(access),
     }
 }
@@ -259,12 +315,15 @@ pub(super) async fn wished(
     })
 }
 
+/// The filter that a subscriber gets: what it asks for of what it may have.
 pub(super) fn shared(
-    hub: &Hub,
+    pipeline: &Pipeline,
+    grant: &Grant,
     wished: Option<Arc<Expression>>,
 ) -> Result<Option<Arc<Filter>>, TooMany> {
-    let demand = Demand { wished, ..Demand::default() };
-    hub.filter(demand).inspect_err(|_| hub.accounts().filters_refused.add(1))
+    let hub = pipeline.hub();
+    hub.filter(pipeline.demand(grant, wished))
+        .inspect_err(|_| hub.accounts().filters_refused.add(1))
 }
 
 /// Writes the opening: the position first, then what is missing.
@@ -282,7 +341,17 @@ fn hand_over(
     open(&cursor, &mut opening);
     tell_gap(hub, format, start, &cursor, &mut opening);
     let hub = Arc::clone(hub);
-    Handover { head, opening, hub, seat, format, framing, next: start.next, session: None }
+    Handover {
+        head,
+        opening,
+        hub,
+        seat,
+        format,
+        framing,
+        next: start.next,
+        lease: Lease::default(),
+        session: None,
+    }
 }
 
 fn bad_query(detail: &'static str) -> Response<Vec<u8>> {

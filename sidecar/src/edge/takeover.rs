@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use super::{farewell::Farewell, head};
 use crate::{
+    auth::Lease,
     count::Seat,
     engine::Adoption,
     frame::Format,
@@ -44,6 +45,8 @@ pub struct Handover {
     pub framing: Framing,
     /// The offset of the first event to write.
     pub next: Offset,
+    /// How long the subscriber's grant holds.
+    pub lease: Lease,
     /// What a session may reach; none where the connection is one stream.
     pub session: Option<Access>,
 }
@@ -51,16 +54,16 @@ pub struct Handover {
 impl Handover {
     /// The stream over HTTP/1, on its socket, with what the peer sent behind its request.
     pub(super) fn adopt<S>(self, socket: S, early: Bytes) -> Adoption<S> {
-        let Self { head, opening, hub, seat, format, framing, next, session } = self;
+        let Self { head, opening, hub, seat, format, framing, next, lease, session } = self;
         let head = head::http1(head, framing);
-        Adoption { socket, head, opening, early, hub, seat, format, framing, next, session }
+        Adoption { socket, head, opening, early, hub, seat, format, framing, next, lease, session }
     }
 
     /// The stream over HTTP/2, whose response has begun.
     pub(super) fn adopt_begun<S>(self, socket: S) -> Adoption<S> {
-        let Self { head: _, opening, hub, seat, format, framing, next, session } = self;
+        let Self { head: _, opening, hub, seat, format, framing, next, lease, session } = self;
         let (head, early) = (Vec::new(), Bytes::new());
-        Adoption { socket, head, opening, early, hub, seat, format, framing, next, session }
+        Adoption { socket, head, opening, early, hub, seat, format, framing, next, lease, session }
     }
 }
 

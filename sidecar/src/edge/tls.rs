@@ -10,7 +10,7 @@
 mod certificates;
 mod pair;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use tokio::{
@@ -59,7 +59,7 @@ impl Tls {
     /// # Errors
     ///
     /// Fails when the system has no randomness for the keys of session tickets.
-    pub fn new(directory: Option<PathBuf>) -> io::Result<Self> {
+    pub fn new(directory: &Path) -> io::Result<Self> {
         let certificates = Arc::new(Certificates::new(directory));
         let resolver = Arc::clone(&certificates);
         let mut config =

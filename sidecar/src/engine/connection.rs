@@ -15,6 +15,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
+    auth::Lease,
     count::{Seat, Transport, TurnedAway},
     frame::{self, Control, Format, GapReason, websocket},
     hub::{Fetch, Hub, Mark},
@@ -77,6 +78,10 @@ pub(super) struct Connection<W> {
     last_heard: Tick,
     pinged: bool,
     leaves_at: Option<Tick>,
+    /// When its token expires.
+    expires_at: Option<Tick>,
+    /// The terms by which it was let in.
+    terms: u64,
     /// From 90 to 110 percent, so that a thousand heartbeats don't fall on one tick.
     jitter: u32,
 }
@@ -128,11 +133,27 @@ pub(super) fn ticks(duration: Duration) -> Tick {
     Tick::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX)
 }
 
+/// How many ticks there are until a moment; it has come when they have passed.
+fn ticks_until(moment: Instant) -> Tick {
+    ticks(moment.saturating_duration_since(Instant::now())).saturating_add(1)
+}
+
 impl<W: Wire> Connection<W> {
     /// Takes over a connection.
     pub(super) fn adopt(adoption: Adoption<W>, tick: Tick) -> Self {
-        let Adoption { socket, head, opening, early, hub, seat, format, framing, next, session: _ } =
-            adoption;
+        let Adoption {
+            socket,
+            head,
+            opening,
+            early,
+            hub,
+            seat,
+            format,
+            framing,
+            next,
+            lease: Lease { expires_at, terms },
+            session: _,
+        } = adoption;
         let mut outlet = Outlet::new(framing, head, next);
         if !opening.is_empty() {
             outlet.push_control(&opening);
@@ -161,6 +182,8 @@ impl<W: Wire> Connection<W> {
             last_heard: tick,
             pinged: false,
             leaves_at: hub.settings().lifetime().map(|life| tick.saturating_add(ticks(life))),
+            expires_at: expires_at.map(|at| tick.saturating_add(ticks_until(at))),
+            terms,
             jitter: fastrand::u32(90..=110),
         };
         // Whatever the early bytes call for is written in the first turn.
@@ -187,6 +210,7 @@ impl<W: Wire> Connection<W> {
     pub(super) fn is_restless(&self, soon: Tick) -> bool {
         self.blocked_since.is_some()
             || self.leaves_at.is_some_and(|at| at <= soon)
+            || self.expires_at.is_some_and(|at| at <= soon)
             || self.phase != Phase::Streaming
     }
 
@@ -296,6 +320,11 @@ impl<W: Wire> Connection<W> {
             Transport::Sse => settings.heartbeat.is_none(),
             Transport::WebSocket => settings.ping.is_none(),
         };
+        if self.expires_at.is_some_and(|at| now.tick >= at) {
+            self.expire(now);
+            return Turn::More;
+        }
+        let withdrawn = withdrawn || settings.terms != self.terms;
         if withdrawn || now.hub.is_closed() || self.leaves_at.is_some_and(|at| now.tick >= at) {
             self.send_away(now);
             return Turn::More;
@@ -319,16 +348,43 @@ impl<W: Wire> Connection<W> {
         if self.phase != Phase::Streaming {
             return;
         }
-        self.phase = Phase::Leaving;
-        self.outlet.take_back();
-        let cursor = now.hub.cursor(self.outlet.next() - 1).to_string();
+        let cursor = self.begin_to_leave(now);
         // Up to two seconds of spread on top of the paced close.
         let control = Control::Draining { cursor: &cursor, retry_ms: fastrand::u64(100..2_000) };
+        self.say_farewell(&control, websocket::CloseCode::ServiceRestart);
+    }
+
+    /// Ends a stream whose token has expired. With a new one, it goes on behind the cursor.
+    fn expire(&mut self, now: Now<'_>) {
+        now.hub.accounts().expired.add(1);
+        let cursor = self.begin_to_leave(now);
+        let control = Control::Failure {
+            code: "token_expired",
+            message: "the token has expired: come back with a new one, and with the cursor",
+            retry_ms: Some(fastrand::u64(100..2_000)),
+            cursor: Some(&cursor),
+        };
+        self.say_farewell(&control, websocket::CloseCode::PolicyViolation);
+    }
+
+    /// Begins to leave. Returns the cursor from which the subscriber resumes.
+    fn begin_to_leave(&mut self, now: Now<'_>) -> String {
+        self.phase = Phase::Leaving;
+        self.outlet.take_back();
+        now.hub.cursor(self.outlet.next() - 1).to_string()
+    }
+
+    fn say_farewell(&mut self, control: &Control<'_>, code: websocket::CloseCode) {
         let mut farewell = Vec::new();
-        frame::encode_control(self.format, &control, &mut farewell);
+        frame::encode_control(self.format, control, &mut farewell);
         if self.seat.transport() == Transport::WebSocket {
-            let code = websocket::CloseCode::ServiceRestart;
-            websocket::encode_close(code, "draining", &mut farewell);
+            let reason = match control {
+                Control::Failure { code, .. } => code,
+                Control::Draining { .. } | Control::Gap { .. } | Control::Position { .. } => {
+                    control.name()
+                }
+            };
+            websocket::encode_close(code, reason, &mut farewell);
         }
         self.outlet.push_control(&farewell);
         self.outlet.push_end();

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, fmt, marker::PhantomData};
 
-use super::{Claims, Evaluated, Failure, Refused};
+use super::{Claims, ClaimsRead, Evaluated, Failure, Refused};
 use crate::event::Event;
 
 /// What no source becomes.
@@ -31,9 +31,9 @@ pub const fn compile(_: &str) -> Result<Expression, Refused> {
 }
 
 impl Expression {
-    /// There is none that depends on them.
+    /// There is none that depends on any.
     #[must_use]
-    pub const fn reads_claims(&self) -> bool {
+    pub const fn claims_read(&self) -> &ClaimsRead {
         match self.0 {}
     }
 

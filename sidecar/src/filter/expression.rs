@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Evaluated, Failure, MAX_STEPS, Scope, eval, tree::Node};
+use super::{ClaimsRead, Evaluated, Failure, MAX_STEPS, Scope, eval, tree::Node};
 
 /// An expression that was read and found to be within the bounds.
 ///
@@ -11,14 +11,14 @@ use super::{Evaluated, Failure, MAX_STEPS, Scope, eval, tree::Node};
 pub struct Expression {
     root: Node,
     meaning: Box<str>,
-    reads_claims: bool,
+    claims_read: ClaimsRead,
 }
 
 impl Expression {
     pub(super) fn new(root: Node) -> Self {
         let meaning = format!("{root:?}").into();
-        let reads_claims = root.any(&|node| matches!(node, Node::Claims));
-        Self { root, meaning, reads_claims }
+        let claims_read = root.claims_read();
+        Self { root, meaning, claims_read }
     }
 
     /// The expression as it was understood: equal for two that differ in spaces and parentheses only.
@@ -27,10 +27,10 @@ impl Expression {
         &self.meaning
     }
 
-    /// Whether it depends on the subscriber's claims.
+    /// On which of the subscriber's claims it depends.
     #[must_use]
-    pub const fn reads_claims(&self) -> bool {
-        self.reads_claims
+    pub const fn claims_read(&self) -> &ClaimsRead {
+        &self.claims_read
     }
 
     /// Whether it is true of an event.

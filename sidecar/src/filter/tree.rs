@@ -6,7 +6,7 @@
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators};
 use regex::{Regex, RegexBuilder};
 
-use super::{MAX_DEPTH, MAX_LOOPS, MAX_NODES, Refused, functions::Function};
+use super::{ClaimsRead, MAX_DEPTH, MAX_LOOPS, MAX_NODES, Refused, functions::Function};
 
 /// The most memory of a compiled pattern.
 const PATTERN_BYTES: usize = 64 * 1024;
@@ -135,32 +135,40 @@ impl Loop {
 }
 
 impl Node {
-    /// Whether a node of the tree satisfies this.
-    pub(super) fn any(&self, test: &dyn Fn(&Self) -> bool) -> bool {
-        let inside = |nodes: &[Self]| nodes.iter().any(|node| node.any(test));
-        test(self)
-            || match self {
-                Self::Null
-                | Self::Bool(_)
-                | Self::Int(_)
-                | Self::Uint(_)
-                | Self::Double(_)
-                | Self::Text(_)
-                | Self::Attribute(_)
-                | Self::HasAttribute(_)
-                | Self::Claims
-                | Self::Variable(_) => false,
-                Self::Field(node, _)
-                | Self::HasField(node, _)
-                | Self::Not(node)
-                | Self::Negate(node)
-                | Self::Matches(node, _) => node.any(test),
-                Self::List(nodes) | Self::Call(_, nodes) => inside(nodes),
-                Self::And(two) | Self::Or(two) | Self::Binary(_, two) | Self::Loop(_, two) => {
-                    inside(&two[..])
-                }
-                Self::Conditional(three) => inside(&three[..]),
+    /// Which of the subscriber's claims it reads.
+    pub(super) fn claims_read(&self) -> ClaimsRead {
+        let inside = |nodes: &[Self]| {
+            nodes.iter().fold(ClaimsRead::default(), |read, node| read.or(&node.claims_read()))
+        };
+        match self {
+            Self::Claims => ClaimsRead::All,
+            Self::Field(of, name) | Self::HasField(of, name) if matches!(**of, Self::Claims) => {
+                ClaimsRead::These([name.clone()].into())
             }
+            Self::Null
+            | Self::Bool(_)
+            | Self::Int(_)
+            | Self::Uint(_)
+            | Self::Double(_)
+            | Self::Text(_)
+            | Self::Attribute(_)
+            | Self::HasAttribute(_)
+            | Self::Variable(_) => ClaimsRead::default(),
+            Self::Field(node, _)
+            | Self::HasField(node, _)
+            | Self::Not(node)
+            | Self::Negate(node)
+            | Self::Matches(node, _) => node.claims_read(),
+            Self::List(nodes) | Self::Call(_, nodes) => inside(nodes),
+            Self::Binary(Binary::Index, two) => match &**two {
+                [Self::Claims, Self::Text(name)] => ClaimsRead::These([name.clone()].into()),
+                two => inside(&two[..]),
+            },
+            Self::And(two) | Self::Or(two) | Self::Binary(_, two) | Self::Loop(_, two) => {
+                inside(&two[..])
+            }
+            Self::Conditional(three) => inside(&three[..]),
+        }
     }
 }
 

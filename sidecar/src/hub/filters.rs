@@ -4,7 +4,8 @@
 //!
 //! - Subscribers whose filters mean the same share one [`Filter`]: an event is evaluated once for all of
 //!   them, whatever their formats, as long as its verdict is remembered.
-//! - There is a bounded number of filters, and each remembers a bounded number of verdicts.
+//! - What subscribers may wish for is bounded in number; what their tokens say is bounded by their own. Each
+//!   filter remembers a bounded number of verdicts.
 //! - What one fetch evaluates is bounded in steps, so that no filter holds up a shard.
 
 mod verdicts;
@@ -12,6 +13,7 @@ mod verdicts;
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
     ops::Range,
     sync::{Arc, Weak},
 };
@@ -26,15 +28,15 @@ use super::{
 };
 use crate::{
     count::Accounts,
-    filter::{Claims, Expression, Refused, Scope, compile},
+    filter::{Claims, ClaimsRead, Expression, Refused, Scope, compile},
     frame::Format,
     log::{Entry, LogId, Offset},
 };
 pub use verdicts::Known;
 use verdicts::Verdicts;
 
-/// The most distinct filters that a pipeline's subscribers have at once. Each costs an evaluation of
-/// every event.
+/// The most distinct filters that a pipeline's subscribers wish for at once. Each costs an evaluation of
+/// every event, for each set of claims that a filter reads.
 pub const MAX_FILTERS: usize = 64;
 
 /// How many texts of filters are remembered with what they mean.
@@ -47,7 +49,12 @@ const STEPS_PER_FETCH: u32 = 40_000;
 pub struct Filter {
     /// All of them must be true.
     expressions: Vec<Arc<Expression>>,
+    /// Those that the expressions read.
     claims: Claims,
+    /// Equal for two that demand the same.
+    fingerprint: u64,
+    /// Keeps the wish counted.
+    _wish: Option<Arc<Wish>>,
     verdicts: Mutex<Verdicts>,
     pub(super) chunks: Mutex<Cache>,
     conflation: Mutex<Conflation>,
@@ -72,13 +79,52 @@ pub struct Demand {
 )]
 pub struct TooMany;
 
+/// What subscribers wish for, whatever else they are held to.
+#[derive(Debug)]
+struct Wish;
+
 /// The filters of a pipeline.
 #[derive(Debug, Default)]
 pub(super) struct Filters {
     /// What was compiled, by its text; the newest first.
     compiled: Mutex<VecDeque<(Box<str>, Arc<Expression>)>>,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
     /// What subscribers have, by its meaning.
-    shared: Mutex<HashMap<String, Weak<Filter>>>,
+    filters: HashMap<String, Weak<Filter>>,
+    /// What they wish for, by its meaning.
+    wishes: HashMap<String, Weak<Wish>>,
+    /// With how many filters those that nobody has any more are forgotten.
+    full: usize,
+}
+
+impl Shared {
+    /// Counts a wish, until nobody has it any more.
+    fn wish(&mut self, wished: &Expression) -> Result<Arc<Wish>, TooMany> {
+        let meaning = wished.to_string();
+        if let Some(wish) = self.wishes.get(&meaning).and_then(Weak::upgrade) {
+            return Ok(wish);
+        }
+        self.wishes.retain(|_, wish| wish.strong_count() > 0);
+        if self.wishes.len() >= MAX_FILTERS {
+            return Err(TooMany);
+        }
+        let wish = Arc::new(Wish);
+        self.wishes.insert(meaning, Arc::downgrade(&wish));
+        Ok(wish)
+    }
+
+    fn put(&mut self, key: String, filter: &Arc<Filter>) {
+        if self.filters.len() >= self.full {
+            self.filters.retain(|_, filter| filter.strong_count() > 0);
+            // So that the sweeps are few, however many subscribers come.
+            self.full = (self.filters.len() * 2).max(MAX_FILTERS);
+        }
+        self.filters.insert(key, Arc::downgrade(filter));
+    }
 }
 
 impl Filters {
@@ -103,43 +149,52 @@ impl Filters {
     /// The shared filter of a demand; `None` where everything is demanded.
     pub(super) fn share(&self, demand: Demand) -> Result<Option<Arc<Filter>>, TooMany> {
         let Demand { wished, granted, claims } = demand;
-        let expressions: Vec<_> = granted.into_iter().chain(wished).collect();
+        let expressions: Vec<_> = granted.into_iter().chain(wished.clone()).collect();
         if expressions.is_empty() {
             return Ok(None);
         }
         let mut key: String = expressions.iter().map(|part| format!("{part}\n")).collect();
-        if expressions.iter().any(|part| part.reads_claims()) {
-            key.push_str(&claims.to_string());
-        }
+        let read = expressions
+            .iter()
+            .fold(ClaimsRead::default(), |read, part| read.or(part.claims_read()));
+        let claims = if read.is_none() { Claims::Null } else { read.pick(claims) };
+        key.push_str(&claims.to_string());
         let mut shared = self.shared.lock();
-        if let Some(filter) = shared.get(&key).and_then(Weak::upgrade) {
+        if let Some(filter) = shared.filters.get(&key).and_then(Weak::upgrade) {
             return Ok(Some(filter));
         }
-        shared.retain(|_, filter| filter.strong_count() > 0);
-        if shared.len() >= MAX_FILTERS {
-            return Err(TooMany);
-        }
+        let wish = wished.map(|wished| shared.wish(&wished)).transpose()?;
         let filter = Arc::new(Filter {
             expressions,
             claims,
+            fingerprint: fingerprint(&key),
+            _wish: wish,
             verdicts: Mutex::default(),
             chunks: Mutex::default(),
             conflation: Mutex::default(),
         });
-        shared.insert(key, Arc::downgrade(&filter));
+        shared.put(key, &filter);
         Ok(Some(filter))
     }
 
     /// Forgets what was conflated by another key.
     pub(super) fn forget_conflation(&self) {
-        let filters: Vec<_> = self.shared.lock().values().filter_map(Weak::upgrade).collect();
+        let shared = self.shared.lock();
+        let filters: Vec<_> = shared.filters.values().filter_map(Weak::upgrade).collect();
+        drop(shared);
         filters.iter().for_each(|filter| *filter.conflation.lock() = Conflation::default());
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.shared.lock().values().filter(|filter| filter.strong_count() > 0).count()
+        let shared = self.shared.lock();
+        shared.filters.values().filter(|filter| filter.strong_count() > 0).count()
     }
+}
+
+/// Without a secret, so that all replicas have the same.
+fn fingerprint(key: &str) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(key)
 }
 
 impl Filter {
@@ -209,6 +264,12 @@ impl Filter {
         }
     }
 
+    /// A number by which two that demand the same are known, in any process of this build.
+    #[must_use]
+    pub const fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
     /// What is known of a range of events.
     #[must_use]
     pub fn known(&self, range: Range<Offset>) -> Known {
@@ -259,6 +320,44 @@ mod tests {
         let source = "event.subject == claims.sub";
         assert!(!Arc::ptr_eq(&share(source, ada.clone()), &share(source, bob.clone())));
         assert!(Arc::ptr_eq(&share("event.id == '1'", ada), &share("event.id == '1'", bob)));
+    }
+
+    #[test]
+    fn claims_that_a_filter_does_not_read_tell_nobody_apart() {
+        let filters = Filters::default();
+        let share = |source, id| {
+            let claims = serde_json::json!({"sub": "ada", "groups": ["a"], "jti": id});
+            filters.share(Demand { claims, ..demand(source) }).unwrap().unwrap()
+        };
+        for (source, same) in [
+            ("event.subject == claims.sub", true),
+            ("event.subject == claims['sub'] || 'a' in claims.groups", true),
+            ("has(claims.sub) && claims.groups.exists(g, g == event.type)", true),
+            ("event.subject == claims.jti", false),
+            ("claims[event.type] == 'a'", false),
+        ] {
+            let (a, b) = (share(source, 1), share(source, 2));
+            assert_eq!(Arc::ptr_eq(&a, &b), same, "{source}");
+            assert_eq!(a.fingerprint() == b.fingerprint(), same, "{source}");
+        }
+    }
+
+    #[test]
+    fn what_tokens_say_takes_no_filter_from_those_who_wish_for_one() {
+        let filters = Filters::default();
+        let granted = Some(Arc::new(compile("event.subject == claims.sub").unwrap()));
+        let share = |sub: usize, wished: &str| {
+            let claims = serde_json::json!({"sub": sub});
+            filters.share(Demand { granted: granted.clone(), claims, ..demand(wished) })
+        };
+        let held: Vec<_> =
+            (0..2 * MAX_FILTERS).map(|n| share(n, "event.id == '1'").unwrap()).collect();
+        assert_eq!(filters.len(), held.len());
+        let mut others: Vec<_> =
+            (1..MAX_FILTERS).map(|n| share(0, &format!("event.type == '{n}'")).unwrap()).collect();
+        assert_eq!(share(0, "event.type == 'x'").unwrap_err(), TooMany);
+        others.pop();
+        assert!(share(0, "event.type == 'x'").is_ok());
     }
 
     #[test]

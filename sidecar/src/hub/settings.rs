@@ -7,7 +7,7 @@ use weir_crds::v1alpha1::{
     StreamPipelineSpec,
 };
 
-use crate::log::Retention;
+use crate::{auth, log::Retention};
 
 /// The settings of a pipeline that may change while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,10 @@ pub struct Settings {
     /// The size from which on messages to a WebSocket are compressed, where a client can; `None` where
     /// none are.
     pub compression: Option<usize>,
-    /// Whether the public port takes events.
+    /// Whether the public port takes events, of those who may publish.
     pub publish: bool,
+    /// By what terms subscribers are let in; those who were by others are sent away.
+    pub terms: u64,
     /// Whether the public port serves the pipeline over TLS only.
     pub tls: bool,
     /// The size of the largest event of the http source; `None` where there is no such source.
@@ -78,9 +80,10 @@ impl Settings {
 
 impl From<&StreamPipelineSpec> for Settings {
     fn from(spec: &StreamPipelineSpec) -> Self {
-        let StreamPipelineSpec { placement: _, sources, log, endpoints, delivery } = spec;
+        let StreamPipelineSpec { placement: _, sources, log, endpoints, auth: _, delivery } = spec;
         let Log { storage, retention } = log;
-        let Endpoints { sse, websocket, publish, read, durable_streams: _, tls } = endpoints;
+        let Endpoints { sse, websocket, publish, read, durable_streams: _, cors: _, tls } =
+            endpoints;
         let Delivery {
             slow_consumer,
             conflate_key,
@@ -102,7 +105,8 @@ impl From<&StreamPipelineSpec> for Settings {
                 let compression = websocket.compression.as_ref()?;
                 Some(saturate(compression.min_size.bytes()))
             }),
-            publish: publish.as_ref().is_some_and(|publish| publish.anonymous),
+            publish: publish.is_some(),
+            terms: auth::terms(spec),
             tls: tls.is_some(),
             max_event_bytes: http.map(|http| saturate(http.max_event_bytes.bytes())),
             slow_consumer: *slow_consumer,

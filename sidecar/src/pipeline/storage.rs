@@ -6,7 +6,11 @@
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod replicated;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::{task, time};
@@ -33,14 +37,20 @@ const ODD: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-');
 #[derive(Debug, Clone)]
 pub struct Keeper {
     data: Arc<DataDir>,
+    /// Where the Secrets are that manifests name.
+    #[cfg_attr(
+        not(any(feature = "nats", feature = "redis")),
+        expect(dead_code, reason = "only shared logs have passwords")
+    )]
+    secrets: Arc<Path>,
     tasks: TaskTracker,
 }
 
 impl Keeper {
-    /// Keeps the logs that are to be on a disk in `data`.
+    /// Keeps the logs that are to be on a disk in `data`, and finds passwords in `secrets`.
     #[must_use]
-    pub fn new(data: DataDir) -> Self {
-        Self { data: Arc::new(data), tasks: TaskTracker::new() }
+    pub fn new(data: DataDir, secrets: &Path) -> Self {
+        Self { data: Arc::new(data), secrets: secrets.into(), tasks: TaskTracker::new() }
     }
 
     /// Opens the log of a hub, at once or by and by.
@@ -58,12 +68,12 @@ impl Keeper {
             }
             #[cfg(feature = "redis")]
             Some(StorageKind::Redis(redis)) => {
-                let place = Place::redis(redis, config);
+                let place = Place::redis(redis, config, &self.secrets);
                 self.tasks.spawn(replicated::attend(place, Arc::clone(hub)));
             }
             #[cfg(feature = "nats")]
             Some(StorageKind::Nats(nats)) => {
-                let place = Place::nats(nats, config);
+                let place = Place::nats(nats, config, &self.secrets);
                 self.tasks.spawn(replicated::attend(place, Arc::clone(hub)));
             }
             // Refused with the configuration.

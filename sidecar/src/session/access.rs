@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{memory::Memory, pipeline::Pipeline, registry::Registry};
+use crate::{auth::Visitor, memory::Memory, pipeline::Pipeline, registry::Registry};
 
 /// What a session may reach.
 #[derive(Debug, Clone)]
@@ -11,6 +11,8 @@ pub struct Access {
     pub registry: Arc<Registry>,
     /// Whether nobody on the way can read the connection.
     pub secure: bool,
+    /// Who opened it, whom each pipeline judges by its own terms.
+    pub visitor: Arc<Visitor>,
     /// Says whom there is memory for.
     pub memory: Memory,
 }

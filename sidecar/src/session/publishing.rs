@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{access::OutOfReach, reply::Failure, request::Publish};
 use crate::{
+    auth::{Right, Visitor},
     intake::{self, Context, MAX_BATCH},
     pipeline::Pipeline,
 };
@@ -23,6 +24,7 @@ pub(super) struct Outcome {
 pub(super) async fn publish(
     name: &str,
     pipeline: Result<Arc<Pipeline>, OutOfReach>,
+    visitor: &Visitor,
     request: Publish,
 ) -> Result<Outcome, Failure> {
     let Publish { id, events, data, event, key, .. } = request;
@@ -42,6 +44,11 @@ pub(super) async fn publish(
         );
         return Err(failure("forbidden", &message));
     }
+    let granted = pipeline.guard().authorize_visitor(visitor, Right::Publish).await;
+    granted.map_err(|refusal| {
+        let failure = failure(refusal.label(), &refusal.to_string());
+        if refusal.is_passing() { failure.passing() } else { failure }
+    })?;
     let headers = headers(event.as_deref(), key.as_deref(), events.is_some());
     let body = events.as_deref().or(data.as_deref()).map(RawValue::get).unwrap_or_default();
     let context = Context {

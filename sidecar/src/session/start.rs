@@ -1,17 +1,25 @@
-//! Begins a subscription: takes its seat, reads its filter, finds its place in the log. Whoever is refused for
+//! Begins a subscription: lets the client in, takes its seat, reads its filter, finds its place in the log. Whoever is refused for
 //! a while is counted, as a subscriber of its own connection is.
 
-use std::sync::Arc;
-
 use crate::{
+    auth::{Lease, Right, Visitor},
     count::{Seat, Transport, TurnedAway},
-    hub::{Demand, Hub, Position, Start},
+    hub::{Hub, Position, Start},
     memory::{Comer, Memory},
+    pipeline::Pipeline,
 };
+
+/// A subscription that can begin.
+pub(super) struct Begun {
+    pub(super) seat: Seat,
+    pub(super) start: Start,
+    /// How long the client's grant to it holds.
+    pub(super) lease: Lease,
+}
 
 /// Why a subscription can't begin.
 pub(super) struct Refusal {
-    pub(super) seat: Seat,
+    pub(super) seat: Option<Seat>,
     pub(super) code: &'static str,
     pub(super) message: String,
     /// Whether another try may succeed.
@@ -33,42 +41,56 @@ pub(super) fn admit(
 }
 
 /// Takes a seat, or says the same.
-pub(super) fn take_seat(hub: &Hub) -> Result<Seat, (&'static str, String)> {
+fn take_seat(hub: &Hub) -> Result<Seat, (&'static str, String)> {
     let seat = hub.take_seat(Transport::WebSocket, None);
     seat.map_err(|none| (turn_away(hub, none.reason()), none.to_string()))
 }
 
-/// Reads the filter, and finds the place in the log.
+/// Lets the client in, with its own seat or a further one, reads the filter, and finds the place in the
+/// log.
 pub(super) async fn begin(
-    hub: &Arc<Hub>,
-    seat: Seat,
+    pipeline: &Pipeline,
+    visitor: &Visitor,
+    own: Option<Seat>,
     position: &Position,
     filter: Option<&str>,
-) -> Result<(Seat, Start), Refusal> {
+) -> Result<Begun, Refusal> {
     let refuse = |seat, code, message, passing| Refusal { seat, code, message, passing };
+    let hub = pipeline.hub();
+    let grant = match pipeline.guard().authorize_visitor(visitor, Right::Subscribe).await {
+        Ok(grant) => grant,
+        Err(error) => {
+            return Err(refuse(own, error.label(), error.to_string(), error.is_passing()));
+        }
+    };
+    let seat = own.map_or_else(|| take_seat(hub), Ok);
+    let seat = seat.map_err(|(code, message)| refuse(None, code, message, true))?;
     let wished = match filter {
         None => None,
         Some(source) => match hub.expression(source).await {
             Ok(expression) => Some(expression),
             Err(error) => {
                 hub.accounts().filters_refused.add(1);
-                return Err(refuse(seat, "filter", format!("filter: {error}"), false));
+                return Err(refuse(Some(seat), "filter", format!("filter: {error}"), false));
             }
         },
     };
-    let filter = match hub.filter(Demand { wished, ..Demand::default() }) {
+    let filter = match hub.filter(pipeline.demand(&grant, wished)) {
         Ok(filter) => filter,
         Err(error) => {
             hub.accounts().filters_refused.add(1);
             let code = turn_away(hub, TurnedAway::TooManyFilters);
-            return Err(refuse(seat, code, error.to_string(), true));
+            return Err(refuse(Some(seat), code, error.to_string(), true));
         }
     };
     match hub.start(position).await {
-        Ok(start) => Ok((seat.with_filter(filter), start)),
+        Ok(start) => {
+            let seat = seat.with_filter(filter);
+            Ok(Begun { seat, start, lease: grant.lease })
+        }
         Err(error) => {
             let code = turn_away(hub, TurnedAway::LogUnavailable);
-            Err(refuse(seat, code, error.to_string(), true))
+            Err(refuse(Some(seat), code, error.to_string(), true))
         }
     }
 }

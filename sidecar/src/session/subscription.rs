@@ -20,6 +20,8 @@ pub(super) struct Subscription {
     pub(super) number: u64,
     pub(super) hub: Arc<Hub>,
     seat: Option<Seat>,
+    /// The terms by which the client was let in.
+    terms: u64,
     /// Which part of the accounts counts it.
     part: usize,
     /// The offset after the last event that is in a message.
@@ -82,6 +84,7 @@ impl Subscription {
             number,
             hub,
             seat: Some(seat),
+            terms: 0,
             part,
             next,
             unwritten: next,
@@ -91,6 +94,12 @@ impl Subscription {
             stale: false,
             window,
         }
+    }
+
+    /// The same, to which the client was let in by these terms.
+    pub(super) const fn under(mut self, terms: u64) -> Self {
+        self.terms = terms;
+        self
     }
 
     /// The cursor of the last event that is in a message.
@@ -203,9 +212,10 @@ impl Subscription {
                 || (lag > 0 && self.hub.bytes_since(self.unwritten) > settings.max_lag_bytes))
     }
 
-    /// Whether its pipeline is gone, or is no longer served over WebSocket.
+    /// Whether its pipeline is gone, is no longer served over WebSocket, or lets in by other terms.
     pub(super) fn is_withdrawn(&self) -> bool {
-        self.hub.is_closed() || self.hub.settings().ping.is_none()
+        let settings = self.hub.settings();
+        self.hub.is_closed() || settings.ping.is_none() || settings.terms != self.terms
     }
 
     /// Ends because the subscriber didn't keep up.

@@ -11,7 +11,7 @@ use super::{
     retry,
     subscription::Subscription,
 };
-use crate::frame::websocket;
+use crate::frame::websocket::{self, CloseCode};
 
 /// A socket that takes nothing for this long, while something waits for it, has lost its peer.
 const STALL: Duration = Duration::from_secs(30);
@@ -23,6 +23,9 @@ impl Session {
     pub fn tick(&mut self, blocked: Option<Instant>, now: Instant) -> bool {
         self.held_back =
             self.held_back && self.allowance.is_overdrawn(self.rate(), now - self.born);
+        if self.expires_at.is_some_and(|at| now >= at) {
+            self.expire();
+        }
         if let Some(since) = blocked {
             self.cut_off();
             return now.saturating_duration_since(since) < STALL;
@@ -47,6 +50,20 @@ impl Session {
             self.outbox.push(&ping);
         }
         silent < interval * 2
+    }
+
+    /// Ends with the token: each subscription with the cursor from which it goes on with a new one.
+    fn expire(&mut self) {
+        if self.leaving {
+            return;
+        }
+        self.hub.accounts().expired.add(1);
+        for (id, cursor) in self.end_subscriptions() {
+            let message = "the token has expired: come back with a new one, and with the cursor";
+            let failure = Failure::new("subscription", &id, "token_expired", message).passing();
+            self.say(Reply::Failure(&Failure { cursor: Some(cursor), ..failure }));
+        }
+        self.close(CloseCode::PolicyViolation, "token_expired");
     }
 
     /// Says how far subscriptions have come whose filter passed over the newest events, so that a cursor

@@ -273,13 +273,21 @@ pub(crate) struct WebSocket {
 
 impl WebSocket {
     pub(crate) async fn open(to: SocketAddr, path: &str) -> Self {
+        Self::open_with(to, path, &[]).await
+    }
+
+    pub(crate) async fn open_with(to: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
         let socket = TcpStream::connect(to).await.unwrap();
-        Self::ask(Box::new(socket), path).await
+        Self::ask_with(Box::new(socket), path, headers).await
     }
 
     /// Opens a WebSocket over HTTP/1.1 on a connection.
     pub(crate) async fn ask(socket: Socket, path: &str) -> Self {
-        let opened = Self::shake_hands(socket, path, &[]).await;
+        Self::ask_with(socket, path, &[]).await
+    }
+
+    async fn ask_with(socket: Socket, path: &str, headers: &[(&str, &str)]) -> Self {
+        let opened = Self::shake_hands(socket, path, headers).await;
         if opened.head.starts_with("HTTP/1.1 101") { opened.opened().await } else { opened }
     }
 

@@ -7,7 +7,6 @@ use weir_crds::manifest::Metadata;
 use weir_sidecar::{
     app::{App, Listeners},
     config::{Config, PipelineConfig, SloConfig},
-    edge::Tls,
     log::DataDir,
     memory::Memory,
 };
@@ -71,29 +70,32 @@ impl Server {
         Self::start_on(config, DataDir::default()).await
     }
 
-    /// Serves a configuration whose certificates lie in `directory`.
-    #[cfg(feature = "tls")]
-    pub(crate) async fn start_with_tls(config: Config, directory: &std::path::Path) -> Self {
-        let tls = Tls::new(Some(directory.to_owned())).unwrap();
-        Self::serve(config, DataDir::default(), tls, Memory::unbounded()).await
+    /// Serves one pipeline, `orders`, with the Secrets in this directory.
+    pub(crate) async fn start_in(secrets: &Path, pipeline: &str) -> Self {
+        Self::start_with_secrets(config(pipeline, None), secrets).await
+    }
+
+    /// Serves a configuration whose Secrets lie in `directory`.
+    pub(crate) async fn start_with_secrets(config: Config, directory: &Path) -> Self {
+        Self::serve(config, DataDir::default(), directory, Memory::unbounded()).await
     }
 
     async fn start_on(config: Config, data: DataDir) -> Self {
-        Self::serve(config, data, Tls::new(None).unwrap(), Memory::unbounded()).await
+        Self::serve(config, data, Path::new("/nonexistent"), Memory::unbounded()).await
     }
 
     /// Serves a configuration in a process whose memory is that of a control group.
     pub(crate) async fn start_in_cgroup(config: Config, directory: &Path) -> Self {
         let memory = Memory::of_cgroup(directory);
-        Self::serve(config, DataDir::default(), Tls::new(None).unwrap(), memory).await
+        Self::serve(config, DataDir::default(), Path::new("/nonexistent"), memory).await
     }
 
-    async fn serve(config: Config, data: DataDir, tls: Tls, memory: Memory) -> Self {
+    async fn serve(config: Config, data: DataDir, secrets: &Path, memory: Memory) -> Self {
         let bind = || TcpListener::bind("127.0.0.1:0");
         let (public, admin, publish) = tokio::try_join!(bind(), bind(), bind()).unwrap();
         let [a, b, c] = [&public, &admin, &publish].map(|l| l.local_addr().unwrap());
         let listeners = Listeners { public, admin, publish, publish_socket: None };
-        let app = App::start_with(listeners, data, tls, memory).unwrap();
+        let app = App::start_with(listeners, data, secrets, memory).unwrap();
         app.apply(config);
         Self { app, public: a, admin: b, publish: c }
     }

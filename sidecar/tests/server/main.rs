@@ -6,6 +6,7 @@
 //! - `session`: several pipelines on one WebSocket; `schema` holds its messages to the documentation.
 //! - `refusals`: who can't be served now, and is asked to come back.
 //! - `resume`: cursors, gaps, order.
+//! - `auth`: who may subscribe and publish, by tokens, tickets and cookies, from which pages.
 //! - `bounds`: slow subscribers, limits, and peers that say nothing.
 //! - `http2`: the same over HTTP/2, and what only HTTP/2 has.
 //! - `durable`: durable streams, beside what their public conformance suite asks.
@@ -27,6 +28,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[cfg(feature = "jwt")]
+mod auth;
 mod balance;
 mod bounds;
 mod client;

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A client of `weir.v1`.
-struct Client(WebSocket);
+pub(crate) struct Client(pub(crate) WebSocket);
 
 impl Client {
     async fn open(server: &Server) -> Self {
@@ -38,20 +38,20 @@ impl Client {
     }
 
     /// The next message, which must be of this type.
-    async fn expect(&mut self, kind: &str) -> Value {
+    pub(crate) async fn expect(&mut self, kind: &str) -> Value {
         let message = self.next().await;
         assert_eq!(message["type"], kind, "{message}");
         message
     }
 
     /// Asks, and expects an answer of this type.
-    async fn ask(&mut self, message: Value, kind: &str) -> Value {
+    pub(crate) async fn ask(&mut self, message: Value, kind: &str) -> Value {
         self.say(message).await;
         self.expect(kind).await
     }
 
     /// The data of the next so many events of a subscription, and the last cursor.
-    async fn events(&mut self, id: &str, count: usize) -> (Vec<Value>, String) {
+    pub(crate) async fn events(&mut self, id: &str, count: usize) -> (Vec<Value>, String) {
         let (mut data, mut cursor) = (Vec::new(), String::new());
         while data.len() < count {
             let batch = self.expect("events").await;

@@ -47,7 +47,7 @@ async fn start(more: &str) -> (Server, TempDir) {
     mount(directory.path(), "orders-tls", ORDERS);
     let spec = OPEN.replace("endpoints: {", "endpoints: {tls: {secretName: orders-tls}, ");
     let config = config(&format!("{spec}\n{more}"), None);
-    (Server::start_with_tls(config, directory.path()).await, directory)
+    (Server::start_with_secrets(config, directory.path()).await, directory)
 }
 
 /// A client that trusts all certificates of these tests, and speaks these protocols.
@@ -146,7 +146,7 @@ async fn each_name_is_shown_its_certificate_and_a_pipeline_without_tls_is_served
         name.clone_into(&mut one.name);
         pipelines.insert(name.to_owned(), one);
     }
-    let server = Server::start_with_tls(Config { pipelines }, directory.path()).await;
+    let server = Server::start_with_secrets(Config { pipelines }, directory.path()).await;
     let connector = connector(&[]);
     let stream = connect(&connector, &server, "other.test").await;
     assert_eq!(shown(&stream), certificate(OTHER));

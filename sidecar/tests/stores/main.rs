@@ -4,9 +4,10 @@
 //! - `store`: the servers.
 //! - `replica`: the processes.
 //! - `subscriber`, `publisher`: those on the other side, who never give up.
+//! - `passwords`: servers that ask for one.
 //! - `roll`: replicas that are restarted, and killed, one after the other.
 
-#![cfg(all(feature = "nats", feature = "redis"))]
+#![cfg(feature = "full")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,6 +16,13 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../server/client.rs"]
+#[allow(dead_code, reason = "it is the other tests', too")]
+mod client;
+#[path = "../server/fixture.rs"]
+#[allow(dead_code, reason = "it is the other tests', too")]
+mod fixture;
+mod passwords;
 mod publisher;
 mod replica;
 mod roll;

@@ -7,6 +7,7 @@
 // Tells the lints that all of it is a test.
 #![cfg(test)]
 
+mod auth;
 mod coverage;
 mod files;
 mod numbers;
@@ -21,8 +22,15 @@ mod usage;
 use table::{Case, Verdict};
 
 fn cases() -> Vec<Case> {
-    [pipeline::cases(), selector::cases(), slo::cases(), scalars::cases(), numbers::cases()]
-        .concat()
+    [
+        pipeline::cases(),
+        auth::cases(),
+        selector::cases(),
+        slo::cases(),
+        scalars::cases(),
+        numbers::cases(),
+    ]
+    .concat()
 }
 
 #[test]

@@ -248,18 +248,6 @@ fn readers() -> Vec<Case> {
             "spec.endpoints",
             none,
         ),
-        refused(
-            HTTP,
-            "spec: {endpoints: {sse: {}, publish: {anonymous: false}}}",
-            "spec.endpoints.publish.anonymous: Invalid value: false: must be true: remove endpoints.publish to close the endpoint",
-            "spec.endpoints.publish.anonymous: must be true: remove endpoints.publish to close the endpoint",
-        ),
-        refused(
-            HTTP,
-            "spec: {endpoints: {sse: {}, publish: {}}}",
-            "spec.endpoints.publish.anonymous: Required value",
-            "spec.endpoints.publish: missing field `anonymous`",
-        ),
     ]
 }
 
@@ -268,24 +256,11 @@ fn durable_streams() -> Vec<Case> {
         format!("spec: {{{rest}endpoints: {{sse: {{}}, durableStreams: {{anonymous: true}}}}}}")
     };
     let one = "are in the memory of one replica: set placement.gateway.replicas to 1, or remove endpoints.durableStreams";
-    let closed = "must be true: remove endpoints.durableStreams to close the endpoint";
     let field = "spec.endpoints.durableStreams";
     vec![
         accepted(PIPELINE, &streams("")),
         accepted(HTTP, &streams("")),
         refused_alike(PIPELINE, &streams("placement: {gateway: {replicas: 2}}, "), field, one),
-        refused(
-            PIPELINE,
-            "spec: {endpoints: {sse: {}, durableStreams: {anonymous: false}}}",
-            &format!("{field}.anonymous: Invalid value: false: {closed}"),
-            &format!("{field}.anonymous: {closed}"),
-        ),
-        refused(
-            PIPELINE,
-            "spec: {endpoints: {sse: {}, durableStreams: {}}}",
-            &format!("{field}.anonymous: Required value"),
-            &format!("{field}: missing field `anonymous`"),
-        ),
     ]
 }
 

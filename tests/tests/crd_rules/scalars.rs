@@ -59,6 +59,30 @@ const DURATIONS: &[(Field, [&str; 2], [&str; 2])] = &[
     ),
     (
         pipeline(
+            "spec.endpoints.cors.maxAge",
+            "{spec: {endpoints: {sse: {}, cors: {allowedOrigins: ['*'], maxAge: $}}}}",
+        ),
+        ["0s", "24h"],
+        ["24h1ms", "25h"],
+    ),
+    (
+        pipeline(
+            "spec.auth.jwt.leeway",
+            "{spec: {auth: {jwt: {issuer: i, audiences: [a], jwksUrl: 'http://i', leeway: $}}}}",
+        ),
+        ["0s", "2m"],
+        ["2m1ms", "3m"],
+    ),
+    (
+        pipeline(
+            "spec.auth.tickets.ttl",
+            "{spec: {auth: {jwt: {issuer: i, audiences: [a], jwksUrl: 'http://i'}, tickets: {ttl: $}}}}",
+        ),
+        ["5s", "5m"],
+        ["4999ms", "5m1ms"],
+    ),
+    (
+        pipeline(
             "spec.sources[0].generator.per",
             "{spec: {sources: [{name: app, generator: {rate: 20, per: $}}]}}",
         ),

@@ -1,6 +1,7 @@
 //! Builds the gateway's Deployment.
 //!
-//! Nothing of the configuration is in the pod template, so that a change of it rolls no pod.
+//! Nothing of the configuration is in the pod template but the Secrets that it names, so that no other change of
+//! it rolls a pod.
 
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
@@ -15,6 +16,7 @@ use weir_crds::names::{CONFIG_DIR, config_map};
 use super::metadata;
 use crate::labels;
 use crate::pipeline::validate::ValidatedPipeline;
+use crate::secrets;
 use crate::sidecar::{DATA_VOLUME, Place, container, data_mount};
 
 /// The volume that holds the manifests.
@@ -63,32 +65,34 @@ fn pod(pipeline: &ValidatedPipeline) -> PodSpec {
         read_only: Some(true),
         ..VolumeMount::default()
     };
-    let volume = Volume {
+    let mut volumes = vec![Volume {
         name: CONFIG_VOLUME.to_owned(),
         config_map: Some(ConfigMapVolumeSource {
             name: config_map(&pipeline.name),
             ..ConfigMapVolumeSource::default()
         }),
         ..Volume::default()
-    };
-    let data = pipeline.keeps_data.then(|| Volume {
-        name: DATA_VOLUME.to_owned(),
-        empty_dir: Some(EmptyDirVolumeSource::default()),
-        ..Volume::default()
-    });
-    let mounts = [mount].into_iter().chain(data.as_ref().map(|_| data_mount()));
+    }];
+    let mut mounts = vec![mount];
+    if pipeline.keeps_data {
+        mounts.push(data_mount());
+        volumes.push(Volume {
+            name: DATA_VOLUME.to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        });
+    }
+    for secret in secrets::named_by([&pipeline.manifest.spec]) {
+        volumes.push(secrets::volume(secret));
+        mounts.push(secrets::mount(secret));
+    }
     PodSpec {
         // The data plane never talks to the API server.
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(pipeline.grace_seconds),
-        containers: vec![container(
-            &pipeline.image,
-            Place::Gateway,
-            pipeline.log_bytes,
-            mounts.collect(),
-        )],
-        volumes: Some([volume].into_iter().chain(data).collect()),
+        containers: vec![container(&pipeline.image, Place::Gateway, pipeline.log_bytes, mounts)],
+        volumes: Some(volumes),
         ..PodSpec::default()
     }
 }
@@ -139,6 +143,27 @@ mod tests {
         assert_eq!(pod["volumes"][1], json!({ "name": "weir-data", "emptyDir": {} }));
         let mount = json!({ "name": "weir-data", "mountPath": "/var/lib/weir" });
         assert_eq!(pod["containers"][0]["volumeMounts"][1], mount);
+    }
+
+    #[test]
+    fn the_secrets_that_the_manifest_names_are_mounted() {
+        let mut pipeline = gateway("orders", 1);
+        let auth = json!({ "jwt": {
+            "issuer": "https://id", "audiences": ["orders"],
+            "jwks": { "secretName": "id.keys", "key": "jwks.json" },
+        }});
+        pipeline.spec.auth = Some(serde_json::from_value(auth).unwrap());
+        let tls = json!({ "secretName": "tls" });
+        pipeline.spec.endpoints.tls = Some(serde_json::from_value(tls).unwrap());
+        let spec = spec(&valid(&pipeline));
+        let pod = &spec["template"]["spec"];
+        assert_eq!(pod["volumes"][2]["secret"]["secretName"], "tls");
+        assert_eq!(pod["containers"][0]["volumeMounts"][2]["mountPath"], "/etc/weir/secrets/tls");
+        let volume = &pod["volumes"][1];
+        assert_eq!(volume["secret"], json!({ "secretName": "id.keys", "optional": true }));
+        let mount = &pod["containers"][0]["volumeMounts"][1];
+        assert_eq!(mount["mountPath"], "/etc/weir/secrets/id.keys");
+        assert_eq!((&mount["name"], &mount["readOnly"]), (&volume["name"], &json!(true)));
     }
 
     #[test]

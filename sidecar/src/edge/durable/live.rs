@@ -48,7 +48,8 @@ impl Desk<'_> {
         let page = if page.is_empty() && !page.closed {
             let Some(_place) = self.take_place() else { return Ok(busy()) };
             let limit = self.streams.limits().long_poll;
-            wait(stream, from, time::Instant::now() + limit, self.service.leaving()).await?
+            let deadline = self.until(time::Instant::now() + limit);
+            wait(stream, from, deadline, self.service.leaving()).await?
         } else {
             page
         };
@@ -66,12 +67,13 @@ impl Desk<'_> {
     pub(super) fn sse(&self, stream: Arc<Stream>, read: Read, from: Position) -> Answer {
         let Some(place) = self.take_place() else { return Ok(busy()) };
         let base64 = frames::is_base64(stream.kind());
+        let lasts = Duration::from_millis(fastrand::u64(SSE_MS));
         let reader = Reader {
             streams: Arc::clone(self.streams),
             stream,
             next: from,
             cursor: read.cursor,
-            deadline: time::Instant::now() + Duration::from_millis(fastrand::u64(SSE_MS)),
+            deadline: self.until(time::Instant::now() + lasts),
             begun: false,
             ended: false,
             service: self.service.clone(),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -21,7 +21,7 @@ use super::pair::{Pair, PairError};
 #[derive(Debug)]
 pub(super) struct Certificates {
     /// Where the Secrets are mounted.
-    directory: Option<PathBuf>,
+    directory: PathBuf,
     slots: Mutex<BTreeMap<String, Slot>>,
     /// The good ones of the slots, to be looked at without the lock.
     usable: ArcSwap<Usable>,
@@ -58,8 +58,12 @@ pub struct Standing {
 }
 
 impl Certificates {
-    pub(super) fn new(directory: Option<PathBuf>) -> Self {
-        Self { directory, slots: Mutex::default(), usable: ArcSwap::default() }
+    pub(super) fn new(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            slots: Mutex::default(),
+            usable: ArcSwap::default(),
+        }
     }
 
     /// Reads what is wanted and has changed, and forgets what is not wanted any more.
@@ -67,19 +71,11 @@ impl Certificates {
         let mut slots = self.slots.lock();
         slots.retain(|secret, _| wanted.contains(secret));
         for secret in wanted {
-            let pair = self.read(&secret);
+            let pair = Pair::read(&self.directory.join(&secret));
             slots.entry(secret.clone()).or_default().take(&secret, pair);
         }
         let keys = slots.values().filter_map(|slot| slot.key.as_ref().map(Arc::clone)).collect();
         self.usable.store(Arc::new(Usable { wanted: !slots.is_empty(), keys }));
-    }
-
-    fn read(&self, secret: &str) -> Result<Pair, PairError> {
-        let Some(directory) = &self.directory else {
-            let reason = "no directory of certificates is given: start with --tls-dir".to_owned();
-            return Err(PairError::Read { file: "tls.crt", reason });
-        };
-        Pair::read(&directory.join(secret))
     }
 
     pub(super) fn is_wanted(&self) -> bool {

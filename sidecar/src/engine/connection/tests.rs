@@ -154,6 +154,7 @@ impl Model {
             format: Format::SseData,
             framing: Framing::Bare,
             next,
+            lease: Lease::default(),
             session: None,
         };
         self.members.push((Connection::adopt(adoption, self.tick), next));

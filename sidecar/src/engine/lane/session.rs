@@ -58,11 +58,12 @@ impl<W: TaskWire> Talk<W> {
             format,
             framing: _,
             next: _,
+            lease,
             session: _,
         } = adoption;
         let part = lane.part;
-        let mut session =
-            Session::new(Home { access, hub, seat, coding: format.coding(), part }, &head);
+        let home = Home { access, hub, seat, lease, coding: format.coding(), part };
+        let mut session = Session::new(home, &head);
         session.hear(&early, Instant::now());
         Self { lane, wire: socket, session, blocked: None }
     }

@@ -9,6 +9,7 @@ use tokio::{
 
 use super::*;
 use crate::{
+    auth::Lease,
     engine::Engine,
     frame::Format,
     hub::{Framing, Settings},
@@ -39,6 +40,7 @@ fn subscribe(engine: &Engine, settings: Settings, room: usize) -> (Arc<Hub>, Dup
         format: Format::SseData,
         framing: Framing::Bare,
         next: 1,
+        lease: Lease::default(),
         session: None,
     });
     (hub, peer)

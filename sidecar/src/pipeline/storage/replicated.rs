@@ -1,13 +1,14 @@
 //! Opens a log that all replicas share, and attends it: says when it can't be reached, and when it has lost
 //! what was acknowledged, so that another hub takes this one's place.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use tokio::{sync::watch, time};
 #[cfg(feature = "nats")]
 use weir_crds::v1alpha1::NatsStorage;
 #[cfg(feature = "redis")]
 use weir_crds::v1alpha1::RedisStorage;
+use weir_crds::v1alpha1::SecretKey;
 
 #[cfg(feature = "nats")]
 use crate::log::{NatsConfig, NatsLog};
@@ -16,7 +17,7 @@ use crate::log::{RedisConfig, RedisLog};
 use crate::{
     config::PipelineConfig,
     hub::Hub,
-    log::{Backoff, Health, Log, LogError, Pending, Retention, Tail},
+    log::{Backoff, Health, Log, LogError, Password, Pending, Retention, Tail},
 };
 
 /// An open log, and how it does.
@@ -34,15 +35,15 @@ pub(super) enum Place {
 impl Place {
     /// Where the log of a pipeline in Redis is. The hash tag keeps its keys on one server of a cluster.
     #[cfg(feature = "redis")]
-    pub(super) fn redis(spec: &RedisStorage, config: &PipelineConfig) -> Self {
-        let RedisStorage { address, key_prefix } = spec;
+    pub(super) fn redis(spec: &RedisStorage, config: &PipelineConfig, secrets: &Path) -> Self {
+        let RedisStorage { address, key_prefix, username, password } = spec;
         let PipelineConfig { namespace, name, .. } = config;
         let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
         Self::Redis(RedisConfig {
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port: port.parse().unwrap_or_default(),
-            user: None,
-            password: None,
+            user: username.clone(),
+            password: password.as_ref().map(|key| in_file(key, secrets)),
             keys: format!("{key_prefix}:{{{namespace}/{name}}}"),
         })
     }
@@ -50,15 +51,15 @@ impl Place {
     /// Where the log of a pipeline in NATS is. No name of Kubernetes has an underscore, so no two pipelines
     /// have one stream.
     #[cfg(feature = "nats")]
-    pub(super) fn nats(spec: &NatsStorage, config: &PipelineConfig) -> Self {
-        let NatsStorage { address, stream, replicas } = spec;
+    pub(super) fn nats(spec: &NatsStorage, config: &PipelineConfig, secrets: &Path) -> Self {
+        let NatsStorage { address, stream, replicas, username, password } = spec;
         let PipelineConfig { namespace, name, .. } = config;
         Self::Nats(NatsConfig {
             address: address.clone(),
             stream: stream.clone().unwrap_or_else(|| format!("weir_{namespace}_{name}")),
             replicas: usize::try_from(*replicas).unwrap_or(1),
-            user: None,
-            password: None,
+            user: username.clone(),
+            password: password.as_ref().map(|key| in_file(key, secrets)),
         })
     }
 
@@ -78,6 +79,12 @@ impl Place {
             }),
         }
     }
+}
+
+/// The password in this key of a Secret.
+fn in_file(key: &SecretKey, secrets: &Path) -> Password {
+    let SecretKey { secret_name, key } = key;
+    Password::new(secrets.join(secret_name).join(key))
 }
 
 /// Opens the log of a hub and attends it, until the hub is closed or the log lost.

@@ -1,0 +1,199 @@
+//! Reads a JWK Set (RFC 7517). Sans-I/O.
+//!
+//! What is no key for signatures of the algorithms taken here is left out: a set may hold keys for other
+//! purposes.
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey,
+    jwk::{
+        AlgorithmParameters, CommonParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse,
+        RSAKeyParameters,
+    },
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The most keys of a set that are looked at; issuers have two or three.
+const MOST_KEYS: usize = 64;
+
+/// The shortest modulus of an RSA key, in bytes: 2048 bits.
+const LEAST_MODULUS: usize = 256;
+
+/// What every RSA key can verify.
+const RSA: &[Algorithm] = &[
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+];
+
+/// An issuer's keys.
+#[derive(Debug, Default)]
+pub(super) struct KeySet(Vec<Key>);
+
+/// A public key, and what it may verify.
+#[derive(Debug)]
+pub(super) struct Key {
+    id: Option<String>,
+    algorithms: Vec<Algorithm>,
+    key: DecodingKey,
+}
+
+/// Why a set is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum KeySetError {
+    #[error("it is no JWK Set: {0}")]
+    Form(String),
+    #[error("none of its {0} keys is a public key for signatures by RSA, P-256, P-384 or Ed25519")]
+    NoKey(usize),
+}
+
+#[derive(Deserialize)]
+struct Document {
+    keys: Vec<Value>,
+}
+
+impl KeySet {
+    /// Reads a set.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, KeySetError> {
+        let document: Document =
+            serde_json::from_slice(bytes).map_err(|error| KeySetError::Form(error.to_string()))?;
+        let count = document.keys.len();
+        let keys: Vec<_> =
+            document.keys.into_iter().take(MOST_KEYS).filter_map(Key::read).collect();
+        if keys.is_empty() { Err(KeySetError::NoKey(count)) } else { Ok(Self(keys)) }
+    }
+
+    /// How many keys there are.
+    pub(super) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The keys by which a token that names this key may be signed. A key without a name may be any.
+    pub(super) fn candidates(&self, id: Option<&str>) -> impl Iterator<Item = &Key> {
+        let may_be = move |key: &&Key| match (&key.id, id) {
+            (Some(own), Some(named)) => own == named,
+            (None, _) | (_, None) => true,
+        };
+        self.0.iter().filter(may_be)
+    }
+}
+
+impl Key {
+    fn read(value: Value) -> Option<Self> {
+        let jwk: Jwk = serde_json::from_value(value).ok()?;
+        let algorithms = algorithms(&jwk);
+        let key = DecodingKey::from_jwk(&jwk).ok()?;
+        (!algorithms.is_empty()).then(|| Self { id: jwk.common.key_id, algorithms, key })
+    }
+
+    /// The key, if this is one of its algorithms.
+    pub(super) fn for_algorithm(&self, algorithm: Algorithm) -> Option<&DecodingKey> {
+        self.algorithms.contains(&algorithm).then_some(&self.key)
+    }
+}
+
+/// What a key may verify: what its kind can, narrowed to what it is made for.
+fn algorithms(jwk: &Jwk) -> Vec<Algorithm> {
+    let CommonParameters { public_key_use, key_operations, key_algorithm, .. } = &jwk.common;
+    let for_signatures = public_key_use.as_ref().is_none_or(|of| *of == PublicKeyUse::Signature);
+    let verifies = key_operations.as_ref().is_none_or(|of| of.contains(&KeyOperations::Verify));
+    if !for_signatures || !verifies {
+        return Vec::new();
+    }
+    let able: &[Algorithm] = match &jwk.algorithm {
+        AlgorithmParameters::RSA(rsa) if is_long(rsa) => RSA,
+        AlgorithmParameters::EllipticCurve(curve) => match curve.curve {
+            EllipticCurve::P256 => &[Algorithm::ES256],
+            EllipticCurve::P384 => &[Algorithm::ES384],
+            // It is another crate's, and may grow.
+            EllipticCurve::P521 | EllipticCurve::Ed25519 | _ => &[],
+        },
+        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
+            &[Algorithm::EdDSA]
+        }
+        // Among them shared secrets: with those, whoever verifies could sign.
+        AlgorithmParameters::RSA(_)
+        | AlgorithmParameters::OctetKey(_)
+        | AlgorithmParameters::OctetKeyPair(_)
+        | AlgorithmParameters::Other(_)
+        | _ => &[],
+    };
+    let made_for = |algorithm: &&Algorithm| {
+        key_algorithm.is_none_or(|own| Algorithm::try_from(own).is_ok_and(|own| own == **algorithm))
+    };
+    able.iter().filter(made_for).copied().collect()
+}
+
+fn is_long(rsa: &RSAKeyParameters) -> bool {
+    // Four characters of base64 are three bytes.
+    rsa.n.len() / 4 * 3 + rsa.n.len() % 4 >= LEAST_MODULUS
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use serde_json::json;
+
+    use super::*;
+
+    fn rsa(bits: usize) -> Value {
+        json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode(vec![0xff; bits / 8]), "e": "AQAB"})
+    }
+
+    fn with(mut key: Value, name: &str, value: &Value) -> Value {
+        key[name] = value.clone();
+        key
+    }
+
+    fn taken(key: &Value) -> Vec<Algorithm> {
+        let set = json!({"keys": [key]}).to_string();
+        KeySet::parse(set.as_bytes()).map_or(Vec::new(), |set| set.0[0].algorithms.clone())
+    }
+
+    #[test]
+    fn a_key_verifies_what_it_is_made_for_and_nothing_else() {
+        let coordinate = URL_SAFE_NO_PAD.encode([1; 32]);
+        let p256 = json!({"kty": "EC", "crv": "P-256", "x": coordinate, "y": coordinate});
+        let ed25519 = json!({"kty": "OKP", "crv": "Ed25519", "x": coordinate});
+        for (key, algorithms) in [
+            (rsa(2048), RSA),
+            (with(rsa(4096), "use", &json!("sig")), RSA),
+            (with(rsa(2048), "alg", &json!("PS256")), &[Algorithm::PS256]),
+            (with(rsa(2048), "alg", &json!("HS256")), &[]),
+            (with(rsa(2048), "alg", &json!("RSA-OAEP")), &[]),
+            (with(rsa(2048), "use", &json!("enc")), &[]),
+            (with(rsa(2048), "key_ops", &json!(["encrypt"])), &[]),
+            (rsa(1024), &[]),
+            (p256.clone(), &[Algorithm::ES256]),
+            (with(p256.clone(), "alg", &json!("ES384")), &[]),
+            (with(p256.clone(), "crv", &json!("P-384")), &[Algorithm::ES384]),
+            (with(p256.clone(), "crv", &json!("P-521")), &[]),
+            (with(p256, "crv", &json!("secp256k1")), &[]),
+            (ed25519.clone(), &[Algorithm::EdDSA]),
+            (with(ed25519, "crv", &json!("X25519")), &[]),
+            (json!({"kty": "oct", "k": "c2VjcmV0", "alg": "HS256"}), &[]),
+            (json!({"kty": "new"}), &[]),
+            (json!(null), &[]),
+        ] {
+            assert_eq!(taken(&key), algorithms, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_kind_spoils_no_set_and_a_set_without_keys_is_none() {
+        let set =
+            json!({"keys": [{"kty": "oct", "k": "AA"}, {}, with(rsa(2048), "kid", &json!("a"))]});
+        let set = KeySet::parse(set.to_string().as_bytes()).unwrap();
+        assert_eq!(set.len(), 1);
+        assert_eq!(set.candidates(Some("a")).count(), 1);
+        assert_eq!(set.candidates(Some("b")).count(), 0);
+        assert_eq!(set.candidates(None).count(), 1);
+        assert_eq!(KeySet::parse(b"{\"keys\":[{}]}").unwrap_err(), KeySetError::NoKey(1));
+        for text in ["", "[]", "{}", "{\"keys\":{}}", "<html>"] {
+            assert!(matches!(KeySet::parse(text.as_bytes()), Err(KeySetError::Form(_))), "{text}");
+        }
+    }
+}

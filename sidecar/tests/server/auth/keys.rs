@@ -1,0 +1,104 @@
+//! Keys that change, and an issuer that is away.
+
+use std::time::Duration;
+
+use jsonwebtoken::Algorithm;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    House, PATIENCE, bearer, claims,
+    issuer::{ISSUER, Issuer, Pair, set},
+    manifest,
+};
+use crate::{
+    client::{Request, Sse},
+    fixture::Server,
+};
+
+/// Asks again until the stream opens.
+async fn opens_in_time(server: &Server, token: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let opened =
+            Sse::open(server.public, "/orders/sse", &[("authorization", &bearer(token))]).await;
+        if opened.head.starts_with("HTTP/1.1 200") && opened.head.contains("chunked") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{}", opened.head);
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_key_is_found_and_strangers_do_not_flood_the_issuer() {
+    let house = House::open().await;
+    assert!(house.subscribe(&house.token(&json!({}))).await.head.starts_with("HTTP/1.1 200"));
+    let asked = house.issuer.asked();
+    for n in 0..50 {
+        let stranger = Pair::new(&format!("stranger-{n}"), Algorithm::EdDSA);
+        assert_eq!(house.get(&stranger.sign(&claims(&json!({})))).await.status, 401);
+    }
+    assert!(house.issuer.asked() <= asked + 1, "{}", house.issuer.asked());
+    let second = Pair::new("second", Algorithm::ES256);
+    house.issuer.publish(&[&second]);
+    opens_in_time(&house.server, &second.sign(&claims(&json!({})))).await;
+    // The first key is withdrawn.
+    assert_eq!(house.get(&house.token(&json!({}))).await.status, 401);
+}
+
+#[tokio::test]
+async fn keys_stay_good_while_their_issuer_is_away() {
+    let house = House::open().await;
+    let token = house.token(&json!({}));
+    assert!(house.subscribe(&token).await.head.starts_with("HTTP/1.1 200"));
+    house.issuer.break_down();
+    assert!(house.subscribe(&token).await.head.starts_with("HTTP/1.1 200"));
+    house.server.metric_becomes("weir_auth_keys{pipeline=\"orders\"} ", 1).await;
+}
+
+#[tokio::test]
+async fn an_issuer_that_was_never_reached_ends_nobody_for_good() {
+    let pair = Pair::new("first", Algorithm::EdDSA);
+    let issuer = Issuer::start(&[&pair]).await;
+    issuer.break_down();
+    let server = Server::start(&manifest(&issuer, "", "")).await;
+    let token = pair.sign(&claims(&json!({"scope": "read write"})));
+    let mut waiting =
+        Sse::open(server.public, "/orders/sse", &[("authorization", &bearer(&token))]).await;
+    assert!(waiting.head.starts_with("HTTP/1.1 200"));
+    let told = waiting.next().await.unwrap();
+    assert_eq!(told.name, "failure");
+    assert!(told.data.contains("keys_unavailable") && waiting.retry.is_some(), "{told:?}");
+    let publish = Request::post("/orders/events").header("authorization", &bearer(&token));
+    let answer = publish.body("1").send(server.public).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.head.to_lowercase().contains("retry-after: 2"));
+    issuer.publish(&[&pair]);
+    opens_in_time(&server, &token).await;
+}
+
+#[tokio::test]
+async fn keys_come_from_a_mounted_secret_and_change_with_it() {
+    let secrets = tempfile::tempdir().unwrap();
+    let [first, second] = ["a", "b"].map(|kid| Pair::new(kid, Algorithm::EdDSA));
+    let file = secrets.path().join("orders-keys/jwks.json");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, set(&[&first])).unwrap();
+    let spec = format!(
+        "
+placement: {{gateway: {{replicas: 1}}}}
+sources: [{{name: app, http: {{}}}}]
+endpoints: {{sse: {{}}, publish: {{anonymous: true}}}}
+auth:
+  jwt:
+    issuer: {ISSUER}
+    audiences: [orders]
+    jwks: {{secretName: orders-keys, key: jwks.json}}
+"
+    );
+    let server = Server::start_in(secrets.path(), &spec).await;
+    opens_in_time(&server, &first.sign(&claims(&json!({})))).await;
+    std::fs::write(&file, set(&[&second])).unwrap();
+    opens_in_time(&server, &second.sign(&claims(&json!({})))).await;
+}
