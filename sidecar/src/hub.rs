@@ -36,7 +36,7 @@ use parking_lot::Mutex;
 use tokio::{runtime, sync::Notify, time};
 use weir_crds::v1alpha1::SlowConsumer;
 
-use chunk::Cache;
+use chunk::Shelf;
 pub use chunk::{Chunk, Fetch, Framing, Passed};
 use conflation::{Conflation, Keys};
 use filters::Filters;
@@ -77,7 +77,7 @@ pub struct Hub {
     history: History,
     /// How many parts of the log were loaded, or could not be.
     loads: AtomicU64,
-    chunks: Mutex<Cache>,
+    chunks: Shelf,
     filters: Filters,
     keys: ArcSwap<Keys>,
     /// What is conflated for subscribers without a filter.
@@ -131,7 +131,7 @@ impl Hub {
             fault: ArcSwapOption::empty(),
             history: History::default(),
             loads: AtomicU64::new(0),
-            chunks: Mutex::default(),
+            chunks: Shelf::default(),
             filters: Filters::default(),
             keys: ArcSwap::from_pointee(keys(&settings)),
             conflation: Mutex::default(),
@@ -340,7 +340,10 @@ impl Hub {
         let first = log.first();
         match position {
             Position::At(time) => {
-                self.reached(Start::without_gap(log.offset_at(*time).await?)).await
+                let next = log.offset_at(*time).await?;
+                let evicted = first.checked_sub(1).filter(|_| next <= first);
+                let time_of = |offset| self.tail.look(|ring| ring.time_of_evicted(offset));
+                self.reached(position::since(*time, next.max(first), evicted, time_of)).await
             }
             Position::Latest | Position::Earliest | Position::Malformed => {
                 Ok(position.resolve(*id, first, self.head()))
@@ -444,7 +447,7 @@ impl Hub {
             log.expire();
         }
         if self.tail.look(crate::log::Ring::is_empty) {
-            self.chunks.lock().clear();
+            self.chunks.clear();
             self.history.clear();
         }
     }

@@ -194,6 +194,15 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether an append that failed so has certainly left nothing in the log.
+    #[must_use]
+    pub const fn is_certain(&self) -> bool {
+        match self {
+            Self::Full(_) | Self::SlowConsumer(_) => true,
+            Self::Unavailable(_) | Self::Damaged(_) => false,
+        }
+    }
+
     /// The value of metric labels and of a problem's category.
     #[must_use]
     pub const fn category(&self) -> &'static str {

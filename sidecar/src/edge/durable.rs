@@ -52,6 +52,8 @@ pub(super) struct Call {
     pub(super) headers: HeaderMap,
     /// What the URL shows of who asks.
     pub(super) in_url: InUrl,
+    /// Whether it came over TLS.
+    pub(super) secure: bool,
 }
 
 /// Answers a request.
@@ -260,7 +262,7 @@ impl Desk<'_> {
     fn location(&self, call: &Call) -> String {
         let path = format!("{}{}", self.root, call.tail);
         let header = |name: &str| call.headers.get(name).and_then(|value| value.to_str().ok());
-        let secure = header("x-forwarded-proto") == Some("https");
+        let secure = call.secure || header("x-forwarded-proto") == Some("https");
         let scheme = if secure { "https" } else { "http" };
         header("host").map_or_else(|| path.clone(), |host| format!("{scheme}://{host}{path}"))
     }

@@ -63,7 +63,7 @@ impl Later {
         Refusal::Answer(answer)
     }
 
-    fn by_status(&self) -> Response<Vec<u8>> {
+    pub(super) fn by_status(&self) -> Response<Vec<u8>> {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let mut response = problem(self.reason.name(), status, &self.message);
         let seconds = self.retry().div_ceil(1_000);

@@ -78,10 +78,16 @@ where
     }
 }
 
-/// Answers a publish that the log could not take. It has taken nothing, so that it can be repeated.
+/// Answers a publish that the log could not take, or of which nobody knows whether it was taken.
 fn not_taken(pipeline: &str, error: &LogError) -> Response<Vec<u8>> {
     tracing::warn!(pipeline, %error, "could not take events");
-    let detail = format!("{error}; nothing was taken: publish again in a while");
+    let detail = if error.is_certain() {
+        format!("{error}; nothing was taken: publish again in a while")
+    } else {
+        format!(
+            "{error}; some of it may have been taken: publish it again in a while, with the same ids"
+        )
+    };
     let mut response = problem(error.category(), StatusCode::SERVICE_UNAVAILABLE, detail);
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
     response

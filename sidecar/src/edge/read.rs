@@ -7,6 +7,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use tokio::time;
 
@@ -33,8 +34,8 @@ const MOST_EVENTS: usize = 1_000;
 /// The most bytes of a page's events, but one.
 const MOST_BYTES: u64 = 1024 * 1024;
 
-/// The longest wait.
-const MOST_WAIT: Duration = Duration::from_secs(60);
+/// The longest wait: less than the minute after which many proxies close a silent connection.
+const MOST_WAIT: Duration = Duration::from_secs(50);
 
 /// A page that can never change: it ends where it was full, or where it was asked to.
 const FOREVER: &str = "public, max-age=31536000, immutable";
@@ -94,11 +95,24 @@ impl Query {
         let wait = wait.as_deref().map(|wait| {
             let wait = wait.parse::<weir_crds::scalar::Duration>().map(|wait| wait.get()).ok();
             wait.filter(|wait| *wait <= MOST_WAIT)
-                .ok_or("wait must be a duration of at most 60s, such as 30s")
+                .ok_or("wait must be a duration of at most 50s, such as 30s")
         });
         Ok(Asked { position, until: until.transpose()?, limit: limit?, wait: wait.transpose()? })
     }
+
+    /// The query of the page behind the event of a cursor: with all that was asked for but the start.
+    fn behind(&self, cursor: &str) -> String {
+        let Self { after: _, from: _, until, limit, filter, wait } = self;
+        let others = [("until", until), ("limit", limit), ("filter", filter), ("wait", wait)];
+        let others = others.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        let others =
+            others.map(|(name, value)| format!("&{name}={}", utf8_percent_encode(value, VALUE)));
+        format!("after={cursor}{}", others.collect::<String>())
+    }
 }
+
+/// What a value of a query may hold as it is (RFC 3986, section 3.4), and is no separator.
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +185,7 @@ pub(super) async fn serve(
                       application/cloudevents-batch+json: accept one of these";
         return problem("not_acceptable", StatusCode::NOT_ACCEPTABLE, detail);
     };
-    let wished = match wished(hub, query.filter.as_deref()).await {
+    let wished = match wished(hub, query.filter.as_deref(), |later| later.by_status()).await {
         Ok(wished) => wished,
         Err(refusal) => return refusal,
     };
@@ -179,8 +193,13 @@ pub(super) async fn serve(
         Ok(filter) => filter,
         Err(too_many) => return unavailable(&too_many.to_string()),
     };
-    let range =
-        Range { hub, asked: &asked, filter: filter.as_deref(), expires_at: grant.lease.expires_at };
+    let range = Range {
+        hub,
+        query,
+        asked: &asked,
+        filter: filter.as_deref(),
+        expires_at: grant.lease.expires_at,
+    };
     match range.page(service).await {
         Ok(Some(page)) => range.answer(form, &page, headers),
         Ok(None) => unavailable("as many readers wait here as may: try again in a while"),
@@ -191,6 +210,7 @@ pub(super) async fn serve(
 /// What one reader is to get.
 struct Range<'a> {
     hub: &'a Hub,
+    query: &'a Query,
     asked: &'a Asked,
     filter: Option<&'a Filter>,
     /// When the reader's grant ends.
@@ -200,7 +220,7 @@ struct Range<'a> {
 impl Range<'_> {
     /// The page that is asked for, with a wait where that is asked for, too; `None` where too many wait.
     async fn page(&self, service: &Service) -> Result<Option<Page>, LogError> {
-        let Self { hub, asked, filter: _, expires_at } = self;
+        let Self { hub, query: _, asked, filter: _, expires_at } = self;
         let Start { next, gap } = hub.start(&asked.position).await?;
         let mut page = self.look(next, gap).await?;
         let Some(wait) = asked.wait else { return Ok(Some(page)) };
@@ -235,7 +255,7 @@ impl Range<'_> {
 
     /// What there is from `next` on.
     async fn look(&self, next: Offset, gap: Option<Gap>) -> Result<Page, LogError> {
-        let Self { hub, asked, filter, expires_at: _ } = self;
+        let Self { hub, query: _, asked, filter, expires_at: _ } = self;
         let (first, gap, found) = match hub.read(next, MOST_BYTES).await? {
             Read::Entries(entries) => (next, gap, entries),
             // It left the log in between.
@@ -266,7 +286,7 @@ impl Range<'_> {
 
     /// Answers with a page.
     fn answer(&self, form: Form, page: &Page, headers: &HeaderMap) -> Response<Vec<u8>> {
-        let Self { hub, asked, filter, expires_at: _ } = self;
+        let Self { hub, query, asked, filter, expires_at: _ } = self;
         let next = hub.cursor(page.end - 1).to_string();
         // Whoever may see less of the same range has another page of it.
         let of = filter.map_or_else(String::new, |filter| format!("-{:x}", filter.fingerprint()));
@@ -295,8 +315,7 @@ impl Range<'_> {
         set(&mut response, header::ETAG, &tag);
         set(&mut response, header::CACHE_CONTROL, keep);
         set(&mut response, header::VARY, "accept");
-        let link = format!("<?after={next}>; rel=\"next\"");
-        set(&mut response, header::LINK, &link);
+        set(&mut response, header::LINK, &format!("<?{}>; rel=\"next\"", query.behind(&next)));
         if page.up_to_date {
             response.headers_mut().insert("weir-up-to-date", HeaderValue::from_static("true"));
         }
@@ -419,10 +438,22 @@ mod tests {
         };
         assert_eq!(asked, Ok(expected));
         for bad in
-            ["from=then", "until=latest", "limit=0", "limit=1001", "limit=x", "wait=61s", "wait=1"]
+            ["from=then", "until=latest", "limit=0", "limit=1001", "limit=x", "wait=51s", "wait=1"]
         {
             assert!(query(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_next_page_is_of_the_same_range() {
+        let query = Query {
+            after: Some("x".to_owned()),
+            limit: Some("2".to_owned()),
+            filter: Some("event.data.n > 6 && true".to_owned()),
+            ..Query::default()
+        };
+        let filter = "event.data.n%20%3E%206%20%26%26%20true";
+        assert_eq!(query.behind("log.7"), format!("after=log.7&limit=2&filter={filter}"));
     }
 
     #[test]

@@ -98,13 +98,18 @@ type Route = BoxedFilter<(Response<Vec<u8>>,)>;
 fn plain_text_route(service: &Service) -> Route {
     let registry = Arc::clone(&service.registry);
     warp::path::param::<String>()
-        .and(warp::ext::optional::<Secure>())
-        .and_then(move |name: String, secure: Option<Secure>| {
+        .and(secure())
+        .and_then(move |name: String, secure: bool| {
             let asks = registry.get(&name).filter(|pipeline| pipeline.hub().settings().tls);
-            let exposed = secure.is_none() && asks.is_some();
+            let exposed = !secure && asks.is_some();
             async move { if exposed { Ok(plain_text(&name)) } else { Err(warp::reject()) } }
         })
         .boxed()
+}
+
+/// Whether a request came over TLS.
+fn secure() -> impl Filter<Extract = (bool,), Error = Infallible> + Clone {
+    warp::ext::optional::<Secure>().map(|secure: Option<Secure>| secure.is_some())
 }
 
 fn plain_text(name: &str) -> Response<Vec<u8>> {
@@ -235,26 +240,32 @@ fn durable_route(service: &Service) -> Routes {
     let service = service.clone();
     warp::path::param::<String>()
         .and(warp::path("streams"))
-        .and(warp::path::tail())
-        .and(warp::method())
-        .and(warp::query::<Vec<(String, String)>>())
-        .and(warp::header::headers_cloned())
-        .and(in_url())
+        .and(call())
         .and(warp::body::stream())
-        .then(move |name: String, tail: warp::path::Tail, method, query, headers, in_url, body| {
+        .then(move |name: String, call, body| {
             let service = service.clone();
             async move {
-                let tail = tail.as_str().to_owned();
                 match service.registry.get(&name) {
-                    Some(pipeline) => {
-                        let call = Call { method, tail, query, headers, in_url };
-                        durable::serve(&pipeline, call, body, &service).await
-                    }
+                    Some(pipeline) => durable::serve(&pipeline, call, body, &service).await,
                     None => unknown(&service.registry, &name).into_response(),
                 }
             }
         })
         .boxed()
+}
+
+/// All of a request about a durable stream but its body.
+fn call() -> impl Filter<Extract = (Call,), Error = Rejection> + Clone {
+    warp::path::tail()
+        .and(warp::method())
+        .and(warp::query::<Vec<(String, String)>>())
+        .and(warp::header::headers_cloned())
+        .and(in_url())
+        .and(secure())
+        .map(|tail: warp::path::Tail, method, query, headers, in_url, secure| {
+            let tail = tail.as_str().to_owned();
+            Call { method, tail, query, headers, in_url, secure }
+        })
 }
 
 /// What a browser asks before a page of another origin does something, where the pipeline has rules for

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     auth::{Grant, Lease, Right},
     count::{Seat, Transport, TurnedAway},
-    filter::Expression,
+    filter::{Expression, Refused},
     frame::{
         self, Control, Format,
         websocket::{self, Coding, Handshake, HandshakeError, Subprotocol},
@@ -31,8 +31,14 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Query {
     /// Resume after the event of this cursor.
-    #[serde(alias = "last_event_id", alias = "lastEventId")]
     cursor: Option<String>,
+    /// The same, as clients append it that can set no header: it is newer than `cursor`, with which they
+    /// began.
+    #[serde(rename = "lastEventId")]
+    last_event_id: Option<String>,
+    /// The same, in another spelling.
+    #[serde(rename = "last_event_id")]
+    last_event_id_too: Option<String>,
     /// Start at `earliest`, `latest`, or a time (RFC 3339).
     from: Option<String>,
     /// `cloudevents`: the data of an SSE event is the whole CloudEvent.
@@ -55,7 +61,10 @@ impl Query {
         if let Some(value) = last_event_id {
             return Ok(Position::of_cursor(value.to_str().unwrap_or_default()));
         }
-        Position::asked(self.cursor.as_deref(), self.from.as_deref())
+        let cursors = [&self.last_event_id, &self.last_event_id_too, &self.cursor];
+        // An empty one is what a client sends that has none yet.
+        let cursor = cursors.into_iter().filter_map(Option::as_deref).find(|text| !text.is_empty());
+        Position::asked(cursor, self.from.as_deref())
     }
 
     /// The wire format of an SSE response.
@@ -176,8 +185,8 @@ async fn sse(
     }
     let position = query.position(headers).map_err(bad_query)?;
     let format = query.sse_format().map_err(bad_query)?;
-    let wished = wished(hub, query.filter.as_deref()).await?;
     let refuse = |later: Later| later.answer(hub, headers);
+    let wished = wished(hub, query.filter.as_deref(), refuse).await?;
     let comer = comer(hub, &position);
     let seat = take_seat(service, hub, Transport::Sse, manner, comer).map_err(refuse)?;
     let seat = with_filter(pipeline, grant, seat, wished).map_err(refuse)?;
@@ -204,9 +213,9 @@ async fn web_socket(
     }
     let handshake = shake_hands(manner, headers).map_err(refuse_handshake)?;
     let position = query.position(headers).map_err(bad_query)?;
-    let wished = wished(hub, query.filter.as_deref()).await?;
     let acceptable = acceptable(hub, &handshake, headers);
     let refuse = |later: Later| acceptable.refuse(hub, later);
+    let wished = wished(hub, query.filter.as_deref(), refuse).await?;
     let comer = match acceptable.face {
         Subprotocol::Json | Subprotocol::CloudEvents => comer(hub, &position),
         // Each of its subscriptions says where it starts.
@@ -301,17 +310,25 @@ fn hand_over_session(
     }
 }
 
-/// The filter that the subscriber asks for.
-pub(super) async fn wished(
+/// The filter that the subscriber asks for. `busy` answers where it can't be read just now.
+pub(super) async fn wished<R: From<Response<Vec<u8>>>>(
     hub: &Hub,
     filter: Option<&str>,
-) -> Result<Option<Arc<Expression>>, Response<Vec<u8>>> {
+    busy: impl FnOnce(Later) -> R,
+) -> Result<Option<Arc<Expression>>, R> {
     let Some(source) = filter.filter(|source| !source.trim().is_empty()) else {
         return Ok(None);
     };
     hub.expression(source).await.map(Some).map_err(|refused| {
         hub.accounts().filters_refused.add(1);
-        problem("filter", StatusCode::BAD_REQUEST, format!("filter: {refused}"))
+        let message = format!("filter: {refused}");
+        match refused {
+            Refused::Busy => busy(Later::new(TurnedAway::TooManyFilters, &message)),
+            Refused::Length { .. }
+            | Refused::Syntax { .. }
+            | Refused::Meaning { .. }
+            | Refused::Absent => problem("filter", StatusCode::BAD_REQUEST, message).into(),
+        }
     })
 }
 
@@ -391,6 +408,9 @@ fn shake_hands(manner: Manner, headers: &HeaderMap) -> Result<Handshake, Handsha
         websocket::tunnel_handshake(headers)
     } else if manner.version == Version::HTTP_2 {
         Err(HandshakeError::NotATunnel)
+    } else if manner.version < Version::HTTP_11 {
+        // RFC 6455, section 4.1.
+        Err(HandshakeError::NotAnUpgrade)
     } else {
         websocket::handshake(headers)
     }
@@ -428,7 +448,12 @@ fn refuse_handshake(error: HandshakeError) -> Response<Vec<u8>> {
         }
     };
     let mut response = problem("handshake", status, error.to_string());
+    let names_a_protocol = name == header::UPGRADE;
     response.headers_mut().insert(name, HeaderValue::from_static(value));
+    if names_a_protocol {
+        // RFC 9110, section 7.8.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
     response
 }
 
@@ -439,14 +464,8 @@ mod tests {
 
     fn query(text: &str) -> Query {
         let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-        let get = |name| pairs.clone().find(|(key, _)| *key == name).map(|(_, v)| v.to_owned());
-        Query {
-            cursor: get("cursor"),
-            from: get("from"),
-            format: get("format"),
-            events: get("events"),
-            filter: get("filter"),
-        }
+        let pairs = pairs.map(|(key, value)| (key.to_owned(), value.into())).collect();
+        serde_json::from_value(serde_json::Value::Object(pairs)).unwrap()
     }
 
     #[test]
@@ -457,6 +476,18 @@ mod tests {
         assert_eq!(query.position(&headers), Ok(Position::After(a)));
         headers.insert("last-event-id", HeaderValue::from_str(&b.to_string()).unwrap());
         assert_eq!(query.position(&headers), Ok(Position::After(b)));
+    }
+
+    #[test]
+    fn what_a_client_appends_wins_over_what_it_began_with() {
+        let [a, b] = [1, 2].map(|offset| Cursor { log: LogId::random(), offset });
+        for name in ["lastEventId", "last_event_id"] {
+            let both = query(&format!("cursor={a}&{name}={b}"));
+            assert_eq!(both.position(&HeaderMap::new()), Ok(Position::After(b)));
+            let empty = query(&format!("cursor={a}&{name}="));
+            assert_eq!(empty.position(&HeaderMap::new()), Ok(Position::After(a)));
+        }
+        assert_eq!(query("cursor=").position(&HeaderMap::new()), Ok(Position::Latest));
     }
 
     #[test]

@@ -3,7 +3,16 @@
 //! A chunk covers a range of offsets. Of these it holds the events that its subscribers get; what is in
 //! between was filtered or conflated away, and counts so when the subscriber is past it.
 
-use std::{collections::VecDeque, fmt::Write as _, ops::Range, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    fmt::Write as _,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    ops::Range,
+    sync::Arc,
+    time::Instant,
+};
+
+use parking_lot::Mutex;
 
 use crate::{
     event::TraceId,
@@ -255,29 +264,70 @@ impl Framing {
     }
 }
 
-/// The chunks that were encoded last.
+/// How many chunks are made at once, of different formats.
+const MAKERS: usize = 4;
+
+/// The chunks that were encoded last. Each is made once, by whichever shard asks first.
 #[derive(Debug, Default)]
-pub(super) struct Cache {
+pub(super) struct Shelf {
+    cache: Mutex<Cache>,
+    /// Held while a chunk of a format is made: who wants the same waits for it.
+    making: [Mutex<()>; MAKERS],
+}
+
+impl Shelf {
+    /// The chunk from `from` on, which `make` makes where it is not there.
+    pub(super) fn get_or_make<E>(
+        &self,
+        format: Format,
+        from: Offset,
+        head: impl Fn() -> Offset,
+        make: impl FnOnce() -> Result<Chunk, E>,
+    ) -> Result<Arc<Chunk>, E> {
+        if let Some(chunk) = self.cache.lock().get(format, from, head()) {
+            return Ok(chunk);
+        }
+        let _turn = self.making.get(maker(format)).map(Mutex::lock);
+        if let Some(chunk) = self.cache.lock().get(format, from, head()) {
+            return Ok(chunk);
+        }
+        let chunk = make()?;
+        Ok(self.cache.lock().put(format, chunk))
+    }
+
+    pub(super) fn clear(&self) {
+        self.cache.lock().clear();
+    }
+}
+
+fn maker(format: Format) -> usize {
+    let mut hasher = DefaultHasher::new();
+    format.hash(&mut hasher);
+    usize::try_from(hasher.finish() % MAKERS as u64).unwrap_or(0)
+}
+
+#[derive(Debug, Default)]
+struct Cache {
     chunks: VecDeque<(Format, Arc<Chunk>)>,
 }
 
 impl Cache {
     /// A chunk that starts at `from`, if it can't be outdone: it is full, or reaches the head.
-    pub(super) fn get(&self, format: Format, from: Offset, head: Offset) -> Option<Arc<Chunk>> {
+    fn get(&self, format: Format, from: Offset, head: Offset) -> Option<Arc<Chunk>> {
         let useful = |chunk: &Chunk| chunk.start == from && (chunk.end == head || chunk.full);
         let found = self.chunks.iter().find(|(of, chunk)| *of == format && useful(chunk));
         found.map(|(_, chunk)| Arc::clone(chunk))
     }
 
     /// Remembers a chunk in the place of the oldest.
-    pub(super) fn put(&mut self, format: Format, chunk: Chunk) -> Arc<Chunk> {
+    fn put(&mut self, format: Format, chunk: Chunk) -> Arc<Chunk> {
         let chunk = Arc::new(chunk);
         self.chunks.push_front((format, Arc::clone(&chunk)));
         self.chunks.truncate(REMEMBERED * Format::ALL.len());
         chunk
     }
 
-    pub(super) fn clear(&mut self) {
+    fn clear(&mut self) {
         self.chunks.clear();
     }
 }
@@ -320,6 +370,30 @@ pub(crate) mod tests {
             assert_eq!(written(1, lead + 2 * one), 1);
             assert_eq!(written(0, chunk.bytes(framing).len()), 3);
             assert_eq!(written(3, chunk.bytes(framing).len()), 0);
+        }
+    }
+
+    #[test]
+    fn shards_that_ask_at_once_make_a_chunk_once() {
+        use std::sync::{Barrier, atomic::AtomicUsize, atomic::Ordering};
+        const SHARDS: usize = 8;
+        for _ in 0..50 {
+            let (shelf, made, start) =
+                (Shelf::default(), AtomicUsize::new(0), Barrier::new(SHARDS));
+            let ask = || {
+                start.wait();
+                let make = || {
+                    made.fetch_add(1, Ordering::Relaxed);
+                    Ok::<_, ()>(chunk(&[b"1", b"2"]))
+                };
+                shelf.get_or_make(Format::SseData, 1, || 3, make).unwrap()
+            };
+            std::thread::scope(|scope| {
+                let asking: Vec<_> = (0..SHARDS).map(|_| scope.spawn(ask)).collect();
+                let got: Vec<_> = asking.into_iter().map(|asks| asks.join().unwrap()).collect();
+                assert!(got.windows(2).all(|two| Arc::ptr_eq(&two[0], &two[1])));
+            });
+            assert_eq!(made.into_inner(), 1);
         }
     }
 

@@ -35,17 +35,12 @@ impl Hub {
         if from >= self.head() {
             return Fetch::Empty;
         }
-        if let Some(chunk) = self.chunks.lock().get(format, from, self.head()) {
-            return Fetch::Chunk(chunk);
-        }
-        let (id, entries) = match self.entries(from) {
-            Ok(found) => found,
-            Err(instead) => return instead,
+        let make = || {
+            let (id, entries) = self.entries(from)?;
+            Chunk::encode(format, id, &entries).ok_or(Fetch::Empty)
         };
-        match Chunk::encode(format, id, &entries) {
-            Some(chunk) => Fetch::Chunk(self.chunks.lock().put(format, chunk)),
-            None => Fetch::Empty,
-        }
+        let chunk = self.chunks.get_or_make(format, from, || self.head(), make);
+        chunk.map_or_else(|instead| instead, Fetch::Chunk)
     }
 
     /// The encoded events from `from` on that a filter matches, as far as one fetch looks.
@@ -58,24 +53,22 @@ impl Hub {
         if from >= self.head() {
             return Fetch::Empty;
         }
-        if let Some(chunk) = filter.chunks.lock().get(format, from, self.head()) {
-            return Fetch::Chunk(chunk);
-        }
-        let (id, entries) = match self.entries(from) {
-            Ok(found) => found,
-            Err(instead) => return instead,
-        };
-        let read: u64 = entries.iter().map(|entry| entry.size()).sum();
-        match filter.select(format, id, &entries, &self.accounts) {
-            Some(Ok(mut chunk)) => {
-                if read > CHUNK_BYTES / 2 {
-                    chunk.set_full();
+        let make = || {
+            let (id, entries) = self.entries(from)?;
+            let read: u64 = entries.iter().map(|entry| entry.size()).sum();
+            match filter.select(format, id, &entries, &self.accounts) {
+                Some(Ok(mut chunk)) => {
+                    if read > CHUNK_BYTES / 2 {
+                        chunk.set_full();
+                    }
+                    Ok(chunk)
                 }
-                Fetch::Chunk(filter.chunks.lock().put(format, chunk))
+                Some(Err(passed)) => Err(Fetch::Skipped(passed)),
+                None => Err(Fetch::Empty),
             }
-            Some(Err(passed)) => Fetch::Skipped(passed),
-            None => Fetch::Empty,
-        }
+        };
+        let chunk = filter.chunks.get_or_make(format, from, || self.head(), make);
+        chunk.map_or_else(|instead| instead, Fetch::Chunk)
     }
 
     /// The encoded events from `from` up to before `until` for which no newer one before `until` stands:
@@ -88,7 +81,11 @@ impl Hub {
     ) -> Fetch {
         let first = self.tail.first();
         if range.start < first {
-            return Fetch::Evicted { first };
+            // What is older than the tail comes as it is: which of it is superseded is not known.
+            return match filter {
+                Some(filter) => self.fetch_filtered(format, filter, range.start),
+                None => self.fetch(format, range.start),
+            };
         }
         let index = filter.map_or(&self.conflation, Filter::conflation);
         let mut index = index.lock();

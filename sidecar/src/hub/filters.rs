@@ -19,11 +19,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::task;
+use tokio::{sync::Semaphore, task};
 
 use super::{
     Chunk,
-    chunk::{Cache, Passed},
+    chunk::{Passed, Shelf},
     conflation::Conflation,
 };
 use crate::{
@@ -42,6 +42,13 @@ pub const MAX_FILTERS: usize = 64;
 /// How many texts of filters are remembered with what they mean.
 const REMEMBERED: usize = 256;
 
+/// Held while an expression is read: who sends many gets one core's worth of them, and keeps no thread
+/// from those who read the log.
+static READING: Semaphore = Semaphore::const_new(1);
+
+/// Who may wait for that. Each waits for a millisecond or so.
+static WAITING: Semaphore = Semaphore::const_new(256);
+
 /// The most steps of one fetch: some hundreds of microseconds.
 const STEPS_PER_FETCH: u32 = 40_000;
 
@@ -56,7 +63,7 @@ pub struct Filter {
     /// Keeps the wish counted.
     _wish: Option<Arc<Wish>>,
     verdicts: Mutex<Verdicts>,
-    pub(super) chunks: Mutex<Cache>,
+    pub(super) chunks: Shelf,
     conflation: Mutex<Conflation>,
 }
 
@@ -137,6 +144,12 @@ impl Filters {
         if let Some(expression) = known(&self.compiled.lock()) {
             return Ok(expression);
         }
+        let Ok(_place) = WAITING.try_acquire() else { return Err(Refused::Busy) };
+        let Ok(_turn) = READING.acquire().await else { return Err(Refused::Busy) };
+        // Whoever was before may have sent the same.
+        if let Some(expression) = known(&self.compiled.lock()) {
+            return Ok(expression);
+        }
         let text = source.to_owned();
         let compiled = task::spawn_blocking(move || compile(&text)).await;
         let expression = Arc::new(compiled.unwrap_or(Err(Refused::Busy))?);
@@ -170,7 +183,7 @@ impl Filters {
             fingerprint: fingerprint(&key),
             _wish: wish,
             verdicts: Mutex::default(),
-            chunks: Mutex::default(),
+            chunks: Shelf::default(),
             conflation: Mutex::default(),
         });
         shared.put(key, &filter);
@@ -210,7 +223,9 @@ impl Filter {
 
     /// Whether an event matches, and the steps that it took to find out.
     fn judge(&self, entry: &Entry, accounts: &Accounts) -> (bool, u32) {
-        if let Some(known) = self.verdicts.lock().get(entry.offset) {
+        // Held meanwhile: whoever else wants to know waits, and doesn't evaluate it a second time.
+        let mut verdicts = self.verdicts.lock();
+        if let Some(known) = verdicts.get(entry.offset) {
             return (known, 0);
         }
         let scope = Scope::new(&entry.posted.event, &self.claims);
@@ -221,7 +236,7 @@ impl Filter {
             accounts.evaluated(evaluated.outcome.err());
             evaluated.outcome == Ok(true)
         });
-        self.verdicts.lock().put(entry.offset, matches);
+        verdicts.put(entry.offset, matches);
         (matches, steps)
     }
 

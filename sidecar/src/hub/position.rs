@@ -104,6 +104,21 @@ impl Position {
     }
 }
 
+/// The start at the first event since `time`, which is `next`. Before it stood `evicted`, where that is
+/// the newest event that left the log: unless it is known to be older than `time`, events are missing.
+pub(super) fn since(
+    time: Micros,
+    next: Offset,
+    evicted: Option<Offset>,
+    time_of: impl FnOnce(Offset) -> Option<Micros>,
+) -> Start {
+    let missing = evicted
+        .filter(|evicted| *evicted > 0)
+        .is_some_and(|evicted| time_of(evicted).is_none_or(|left| left >= time));
+    let gap = missing.then_some(Gap { from: None, missed: None, reason: GapReason::Evicted });
+    Start { next, gap }
+}
+
 impl Gap {
     const fn malformed() -> Self {
         Self { from: None, missed: None, reason: GapReason::Malformed }
@@ -128,6 +143,17 @@ mod tests {
     fn latest_and_earliest_are_the_ends_of_the_log() {
         assert_eq!(start(|_| Position::Latest), Start::without_gap(10));
         assert_eq!(start(|_| Position::Earliest), Start::without_gap(5));
+    }
+
+    #[test]
+    fn a_time_before_what_is_held_is_told_of_a_gap_unless_what_left_is_older() {
+        let start = |evicted, left: Option<Micros>| since(100, 5, evicted, |_| left).gap;
+        let gap = Some(Gap { from: None, missed: None, reason: GapReason::Evicted });
+        assert_eq!(start(Some(4), Some(100)), gap);
+        assert_eq!(start(Some(4), None), gap, "nobody knows");
+        assert_eq!(start(Some(4), Some(99)), None);
+        assert_eq!(start(None, None), None, "the time is within what is held");
+        assert_eq!(since(100, 1, Some(0), |_| None).gap, None, "nothing ever left");
     }
 
     #[test]

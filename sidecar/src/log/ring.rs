@@ -12,6 +12,8 @@ pub struct Ring {
     head: Offset,
     /// The size of all entries ever pushed.
     end_bytes: u64,
+    /// The offset and the time of the newest entry that left.
+    left: Option<(Offset, Micros)>,
     retention: Retention,
 }
 
@@ -27,7 +29,7 @@ impl Ring {
     /// An empty ring, whose next entry has offset `head`.
     #[must_use]
     pub const fn new(head: Offset, retention: Retention) -> Self {
-        Self { slots: VecDeque::new(), head, end_bytes: 0, retention }
+        Self { slots: VecDeque::new(), head, end_bytes: 0, left: None, retention }
     }
 
     /// The bounds.
@@ -101,7 +103,7 @@ impl Ring {
     pub fn expire(&mut self, now: Micros) -> Vec<Arc<Entry>> {
         let mut evicted = Vec::new();
         while self.slots.front().is_some_and(|oldest| self.is_past_a_bound(oldest, now)) {
-            evicted.extend(self.slots.pop_front().map(|slot| slot.entry));
+            evicted.extend(self.evict());
         }
         evicted
     }
@@ -109,8 +111,20 @@ impl Ring {
     /// Evicts the entries before `first`.
     pub fn evict_before(&mut self, first: Offset) {
         while self.slots.front().is_some_and(|oldest| oldest.entry.offset < first) {
-            self.slots.pop_front();
+            self.evict();
         }
+    }
+
+    fn evict(&mut self) -> Option<Arc<Entry>> {
+        let entry = self.slots.pop_front()?.entry;
+        self.left = Some((entry.offset, entry.time));
+        Some(entry)
+    }
+
+    /// The time of an entry that left, where that is remembered: only the newest one is.
+    #[must_use]
+    pub fn time_of_evicted(&self, offset: Offset) -> Option<Micros> {
+        self.left.filter(|(left, _)| *left == offset).map(|(_, time)| time)
     }
 
     /// Reads entries from `from` on, at least one where there is one, and no more than fit into

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use h2::{RecvStream, SendStream};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame};
 use parking_lot::Mutex;
+use tokio::time;
 
 /// The body of a request. A route reads it, unless the stream is taken over: then whoever has the other
 /// handle takes it back.
@@ -48,6 +50,9 @@ impl Body for RequestBody {
     }
 }
 
+/// How long a peer may take to make room for more of an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Sends an answer's body, as fast as the peer's window allows.
 pub(super) async fn send<B>(mut body: B, stream: &mut SendStream<Bytes>) -> io::Result<()>
 where
@@ -57,7 +62,8 @@ where
         let Ok(mut data) = frame.map_err(io::Error::other)?.into_data() else { continue };
         while !data.is_empty() {
             stream.reserve_capacity(data.len());
-            let room = poll_fn(|context| poll_room(stream, context)).await?;
+            let room = poll_fn(|context| poll_room(stream, context));
+            let room = time::timeout(PATIENCE, room).await.map_err(|_| ErrorKind::TimedOut)??;
             let part = data.split_to(room.min(data.len()));
             stream.send_data(part, false).map_err(io::Error::other)?;
         }

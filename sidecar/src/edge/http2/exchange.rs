@@ -1,12 +1,11 @@
 //! One stream of HTTP/2: a request, and its answer or the stream that it becomes.
 
-use std::{future::poll_fn, mem, time::Duration};
+use std::{future::poll_fn, mem};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, ext::Protocol, server::SendResponse};
 use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Body as _;
-use tokio::time;
 
 use super::{
     super::{
@@ -17,9 +16,6 @@ use super::{
     Shared,
     body::{self, RequestBody},
 };
-
-/// How long a peer may take to read an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A stream whose request has come.
 pub(super) struct Exchange {
@@ -75,8 +71,8 @@ impl Exchange {
         let head = Response::from_parts(parts, ());
         let Ok(mut stream) = self.respond.send_response(head, ended) else { return };
         if !ended {
-            // It fails where the peer has left.
-            let _ = time::timeout(PATIENCE, body::send(body, &mut stream)).await;
+            // It fails where the peer has left, or reads nothing any more.
+            let _ = body::send(body, &mut stream).await;
         }
     }
 
