@@ -89,6 +89,24 @@ pub(crate) fn origins(item: &str) -> Rule {
     )
 }
 
+/// The disk has room for durable streams beside the log.
+pub(crate) fn the_disk_has_room_for_streams() -> Rule {
+    let (size, log) = ("self.log.storage.disk.size", "self.log.retention.maxBytes");
+    let streams = "self.endpoints.durableStreams.maxBytes";
+    let pattern = Quantity::PATTERN;
+    let well_formed = [size, log, streams].map(|field| format!("{field}.matches(r'{pattern}')"));
+    let well_formed = well_formed.join(" && ");
+    let both = format!("quantity({log}).add(quantity({log})).add(quantity({streams}))");
+    let concerned = "has(self.log.storage.disk) && has(self.endpoints.durableStreams)";
+    let fits = format!("quantity({size}).compareTo({both}) >= 0");
+    Rule::new(format!("!({concerned}) || !({well_formed}) || {fits}"))
+        .field_path(".log.storage.disk.size")
+        .message(
+            "must be at least twice retention.maxBytes and endpoints.durableStreams.maxBytes besides: raise \
+             it, or lower one of these",
+        )
+}
+
 /// Every key of a map, which `keys` lists, is a label's key.
 pub(crate) fn label_keys(keys: &str) -> Rule {
     Rule::new(format!("{keys}.all(k, !format.qualifiedName().validate(k).hasValue())"))

@@ -21,7 +21,7 @@ use weir_sidecar::{
     engine::Wakers,
     event::Event,
     intake::Posted,
-    log::{DiskLog, DiskOptions, Log as _, Retention, Tail},
+    log::{DiskLog, DiskOptions, Log as _, Retention, Room, Tail},
 };
 
 /// Measures the log on a disk.
@@ -102,8 +102,12 @@ async fn log(arguments: &Arguments, publishers: usize, directory: &Path) -> Resu
         Promise::Fsync => Durability::Fsync,
         Promise::Interval => Durability::Interval,
     };
-    let options =
-        DiskOptions { directory: directory.to_owned(), quota: 64 << 30, durability, retention };
+    let options = DiskOptions {
+        directory: directory.to_owned(),
+        room: Room::new(64 << 30),
+        durability,
+        retention,
+    };
     let log = Arc::new(DiskLog::open(options, tail, Box::new(|_| ()))?);
     let started = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();

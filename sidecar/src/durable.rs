@@ -1,5 +1,5 @@
 //! Durable streams: streams that clients create, append to and read by HTTP, as the Durable Streams
-//! protocol has it. They are beside the pipeline's log, and know nothing of it.
+//! protocol has it. They are beside the pipeline's log, and know nothing of it but where it is kept.
 //!
 //! Everything but [`Streams`] is decided without I/O; `edge/durable` speaks HTTP for it.
 //!
@@ -10,13 +10,14 @@
 //! - The number of streams and the memory of all of them are bounded; a fork counts what it inherits,
 //!   though it shares it.
 //! - A deleted stream that has forks keeps its path until the last of them is gone.
+//! - Nothing is served before what is remembered of the streams is there.
 //! - Locks are taken in this order: the structure, a stream's writing, the slots, a stream's state.
 
 pub(crate) mod collapse;
 pub(crate) mod content;
 pub(crate) mod expiry;
 pub(crate) mod frames;
-mod journal;
+pub(crate) mod journal;
 pub(crate) mod offset;
 pub(crate) mod producer;
 pub(crate) mod refusal;
@@ -27,19 +28,20 @@ pub(crate) mod stream;
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
 use weir_crds::v1alpha1::DurableStreams;
 
 use content::{Batch, DEFAULT_TYPE, Kind, is_same_type};
 use expiry::Expiry;
-use journal::{Change, Forgetful, Journal};
+use journal::{Change, Forgetful, Journal, Remembered};
 use offset::{Anchor, Offset};
 use producer::Progress;
 use refusal::Refusal;
@@ -58,7 +60,11 @@ pub struct Streams {
     slots: RwLock<HashMap<Box<str>, Slot>>,
     /// Held while a stream is created, deleted or ended.
     structure: tokio::sync::Mutex<()>,
-    journal: Box<dyn Journal>,
+    /// There when the streams are open.
+    journal: OnceLock<Box<dyn Journal>>,
+    /// Why they are not, or why the last change could not be stored.
+    fault: ArcSwapOption<String>,
+    closed: CancellationToken,
     /// The memory of all streams.
     bytes: AtomicU64,
     /// The lineage that was given last.
@@ -150,15 +156,92 @@ pub(crate) struct Appended {
 impl Streams {
     /// No streams yet, in memory.
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        let streams = Self::opening(limits);
+        streams.open(Box::new(Forgetful), Vec::new(), clock::micros());
+        streams
+    }
+
+    /// Streams that are still to be opened.
+    pub(crate) fn opening(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             limits: ArcSwap::from_pointee(limits),
             slots: RwLock::default(),
             structure: tokio::sync::Mutex::default(),
-            journal: Box::new(Forgetful),
+            journal: OnceLock::new(),
+            fault: ArcSwapOption::empty(),
+            closed: CancellationToken::new(),
             bytes: AtomicU64::new(0),
             lineage: AtomicU64::new(0),
             counts: Counts::default(),
         })
+    }
+
+    /// Opens them, with what a journal remembers. That they are read now counts as a use of each.
+    pub(crate) fn open(&self, journal: Box<dyn Journal>, remembered: Vec<Remembered>, now: Micros) {
+        let mut slots = self.slots.write();
+        for Remembered { path, config, state } in remembered {
+            self.bytes.fetch_add(STREAM_OVERHEAD + state.bytes(), Ordering::Relaxed);
+            self.lineage.fetch_max(state.end().lineage, Ordering::Relaxed);
+            let stream = Arc::new(Stream::new(config, state, now));
+            slots.insert(path, Slot { stream, forks: 0 });
+        }
+        let sources = slots.values().filter_map(|slot| slot.stream.config().origin.as_ref());
+        let sources: Vec<_> = sources.map(|origin| origin.source.clone()).collect();
+        for source in sources {
+            if let Some(slot) = slots.get_mut(&source) {
+                slot.forks += 1;
+            }
+        }
+        drop(slots);
+        self.fault.store(None);
+        if self.journal.set(journal).is_err() {
+            tracing::error!("durable streams were opened twice");
+        }
+    }
+
+    /// Says why they are not open.
+    pub(crate) fn set_fault(&self, why: String) {
+        self.fault.store(Some(Arc::new(why)));
+    }
+
+    /// Why they can't be used as they should be.
+    pub(crate) fn fault(&self) -> Option<Arc<String>> {
+        let opening = || Some(Arc::new("they are being opened".to_owned()));
+        let fault = self.fault.load_full();
+        if self.journal.get().is_some() { fault } else { fault.or_else(opening) }
+    }
+
+    fn journal(&self) -> Result<&dyn Journal, Refusal> {
+        let why = || self.fault().map_or_else(Arc::default, |why| Arc::from(why.as_str()));
+        self.journal.get().map(AsRef::as_ref).ok_or_else(|| Refusal::NotOpen(why()))
+    }
+
+    /// Makes a change last.
+    async fn record(&self, change: Change<'_>) -> Result<(), Refusal> {
+        let recorded = self.journal()?.record(change).await;
+        match &recorded {
+            Ok(()) if self.fault.load().is_none() => {}
+            Ok(()) => self.fault.store(None),
+            Err(refusal) => self.set_fault(refusal.to_string()),
+        }
+        recorded
+    }
+
+    /// Ends: what was answered for is safe when this has returned, and nothing is changed any more.
+    pub(crate) async fn close(&self) {
+        self.closed.cancel();
+        if let Some(journal) = self.journal.get() {
+            journal.close().await;
+        }
+    }
+
+    /// Returns when they are no longer wanted.
+    pub(crate) async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
     }
 
     /// What the manifest grants.
@@ -191,6 +274,7 @@ impl Streams {
 
     /// The stream at a path.
     pub(crate) fn get(&self, path: &str, now: Micros) -> Result<Arc<Stream>, Refusal> {
+        self.journal()?;
         let slots = self.slots.read();
         let Slot { stream, forks } = slots.get(path).ok_or(Refusal::NotFound)?;
         let over = stream.state.read().is_gone() || stream.is_past(now);
@@ -225,6 +309,7 @@ impl Streams {
         match self.get(&path, now) {
             Ok(there) => return found(&there, &create).map(|there| (there, false)),
             Err(Refusal::Gone) => return Err(Refusal::Kept),
+            Err(refusal @ Refusal::NotOpen(_)) => return Err(refusal),
             // One whose time is over may still stand there.
             Err(_) => self.end(&path).await?,
         }
@@ -253,7 +338,7 @@ impl Streams {
         self.reserve(state.bytes(), STREAM_OVERHEAD + state.bytes(), &limits)?;
         let config = Config { content_type, asked, expiry, origin };
         let change = Change::Created { path: &path, config: &config, state: &state };
-        if let Err(refusal) = self.journal.record(change).await {
+        if let Err(refusal) = self.record(change).await {
             self.release(STREAM_OVERHEAD + state.bytes());
             return Err(refusal);
         }
@@ -314,9 +399,7 @@ impl Streams {
         };
         let (bytes, limits) = (accepted.bytes(), self.limits());
         self.reserve(held + bytes, bytes, &limits)?;
-        if let Err(refusal) =
-            self.journal.record(Change::Appended { path, accepted: &accepted }).await
-        {
+        if let Err(refusal) = self.record(Change::Appended { path, accepted: &accepted }).await {
             self.release(bytes);
             return Err(refusal);
         }
@@ -343,10 +426,17 @@ impl Streams {
         deleted.await.unwrap_or_else(|error| Err(Refusal::Storage(error.to_string())))
     }
 
-    /// Ends the streams whose time is over.
+    /// Ends the streams whose time is over, and does what is due every second.
     pub async fn expire(&self) {
+        if let Some(journal) = self.journal.get() {
+            journal.tick().await;
+        }
         let now = clock::micros();
-        let is_over = |slot: &Slot| slot.stream.is_past(now) && !slot.stream.state.read().is_gone();
+        // The process may have ended between the end of the last fork and that of what it kept.
+        let is_over = |slot: &Slot| {
+            let is_gone = slot.stream.state.read().is_gone();
+            if is_gone { slot.forks == 0 } else { slot.stream.is_past(now) }
+        };
         let over: Vec<Box<str>> = {
             let slots = self.slots.read();
             let over = slots.iter().filter(|(_, slot)| is_over(slot));
@@ -365,34 +455,44 @@ impl Streams {
 
     /// Deletes what stands at a path, if anything does. The structure is locked.
     async fn end(&self, path: &str) -> Result<(), Refusal> {
-        let stream = self.slots.read().get(path).map(|slot| Arc::clone(&slot.stream));
-        let Some(stream) = stream else { return Ok(()) };
+        let slot = self.slots.read().get(path).map(|slot| (Arc::clone(&slot.stream), slot.forks));
+        let Some((stream, forks)) = slot else { return Ok(()) };
         let _no_append = stream.writing.lock().await;
-        self.journal.record(Change::Deleted { path }).await?;
+        self.record(if forks == 0 { Change::Gone { path } } else { Change::Kept { path } }).await?;
         stream.state.write().delete();
         stream.tell();
-        self.collect(path);
+        for path in self.collect(path) {
+            if let Err(error) = self.record(Change::Gone { path: &path }).await {
+                // A later start finds that nobody needs it.
+                tracing::warn!(%path, %error, "can't remove a deleted durable stream");
+            }
+        }
         Ok(())
     }
 
-    /// Lets go of a deleted stream that has no forks, and then of its source if it was the last one's.
-    fn collect(&self, path: &str) {
+    /// Lets go of a deleted stream that has no forks, and then of its source if it was the last one's. Says
+    /// which others went with it.
+    fn collect(&self, path: &str) -> Vec<Box<str>> {
         let mut slots = self.slots.write();
-        let mut next = Some(Box::from(path));
+        let (mut next, mut others) = (Some(Box::from(path)), Vec::new());
         while let Some(path) = next.take() {
             let unused = |slot: &Slot| slot.forks == 0 && slot.stream.state.read().is_gone();
             if !slots.get(&path).is_some_and(unused) {
-                return;
+                break;
             }
-            let Some(Slot { stream, forks: _ }) = slots.remove(&path) else { return };
+            let Some(Slot { stream, forks: _ }) = slots.remove(&path) else { break };
             self.release(STREAM_OVERHEAD + stream.state.read().bytes());
             if let Some(Origin { source, .. }) = &stream.config().origin
                 && let Some(slot) = slots.get_mut(source)
             {
                 slot.forks = slot.forks.saturating_sub(1);
                 next = Some(source.clone());
+                others.extend(next.clone());
             }
         }
+        // The last one is still needed, unless it is gone.
+        others.retain(|path| !slots.contains_key(path));
+        others
     }
 
     /// A lineage that no stream here has had.

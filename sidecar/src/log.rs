@@ -20,7 +20,7 @@ mod codec;
 pub(crate) mod conformance;
 mod cursor;
 mod disk;
-mod encoding;
+pub mod encoding;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod health;
 mod identities;
@@ -37,7 +37,8 @@ mod tail;
 use std::{fmt, pin::Pin, sync::Arc, time::Duration, time::Instant};
 
 pub use cursor::{Cursor, CursorError, LogId};
-pub use disk::{DataDir, DiskLog, OpenError, Options as DiskOptions, Report};
+pub(crate) use disk::{Book, Doubt, Found, Shelf};
+pub use disk::{DataDir, DiskLog, OpenError, Options as DiskOptions, Report, Room};
 #[cfg(any(feature = "nats", feature = "redis"))]
 pub use health::{Backoff, Health};
 pub use memory::MemoryLog;

@@ -5,7 +5,7 @@ pub mod storage;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use tokio_util::task::AbortOnDropHandle;
-use weir_crds::v1alpha1::{Objective, ObjectiveKind, Source, SourceKind};
+use weir_crds::v1alpha1::{DiskStorage, Objective, ObjectiveKind, Source, SourceKind, StorageKind};
 use weir_slo::{LogSample, PipelineSample, SloSample, Timestamp};
 
 use crate::{
@@ -67,13 +67,21 @@ impl Pipeline {
             (source.name.clone(), started)
         });
         let sources = sources.collect();
-        let streams = streams(&config, running);
+        let streams = streams(&config, running, keeper);
         Self { config, hub, guard, sources, streams }
     }
 
     fn has_log_of(&self, config: &PipelineConfig) -> bool {
         let own = (&self.config.namespace, &self.config.spec.log.storage);
         own == (&config.namespace, &config.spec.log.storage) && !self.hub.is_lost()
+    }
+
+    /// Sends the subscribers away, and closes what is to be closed.
+    pub fn close(&self, keeper: &Keeper) {
+        keeper.close(&self.hub);
+        if let Some(streams) = &self.streams {
+            keeper.close_streams(streams);
+        }
     }
 
     /// The configuration that is being served.
@@ -134,7 +142,7 @@ impl Pipeline {
             uid: uid.clone(),
             generation: *generation,
             sources: self.sources().map(|source| source.sample()).collect(),
-            log: Some(sample_log(&self.hub)),
+            log: Some(sample_log(&self.hub, self.streams())),
             subscribers: self.hub.accounts().subscribers(),
             deliveries: self.hub.cut().deliveries,
             slos: slos.iter().map(|slo| sample_slo(slo, &meters, since)).collect(),
@@ -159,17 +167,35 @@ impl RunningSource {
     }
 }
 
-/// The durable streams that `running` has, within what is granted now; new ones where it has none.
-fn streams(config: &PipelineConfig, running: Option<&Pipeline>) -> Option<Arc<Streams>> {
-    let limits = Limits::from(config.spec.endpoints.durable_streams.as_ref()?);
-    let known = running.and_then(|running| running.streams.as_ref()).map(Arc::clone);
-    Some(match known {
-        Some(known) => {
+/// The durable streams that `running` has, within what is granted now; others where it has none in this
+/// place.
+fn streams(
+    config: &PipelineConfig,
+    running: Option<&Pipeline>,
+    keeper: &Keeper,
+) -> Option<Arc<Streams>> {
+    let limits = config.spec.endpoints.durable_streams.as_ref().map(Limits::from);
+    let known = running.and_then(|running| running.streams.as_ref());
+    let same_place = running.is_some_and(|running| disk(&running.config) == disk(config));
+    match (known, limits) {
+        (Some(known), Some(limits)) if same_place => {
             known.set_limits(limits);
-            known
+            Some(Arc::clone(known))
         }
-        None => Streams::new(limits),
-    })
+        (known, limits) => {
+            // First, because both may be of one directory.
+            known.into_iter().for_each(|known| keeper.close_streams(known));
+            limits.map(|limits| keeper.streams(config, limits))
+        }
+    }
+}
+
+/// Where on a disk a pipeline has its place, if it has any.
+const fn disk(config: &PipelineConfig) -> Option<(&String, &DiskStorage)> {
+    match config.spec.log.storage.kind() {
+        Some(StorageKind::Disk(disk)) => Some((&config.namespace, disk)),
+        Some(StorageKind::Memory(_) | StorageKind::Redis(_) | StorageKind::Nats(_)) | None => None,
+    }
 }
 
 /// The hub of a pipeline: that of `same_log`, or a new one, which goes on with the counters of `running`.
@@ -198,11 +224,15 @@ fn hub(
     hub
 }
 
-fn sample_log(hub: &Hub) -> LogSample {
+fn sample_log(hub: &Hub, streams: Option<&Arc<Streams>>) -> LogSample {
+    let of_streams = || {
+        let fault = streams?.fault()?;
+        Some(format!("the durable streams: {fault}"))
+    };
     let message = match hub.fault() {
         Some(fault) => Some(fault.to_string()),
         None if hub.log().is_none() => Some("the log is being opened".to_owned()),
-        None => None,
+        None => of_streams(),
     };
     LogSample { healthy: message.is_none(), message }
 }

@@ -77,7 +77,7 @@ impl Registry {
             })
             .collect();
         let gone = running.iter().filter(|(name, _)| !wanted.contains_key(*name));
-        gone.for_each(|(_, pipeline)| self.keeper.close(pipeline.hub()));
+        gone.for_each(|(_, pipeline)| pipeline.close(&self.keeper));
         self.pipelines.store(Arc::new(wanted));
     }
 
@@ -96,7 +96,7 @@ impl Registry {
 
     /// Closes all logs: what was accepted is safe when this has returned.
     pub async fn close(&self) {
-        self.all().values().for_each(|pipeline| self.keeper.close(pipeline.hub()));
+        self.all().values().for_each(|pipeline| pipeline.close(&self.keeper));
         self.keeper.finish().await;
     }
 

@@ -191,7 +191,8 @@ fn default_max_age() -> Duration {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Read {}
 
-/// Durable streams. They are in the memory of the data plane, and end with it.
+/// Durable streams. Each replica has its own, whatever the log: in memory, where they end with the data
+/// plane, and beside a log on a disk on that disk, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[cfg_attr(not(feature = "kube"), derive(JsonSchema))]

@@ -87,7 +87,8 @@ pub struct MemoryStorage {}
 #[serde(rename_all = "camelCase")]
 pub struct DiskStorage {
     /// The most room that the log takes on the disk; at least 16Mi, and twice retention.maxBytes, because
-    /// files are removed whole, after the last of their events has left.
+    /// files are removed whole, after the last of their events has left. Durable streams take their room
+    /// out of it, too.
     #[serde(default = "default_disk_size")]
     pub size: Quantity,
     /// What a publisher's answer promises.

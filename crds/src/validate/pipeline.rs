@@ -36,6 +36,7 @@ pub fn pipeline(name: &str, spec: &StreamPipelineSpec) -> Vec<Violation> {
     check_delivery(&mut found, delivery);
     check_publishing(&mut found, spec);
     check_replicas(&mut found, spec);
+    check_room_for_streams(&mut found, spec);
     found.0
 }
 
@@ -216,14 +217,30 @@ fn check_writers(found: &mut Violations, spec: &StreamPipelineSpec) {
     );
 }
 
-/// Streams that are in one replica's memory are not in another's.
+/// Durable streams that are in one replica are not in another.
 fn check_replicas(found: &mut Violations, spec: &StreamPipelineSpec) {
     let replicas = spec.placement.gateway.as_ref().map_or(1, |gateway| gateway.replicas);
     found.require(
         spec.endpoints.durable_streams.is_none() || replicas <= 1,
         "spec.endpoints.durableStreams",
-        "are in the memory of one replica: set placement.gateway.replicas to 1, or remove \
+        "are in one replica, whatever the log: set placement.gateway.replicas to 1, or remove \
          endpoints.durableStreams",
+    );
+}
+
+/// Durable streams share the room of a log on a disk, and don't leave it before their time as events do.
+fn check_room_for_streams(found: &mut Violations, spec: &StreamPipelineSpec) {
+    let (Some(StorageKind::Disk(disk)), Some(streams)) =
+        (spec.log.storage.kind(), &spec.endpoints.durable_streams)
+    else {
+        return;
+    };
+    let log = spec.log.retention.max_bytes.bytes().saturating_mul(2);
+    found.require(
+        disk.size.bytes() >= log.saturating_add(streams.max_bytes.bytes()),
+        "spec.log.storage.disk.size",
+        "must be at least twice retention.maxBytes and endpoints.durableStreams.maxBytes besides: raise \
+         it, or lower one of these",
     );
 }
 

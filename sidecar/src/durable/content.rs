@@ -61,6 +61,30 @@ impl Batch {
         }
     }
 
+    /// Nothing.
+    pub(crate) fn empty(kind: Kind) -> Self {
+        let ends = match kind {
+            Kind::Json => Some(Box::default()),
+            Kind::Text | Kind::Binary => None,
+        };
+        Self { data: Bytes::new(), ends }
+    }
+
+    /// Makes it again of its parts; `None` where these are no batch of this kind.
+    pub(crate) fn restore(kind: Kind, data: Bytes, ends: Option<Box<[u32]>>) -> Option<Self> {
+        let fits = match (kind, &ends) {
+            (Kind::Json, Some(ends)) => fits(&data, ends),
+            (Kind::Text | Kind::Binary, None) => true,
+            (Kind::Json, None) | (Kind::Text | Kind::Binary, Some(_)) => false,
+        };
+        fits.then_some(Self { data, ends })
+    }
+
+    /// Where each message ends, where these are messages.
+    pub(crate) fn ends(&self) -> Option<&[u32]> {
+        self.ends.as_deref()
+    }
+
     /// How far it moves a stream on.
     pub(crate) fn len(&self) -> Position {
         self.ends.as_ref().map_or(self.data.len(), |ends| ends.len()) as Position
@@ -118,6 +142,19 @@ impl Batch {
         let last = usize::try_from(count).ok().and_then(|count| count.checked_sub(1));
         last.and_then(|last| ends.get(last)).map_or(0, |end| *end as usize)
     }
+}
+
+/// Whether messages may end there: each has a byte and, but for the first, a comma before it.
+fn fits(data: &[u8], ends: &[u32]) -> bool {
+    let mut begin = 0;
+    for end in ends {
+        let end = *end as usize;
+        if end <= begin {
+            return false;
+        }
+        begin = end + 1;
+    }
+    begin == if ends.is_empty() { data.len() } else { data.len() + 1 }
 }
 
 /// The JSON array of what `parts` hold, or their bytes one after the other.

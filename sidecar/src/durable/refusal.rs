@@ -1,5 +1,7 @@
 //! Why a request about a durable stream is refused, in words for its author.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 
 use super::offset::Offset;
@@ -123,6 +125,12 @@ pub(crate) enum Refusal {
     /// It could not be made to last.
     #[error("the change could not be stored: {0}")]
     Storage(String),
+    /// There is no room for it on the disk.
+    #[error("the change could not be stored: {0}")]
+    DiskFull(String),
+    /// What is kept of the streams is not read yet.
+    #[error("the streams are not open yet: {0}")]
+    NotOpen(Arc<str>),
 }
 
 impl Refusal {
@@ -160,6 +168,8 @@ impl Refusal {
             Self::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "full"),
             Self::TooMany { .. } => (StatusCode::INSUFFICIENT_STORAGE, "too_many_streams"),
             Self::Storage(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage"),
+            Self::DiskFull(_) => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            Self::NotOpen(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_open"),
         }
     }
 }

@@ -152,6 +152,17 @@ impl State {
         self.bytes
     }
 
+    /// What it holds, append by append.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = &Batch> {
+        self.batches.iter().map(|placed| &placed.batch)
+    }
+
+    /// Makes all offsets that it gave out those of an earlier stream, because some may have led to what it
+    /// no longer has.
+    pub(crate) const fn renew(&mut self, lineage: u64) {
+        self.lineage = lineage;
+    }
+
     pub(crate) const fn is_closed(&self) -> bool {
         self.closed
     }

@@ -348,7 +348,9 @@ fn refuse(refusal: &Refusal) -> Response<Vec<u8>> {
         | Refusal::StreamFull { .. }
         | Refusal::Full { .. }
         | Refusal::TooMany { .. }
-        | Refusal::Storage(_) => {}
+        | Refusal::Storage(_)
+        | Refusal::DiskFull(_)
+        | Refusal::NotOpen(_) => {}
     }
     response
 }

@@ -17,7 +17,9 @@ mod index;
 mod meta;
 mod record;
 mod recover;
+mod room;
 mod scan;
+mod shelf;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -49,6 +51,8 @@ use super::{
 use crate::intake::Posted;
 use files::Files;
 use index::{Index, Plan};
+pub use room::Room;
+pub(crate) use shelf::{Book, Doubt, Found, Shelf};
 use writer::{Append, Command, Writer};
 
 /// How many appends may wait for the writer.
@@ -66,8 +70,8 @@ const ROOM_UNIT: usize = 1_024;
 pub struct Options {
     /// A directory of its own.
     pub directory: PathBuf,
-    /// The most room that its files take.
-    pub quota: u64,
+    /// The room that its files take, with what lies beside it.
+    pub room: Arc<Room>,
     /// What an answer promises.
     pub durability: Durability,
     /// When events leave.
@@ -128,11 +132,9 @@ impl DiskLog {
     ///
     /// Says what is in the way.
     pub fn open(options: Options, tail: Arc<Tail>, report: Report) -> Result<Self, OpenError> {
-        let Options { directory, quota, durability, retention } = options;
+        let Options { directory, room, durability, retention } = options;
         let at = |source| OpenError::Io { path: directory.clone(), source };
-        let lock = files::lock(&directory).map_err(at)?;
-        let lock = lock.ok_or_else(|| OpenError::InUse { path: directory.clone() })?;
-        let files = Files::new(directory.clone(), lock);
+        let files = Files::open(&directory)?;
         let recover::Recovered { index, identities, meta } = recover::recover(&files, durability)?;
         tail.start_at(index.head());
         let shared = Arc::new(Shared {
@@ -144,7 +146,7 @@ impl DiskLog {
         let (commands, queue) = mpsc::channel(QUEUE);
         let id = meta.id();
         let mut writer =
-            Writer::new(files, meta, identities, Arc::clone(&shared), quota, durability, report);
+            Writer::new(files, meta, identities, Arc::clone(&shared), room, durability, report);
         writer.expire();
         let thread = thread::Builder::new().name("weir-log".to_owned());
         thread.spawn(move || writer.run(queue)).map_err(at)?;

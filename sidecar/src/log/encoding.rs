@@ -21,7 +21,7 @@ const CONTENT_TYPE: u8 = 1 << 2;
 const SCHEMA: u8 = 1 << 3;
 
 /// Appends an event.
-pub(super) fn put(out: &mut Vec<u8>, Posted { event, idempotent }: &Posted) {
+pub fn put(out: &mut Vec<u8>, Posted { event, idempotent }: &Posted) {
     let Event {
         id,
         type_,
@@ -61,13 +61,13 @@ pub(super) fn put(out: &mut Vec<u8>, Posted { event, idempotent }: &Posted) {
     put_bytes(out, data);
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_length(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 
-/// Seven bits a byte, the lowest first; the eighth says that more follow.
-fn put_length(out: &mut Vec<u8>, length: usize) {
+/// Appends a number: seven bits a byte, the lowest first; the eighth says that more follow.
+pub(crate) fn put_length(out: &mut Vec<u8>, length: usize) {
     let mut rest = length;
     while rest >= 0x80 {
         out.push((rest & 0x7f) as u8 | 0x80);
@@ -77,14 +77,18 @@ fn put_length(out: &mut Vec<u8>, length: usize) {
 }
 
 /// Reads numbers, texts and events off the start of some bytes; `None` where they are malformed.
-pub(super) struct Reader<'a>(&'a [u8]);
+pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    /// Of these bytes.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    pub(super) const fn is_at_end(&self) -> bool {
+    /// Whether all of them were read.
+    #[must_use]
+    pub const fn is_at_end(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -98,7 +102,7 @@ impl<'a> Reader<'a> {
         self.take(N)?.try_into().ok()
     }
 
-    pub(super) fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.array().map(u8::from_le_bytes)
     }
 
@@ -106,11 +110,11 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn length(&mut self) -> Option<usize> {
+    pub(crate) fn length(&mut self) -> Option<usize> {
         let mut length = 0_usize;
         for shift in (0..32).step_by(7) {
             let byte = self.u8()?;
@@ -122,12 +126,12 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = self.length()?;
         self.take(length)
     }
 
-    fn text(&mut self) -> Option<Box<str>> {
+    pub(crate) fn text(&mut self) -> Option<Box<str>> {
         std::str::from_utf8(self.bytes()?).ok().map(Into::into)
     }
 
@@ -136,7 +140,8 @@ impl<'a> Reader<'a> {
     }
 
     /// The next event, whose payload shares the memory of `body`.
-    pub(super) fn event(&mut self, body: &Bytes) -> Option<Posted> {
+    #[must_use]
+    pub fn event(&mut self, body: &Bytes) -> Option<Posted> {
         let flags = self.u8()?;
         let (id, type_, source, time) = (self.text()?, self.text()?, self.text()?, self.text()?);
         let event = Event {

@@ -1,17 +1,20 @@
-//! Opens the log that a manifest asks for, and closes it.
+//! Opens the log and the durable streams that a manifest asks for, and closes them.
 //!
 //! A log may take long to open, or be out of reach for a while. So that is done by a task, which goes on
 //! until it has succeeded or the pipeline is gone; meanwhile the hub says why there is no log.
 
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod replicated;
+mod streams;
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::{task, time};
 use tokio_util::task::TaskTracker;
@@ -19,12 +22,13 @@ use weir_crds::v1alpha1::{DiskStorage, StorageKind};
 
 use crate::{
     config::PipelineConfig,
+    durable::{Limits, Streams},
     hub::Hub,
-    log::{DataDir, DiskLog, DiskOptions, Log, MemoryLog, OpenError, Report},
+    log::{DataDir, DiskLog, DiskOptions, Log, MemoryLog, OpenError, Report, Room},
 };
 
 #[cfg(any(feature = "nats", feature = "redis"))]
-use replicated::Place;
+use replicated::Shared;
 
 /// How long to wait before another try, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -37,6 +41,8 @@ const ODD: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-');
 #[derive(Debug, Clone)]
 pub struct Keeper {
     data: Arc<DataDir>,
+    /// The room that the log of a directory shares with its streams.
+    rooms: Arc<Mutex<HashMap<PathBuf, Weak<Room>>>>,
     /// Where the Secrets are that manifests name.
     #[cfg_attr(
         not(any(feature = "nats", feature = "redis")),
@@ -46,11 +52,33 @@ pub struct Keeper {
     tasks: TaskTracker,
 }
 
+/// Where on a disk a pipeline has its place.
+#[derive(Debug, Clone)]
+struct Place {
+    data: Arc<DataDir>,
+    /// Its directory in that of the data.
+    directory: PathBuf,
+    disk: DiskStorage,
+    room: Arc<Room>,
+}
+
+impl Place {
+    /// Its directory, which is no other process's.
+    fn claim(&self) -> Result<PathBuf, OpenError> {
+        Ok(self.data.claim()?.join(&self.directory))
+    }
+}
+
 impl Keeper {
     /// Keeps the logs that are to be on a disk in `data`, and finds passwords in `secrets`.
     #[must_use]
     pub fn new(data: DataDir, secrets: &Path) -> Self {
-        Self { data: Arc::new(data), secrets: secrets.into(), tasks: TaskTracker::new() }
+        Self {
+            data: Arc::new(data),
+            rooms: Arc::default(),
+            secrets: secrets.into(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// Opens the log of a hub, at once or by and by.
@@ -60,20 +88,16 @@ impl Keeper {
                 hub.open(Arc::new(MemoryLog::new(Arc::clone(hub.tail()))));
             }
             Some(StorageKind::Disk(disk)) => {
-                let [namespace, name] = [&config.namespace, &config.name]
-                    .map(|name| utf8_percent_encode(name, ODD).to_string());
-                let place = PathBuf::from(namespace).join(name);
-                let data = Arc::clone(&self.data);
-                self.tasks.spawn(open_disk(data, place, disk.clone(), Arc::clone(hub)));
+                self.tasks.spawn(open_disk(self.place(config, disk), Arc::clone(hub)));
             }
             #[cfg(feature = "redis")]
             Some(StorageKind::Redis(redis)) => {
-                let place = Place::redis(redis, config, &self.secrets);
+                let place = Shared::redis(redis, config, &self.secrets);
                 self.tasks.spawn(replicated::attend(place, Arc::clone(hub)));
             }
             #[cfg(feature = "nats")]
             Some(StorageKind::Nats(nats)) => {
-                let place = Place::nats(nats, config, &self.secrets);
+                let place = Shared::nats(nats, config, &self.secrets);
                 self.tasks.spawn(replicated::attend(place, Arc::clone(hub)));
             }
             // Refused with the configuration.
@@ -84,6 +108,42 @@ impl Keeper {
             // A storage without a kind doesn't get past validation.
             None => {}
         }
+    }
+
+    /// The durable streams of a pipeline: beside its log where that is on a disk, and otherwise in the
+    /// memory of this replica.
+    pub(super) fn streams(&self, config: &PipelineConfig, limits: Limits) -> Arc<Streams> {
+        match config.spec.log.storage.kind() {
+            Some(StorageKind::Disk(disk)) => {
+                let streams = Streams::opening(limits);
+                let place = self.place(config, disk);
+                let name = config.name.clone();
+                self.tasks.spawn(streams::open(place, name, Arc::clone(&streams)));
+                streams
+            }
+            Some(StorageKind::Memory(_) | StorageKind::Redis(_) | StorageKind::Nats(_)) | None => {
+                Streams::new(limits)
+            }
+        }
+    }
+
+    fn place(&self, config: &PipelineConfig, disk: &DiskStorage) -> Place {
+        let [namespace, name] = [&config.namespace, &config.name]
+            .map(|name| utf8_percent_encode(name, ODD).to_string());
+        let directory = PathBuf::from(namespace).join(name);
+        let mut rooms = self.rooms.lock();
+        rooms.retain(|_, room| room.strong_count() > 0);
+        let known = rooms.get(&directory).and_then(Weak::upgrade);
+        let room = known.unwrap_or_else(|| Room::new(0));
+        room.resize(disk.size.bytes());
+        rooms.insert(directory.clone(), Arc::downgrade(&room));
+        Place { data: Arc::clone(&self.data), directory, disk: disk.clone(), room }
+    }
+
+    /// Closes durable streams.
+    pub(super) fn close_streams(&self, streams: &Arc<Streams>) {
+        let streams = Arc::clone(streams);
+        self.tasks.spawn(async move { streams.close().await });
     }
 
     /// Sends a hub's subscribers away and closes its log.
@@ -101,13 +161,12 @@ impl Keeper {
     }
 }
 
-async fn open_disk(data: Arc<DataDir>, place: PathBuf, disk: DiskStorage, hub: Arc<Hub>) {
+async fn open_disk(place: Place, hub: Arc<Hub>) {
     let mut pause = FIRST_PAUSE;
     while !hub.is_closed() {
         let closing = hub.tail().grown();
-        let (data, place, disk) = (Arc::clone(&data), place.clone(), disk.clone());
-        let opening = Arc::clone(&hub);
-        let opened = task::spawn_blocking(move || open_at(&data, place, &disk, &opening)).await;
+        let (place, opening) = (place.clone(), Arc::clone(&hub));
+        let opened = task::spawn_blocking(move || open_at(place, &opening)).await;
         let error = match opened {
             Ok(Ok(log)) => return serve(log, &hub).await,
             Ok(Err(error)) => error.to_string(),
@@ -124,18 +183,13 @@ async fn open_disk(data: Arc<DataDir>, place: PathBuf, disk: DiskStorage, hub: A
     }
 }
 
-fn open_at(
-    data: &DataDir,
-    place: PathBuf,
-    disk: &DiskStorage,
-    hub: &Arc<Hub>,
-) -> Result<DiskLog, OpenError> {
-    let DiskStorage { size, durability } = disk;
-    let directory = data.claim()?.join(place);
+fn open_at(place: Place, hub: &Arc<Hub>) -> Result<DiskLog, OpenError> {
+    let directory = place.claim()?;
+    let Place { data: _, directory: _, disk: DiskStorage { size: _, durability }, room } = place;
     let options = DiskOptions {
         directory: directory.clone(),
-        quota: size.bytes(),
-        durability: *durability,
+        room,
+        durability,
         retention: hub.settings().retention,
     };
     let told = Arc::downgrade(hub);

@@ -186,7 +186,16 @@ fn disk() -> Vec<Case> {
     };
     let size = "spec.log.storage.disk.size";
     let room = "must be at least 16Mi, and twice retention.maxBytes: raise it, or lower retention.maxBytes";
+    let with_streams = |size: &str, streams: &str| {
+        format!(
+            "spec: {{log: {{storage: {{disk: {{size: {size}}}}}}}, \
+             endpoints: {{sse: {{}}, durableStreams: {{anonymous: true, maxBytes: {streams}}}}}}}"
+        )
+    };
+    let both = "must be at least twice retention.maxBytes and endpoints.durableStreams.maxBytes besides: raise it, or lower one of these";
     vec![
+        accepted(PIPELINE, &with_streams("192Mi", "64Mi")),
+        refused_alike(PIPELINE, &with_streams("192Mi", "65Mi"), size, both),
         accepted(PIPELINE, "spec: {log: {storage: {disk: {durability: Interval}}}}"),
         accepted(PIPELINE, &disk("128Mi", "64Mi")),
         accepted(PIPELINE, &disk("16Mi", "1")),
@@ -255,7 +264,7 @@ fn durable_streams() -> Vec<Case> {
     let streams = |rest: &str| {
         format!("spec: {{{rest}endpoints: {{sse: {{}}, durableStreams: {{anonymous: true}}}}}}")
     };
-    let one = "are in the memory of one replica: set placement.gateway.replicas to 1, or remove endpoints.durableStreams";
+    let one = "are in one replica, whatever the log: set placement.gateway.replicas to 1, or remove endpoints.durableStreams";
     let field = "spec.endpoints.durableStreams";
     vec![
         accepted(PIPELINE, &streams("")),

@@ -35,6 +35,14 @@ pub(super) fn find(observed: &Observed, census: &Census) -> Option<Finding> {
                  events that reach the replica it is connected to, and can't resume at another: {remedy}"
             ),
         ),
+        // A log that is shared doesn't make the durable streams shared.
+        None if replicas > 1 && spec.endpoints.durable_streams.is_some() => (
+            Status::True,
+            "OneLog",
+            "every event is in the one log that there is; but each of the replicas has durable streams of \
+             its own"
+                .to_owned(),
+        ),
         Some(_) | None => {
             (Status::True, "OneLog", "every event is in the one log that there is".to_owned())
         }

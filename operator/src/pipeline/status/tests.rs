@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::Status as ApiStatus;
-use serde_json::json;
+use serde_json::{from_value, json};
 
 use super::*;
 use crate::apply::ApplyError;
@@ -159,6 +159,23 @@ fn several_replicas_with_logs_of_their_own_are_called_out_and_stay_ready() {
         assert!(message.contains(remedy), "{message}");
         assert_eq!(say(&status, "Ready").0, "True");
     }
+}
+
+#[test]
+fn a_log_that_replicas_share_does_not_hide_that_their_durable_streams_are_not() {
+    let mut pipeline = sidecar_pipeline("orders");
+    let spec = &mut pipeline.spec;
+    spec.log.storage = from_value(json!({ "redis": { "address": "redis:6379" } })).unwrap();
+    let shared = |pipeline| {
+        let status = applied(&running(&pipeline, &["a", "b"]));
+        let (state, _, message) = say(&status, "StreamComplete");
+        assert_eq!(state, "True");
+        message.contains("durable streams of its own")
+    };
+    assert!(!shared(pipeline.clone()));
+    let streams = from_value(json!({ "anonymous": true })).unwrap();
+    pipeline.spec.endpoints.durable_streams = Some(streams);
+    assert!(shared(pipeline));
 }
 
 #[test]

@@ -10,7 +10,10 @@ use std::{
 
 use bytes::Bytes;
 
+use weir_crds::v1alpha1::Durability;
+
 use super::{
+    OpenError,
     index::Segment,
     meta::sync_directory,
     record::{HEAD_BYTES, Head},
@@ -40,9 +43,12 @@ pub(super) fn lock(directory: &Path) -> io::Result<Option<File>> {
 }
 
 impl Files {
-    /// The files in `directory`, on which `lock` is held.
-    pub(super) fn new(directory: PathBuf, lock: File) -> Self {
-        Self { directory, _lock: lock }
+    /// The files in `directory`, which is made where it is missing, and locked.
+    pub(super) fn open(directory: &Path) -> Result<Self, OpenError> {
+        let path = || directory.to_owned();
+        let lock = lock(directory).map_err(|source| OpenError::Io { path: path(), source })?;
+        let lock = lock.ok_or_else(|| OpenError::InUse { path: path() })?;
+        Ok(Self { directory: path(), _lock: lock })
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -64,8 +70,18 @@ impl Files {
 
     /// Makes the segment whose first event will have offset `base`, in its place for good.
     pub(super) fn create(&self, base: Offset) -> io::Result<Segment<File>> {
-        let path = self.path(base);
-        let made = self.write_head(base, &path);
+        self.create_with(Head { salt: fastrand::u32(..), base }, &[], Durability::Fsync)
+    }
+
+    /// Makes a segment that holds `groups` from the beginning, as safely as `durability` says.
+    pub(super) fn create_with(
+        &self,
+        head: Head,
+        groups: &[u8],
+        durability: Durability,
+    ) -> io::Result<Segment<File>> {
+        let path = self.path(head.base);
+        let made = self.write_new(head, groups, durability, &path);
         if made.is_err() {
             // Or the next try would find it, and take it for another's.
             let _ = fs::remove_file(&path);
@@ -73,13 +89,36 @@ impl Files {
         made
     }
 
-    fn write_head(&self, base: Offset, path: &Path) -> io::Result<Segment<File>> {
+    fn write_new(
+        &self,
+        head: Head,
+        groups: &[u8],
+        durability: Durability,
+        path: &Path,
+    ) -> io::Result<Segment<File>> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        let salt = fastrand::u32(..);
-        file.write_all_at(&Head { salt, base }.encode(), 0)?;
-        file.sync_all()?;
-        sync_directory(&self.directory)?;
-        Ok(Segment { base, salt, length: HEAD_BYTES as u64, file: Arc::new(file) })
+        file.write_all_at(&head.encode(), 0)?;
+        file.write_all_at(groups, HEAD_BYTES as u64)?;
+        match durability {
+            Durability::Fsync => {
+                file.sync_all()?;
+                self.sync()?;
+            }
+            Durability::Interval => {}
+        }
+        let Head { salt, base } = head;
+        let length = (HEAD_BYTES + groups.len()) as u64;
+        Ok(Segment { base, salt, length, file: Arc::new(file) })
+    }
+
+    /// Makes what was created and removed outlive a power cut.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        sync_directory(&self.directory)
+    }
+
+    /// Opens a segment to write to it.
+    pub(super) fn write(&self, base: Offset) -> io::Result<File> {
+        OpenOptions::new().write(true).open(self.path(base))
     }
 
     /// Opens a segment, and reads all of it.
@@ -121,5 +160,35 @@ impl Files {
 
     fn path(&self, base: Offset) -> PathBuf {
         self.directory.join(format!("{base:016x}{SUFFIX}"))
+    }
+}
+
+/// What was not written.
+#[derive(Debug)]
+pub(super) enum Unwritten {
+    /// And undone: another try may succeed.
+    Refused(io::Error),
+    /// And nobody knows what the disk holds of it.
+    Uncertain(io::Error),
+}
+
+/// Writes a group to the end of a file, as safely as `durability` says, or leaves the file as it was.
+pub(super) fn put(
+    file: &File,
+    end: u64,
+    group: &[u8],
+    durability: Durability,
+) -> Result<(), Unwritten> {
+    if let Err(error) = file.write_all_at(group, end) {
+        let undone = file.set_len(end);
+        return Err(undone.map_or_else(Unwritten::Uncertain, |()| Unwritten::Refused(error)));
+    }
+    match durability {
+        Durability::Fsync => file.sync_data().map_err(|error| {
+            // The pages pass for written now; without them, no later start can take them for such.
+            let _ = file.set_len(end);
+            Unwritten::Uncertain(error)
+        }),
+        Durability::Interval => Ok(()),
     }
 }

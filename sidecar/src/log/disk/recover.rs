@@ -32,11 +32,7 @@ pub(super) struct Recovered {
 /// Reads everything that is there, repairs its end, and writes down that it is open now.
 pub(super) fn recover(files: &Files, durability: Durability) -> Result<Recovered, OpenError> {
     let at = |source| OpenError::Io { path: files.directory().to_owned(), source };
-    let left = match Meta::read(files.directory()).map_err(at)? {
-        Found::Meta(meta) => Some(meta),
-        Found::Nothing | Found::Damaged => None,
-        Found::Newer => return Err(OpenError::Newer { path: files.directory().to_owned() }),
-    };
+    let left = left(files)?;
     let mut recovery = Recovery {
         files,
         left: left.as_ref(),
@@ -52,6 +48,16 @@ pub(super) fn recover(files: &Files, durability: Durability) -> Result<Recovered
     let meta = Meta::opened(id, durability);
     meta.write(files.directory()).map_err(at)?;
     Ok(Recovered { index, identities, meta })
+}
+
+/// What the last process wrote down of the log in a directory.
+pub(super) fn left(files: &Files) -> Result<Option<Meta>, OpenError> {
+    let path = || files.directory().to_owned();
+    match Meta::read(files.directory()).map_err(|source| OpenError::Io { path: path(), source })? {
+        Found::Meta(meta) => Ok(Some(meta)),
+        Found::Nothing | Found::Damaged => Ok(None),
+        Found::Newer => Err(OpenError::Newer { path: path() }),
+    }
 }
 
 struct Recovery<'a> {

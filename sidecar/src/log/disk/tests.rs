@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use weir_crds::v1alpha1::Durability;
 
 use super::{
-    DataDir, DiskLog, OpenError, Options,
+    DataDir, DiskLog, OpenError, Options, Room,
     meta::{Found, Meta},
     record::HEAD_BYTES,
 };
@@ -56,7 +56,7 @@ impl Durable for Disk {
         let tail = conformance::tail(retention);
         let options = Options {
             directory: self.directory(),
-            quota: 64 << 20,
+            room: Room::new(64 << 20),
             durability: self.durability,
             retention,
         };
@@ -77,7 +77,8 @@ mod interval {
 
 fn try_open(directory: &Path, quota: u64, durability: Durability) -> Result<DiskLog, OpenError> {
     let directory = directory.to_owned();
-    let options = Options { directory, quota, durability, retention: UNBOUNDED };
+    let room = Room::new(quota);
+    let options = Options { directory, room, durability, retention: UNBOUNDED };
     DiskLog::open(options, conformance::tail(UNBOUNDED), Box::new(|_| ()))
 }
 

@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io,
-    os::unix::fs::FileExt as _,
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -13,8 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use weir_crds::v1alpha1::Durability;
 
 use super::{
-    Report, Shared,
-    files::Files,
+    Report, Room, Shared,
+    files::{self, Files, Unwritten},
     index::{Segment, Slot},
     meta::Meta,
     record::{Group, Span},
@@ -79,7 +78,7 @@ pub(super) struct Writer {
     meta: Meta,
     identities: Identities,
     shared: Arc<Shared>,
-    quota: u64,
+    room: Arc<Room>,
     durability: Durability,
     report: Report,
     /// Whether the last report was a bad one.
@@ -100,7 +99,7 @@ impl Writer {
         meta: Meta,
         identities: Identities,
         shared: Arc<Shared>,
-        quota: u64,
+        room: Arc<Room>,
         durability: Durability,
         report: Report,
     ) -> Self {
@@ -109,7 +108,7 @@ impl Writer {
             meta,
             identities,
             shared,
-            quota,
+            room,
             durability,
             report,
             reported: false,
@@ -257,7 +256,7 @@ impl Writer {
 
     /// The segment that takes the next group.
     fn active(&mut self) -> Result<Segment<File>, LogError> {
-        let bytes = (self.quota / SEGMENTS).clamp(LEAST_SEGMENT_BYTES, MOST_SEGMENT_BYTES);
+        let bytes = (self.room.size() / SEGMENTS).clamp(LEAST_SEGMENT_BYTES, MOST_SEGMENT_BYTES);
         let active = self.shared.index.read().active().cloned();
         match active {
             Some(active) if active.length < bytes => Ok(active),
@@ -282,11 +281,11 @@ impl Writer {
     fn make_room(&mut self, bytes: u64) -> Result<(), LogError> {
         loop {
             let mut index = self.shared.index.write();
-            if index.room().saturating_add(bytes) <= self.quota {
+            if self.room.grow_log(index.room().saturating_add(bytes)) {
                 return Ok(());
             }
             let Some(base) = index.second_base() else {
-                let quota = self.quota;
+                let quota = self.room.size();
                 return Err(LogError::Full(format!(
                     "spec.log.storage.disk.size of {quota} bytes has no room for {bytes} more"
                 )));
@@ -305,22 +304,13 @@ impl Writer {
 
     fn put(&mut self, active: &Segment<File>, bytes: &[u8]) -> Result<(), LogError> {
         let Segment { base: _, salt: _, length, file } = active;
-        if let Err(error) = file.write_all_at(bytes, *length) {
-            return Err(match file.set_len(*length) {
-                Ok(()) => refused(&error),
-                Err(error) => self.fail(&error),
-            });
-        }
-        match self.durability {
-            Durability::Fsync => file.sync_data().map_err(|error| {
-                // The pages pass for written now; without them, no later start can take them for such.
-                let _ = file.set_len(*length);
-                self.fail(&error)
-            }),
-            Durability::Interval => {
-                self.unsynced = true;
+        match files::put(file, *length, bytes, self.durability) {
+            Ok(()) => {
+                self.unsynced |= self.durability == Durability::Interval;
                 Ok(())
             }
+            Err(Unwritten::Refused(error)) => Err(refused(&error)),
+            Err(Unwritten::Uncertain(error)) => Err(self.fail(&error)),
         }
     }
 
@@ -369,7 +359,9 @@ impl Writer {
     fn drop_left(&self) {
         let (first, dropped) = {
             let mut index = self.shared.index.write();
-            (index.first(), index.drop_segments())
+            let (first, dropped) = (index.first(), index.drop_segments());
+            self.room.set_log(index.room());
+            (first, dropped)
         };
         self.shared.tail.evict_before(first);
         for Segment { base, .. } in dropped {
@@ -464,7 +456,7 @@ impl Append {
 }
 
 /// What the system refused, and what was undone: another try may succeed.
-fn refused(error: &io::Error) -> LogError {
+pub(super) fn refused(error: &io::Error) -> LogError {
     let full = matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge

@@ -25,14 +25,14 @@ type Opened = Result<(Arc<dyn Log>, watch::Receiver<Health>), LogError>;
 
 /// Where a shared log is.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum Shared {
     #[cfg(feature = "redis")]
     Redis(RedisConfig),
     #[cfg(feature = "nats")]
     Nats(NatsConfig),
 }
 
-impl Place {
+impl Shared {
     /// Where the log of a pipeline in Redis is. The hash tag keeps its keys on one server of a cluster.
     #[cfg(feature = "redis")]
     pub(super) fn redis(spec: &RedisStorage, config: &PipelineConfig, secrets: &Path) -> Self {
@@ -88,14 +88,14 @@ fn in_file(key: &SecretKey, secrets: &Path) -> Password {
 }
 
 /// Opens the log of a hub and attends it, until the hub is closed or the log lost.
-pub(super) async fn attend(place: Place, hub: Arc<Hub>) {
+pub(super) async fn attend(place: Shared, hub: Arc<Hub>) {
     tokio::select! {
         () = hub.closed() => {}
         () = serve(&place, &hub) => {}
     }
 }
 
-async fn serve(place: &Place, hub: &Arc<Hub>) {
+async fn serve(place: &Shared, hub: &Arc<Hub>) {
     let mut backoff = Backoff::default();
     let (log, mut health) = loop {
         match place.open(Arc::clone(hub.tail()), hub.settings().retention).await {
