@@ -11,11 +11,16 @@
 )]
 
 mod cursor;
+mod disk;
+mod encoding;
 mod filter;
+mod frames;
+mod inflate;
 mod intake;
 mod manifests;
 mod message;
 mod requests;
+mod session;
 mod websocket;
 
 /// A target, by its name.
@@ -24,9 +29,13 @@ pub(crate) type Target = (&'static str, fn(&[u8]));
 /// Every target.
 pub(crate) const ALL: &[Target] = &[
     ("cursor", cursor::read),
+    ("disk", disk::recover),
+    ("encoding", encoding::read),
     ("filter", filter::evaluate),
+    ("inflate", inflate::inflate),
     ("intake", intake::decode),
     ("manifests", manifests::load),
     ("requests", requests::answer),
+    ("session", session::talk),
     ("websocket", websocket::decode),
 ];
