@@ -107,7 +107,7 @@ async fn whoever_waits_is_answered_when_the_token_ends() {
     let soon = json!({"exp": now() + 2});
     let path = format!("{ROOM}?offset={end}&live=long-poll");
     let (page, poll) = tokio::join!(
-        ask(&house, "GET", "/orders/events?wait=60s", Some(&soon)),
+        ask(&house, "GET", "/orders/events?wait=50s", Some(&soon)),
         ask(&house, "GET", &path, Some(&soon)),
     );
     assert_eq!(page.status, 200);
