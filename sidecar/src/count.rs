@@ -19,6 +19,7 @@
 //! - `total` is stored before `good` and read after it: whoever reads sees good ≤ total.
 
 mod addresses;
+mod breaches;
 mod exemplars;
 mod histogram;
 mod meter;
@@ -39,6 +40,7 @@ use weir_slo::{Deliveries, Subscribers};
 
 use addresses::Addresses;
 pub use addresses::Network;
+pub use breaches::Breaches;
 pub use exemplars::Exemplar;
 use exemplars::Exemplars;
 use histogram::BUCKETS;
@@ -125,6 +127,8 @@ pub struct Accounts {
     pub read_events: Counter,
     /// Subscribers that were asked to come back.
     pub turned_away: Turnings,
+    /// Clients of WebSockets that broke the protocol.
+    pub breaches: Breaches,
     /// Connections refused because the filter can't be used, or one more is too many.
     pub filters_refused: Counter,
     /// Evaluations of filters.
@@ -185,6 +189,7 @@ impl Accounts {
             reads: Counter::default(),
             read_events: Counter::default(),
             turned_away: Turnings::default(),
+            breaches: Breaches::default(),
             filters_refused: Counter::default(),
             evaluations: Counter::default(),
             failures: Default::default(),

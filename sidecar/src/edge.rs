@@ -25,7 +25,7 @@ mod tls;
 #[path = "edge/tls_absent.rs"]
 mod tls;
 
-pub use arrivals::Arrivals;
+pub use arrivals::{Arrivals, Fault};
 pub use farewell::Farewell;
 pub(crate) use problem::respond;
 pub use routes::{Door, Service, routes};

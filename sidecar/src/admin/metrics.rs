@@ -205,6 +205,15 @@ const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "weir_websocket_breaches",
+        help: "WebSockets that were closed because the client broke the protocol, by close code.",
+        kind: Kind::Counter,
+        read: |pipeline, write| {
+            let mut breaches = pipeline.hub().accounts().breaches.all();
+            breaches.try_for_each(|(code, count)| write(&[("code", &code.to_string())], count))
+        },
+    },
+    Family {
         name: "weir_filters",
         help: "Different filters that subscribers have.",
         kind: Kind::Gauge,

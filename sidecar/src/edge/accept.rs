@@ -29,7 +29,7 @@ use tower_service::Service as _;
 use warp::{Reply as _, filters::BoxedFilter};
 
 use super::{
-    arrivals::Arrivals,
+    arrivals::{Arrivals, Fault},
     greeting::{self, Protocol, Rewound},
     http1::{self, Stream},
     http2,
@@ -114,7 +114,7 @@ impl Acceptor {
             self.tasks.spawn(async move {
                 // The routes of the application's door take no connection over.
                 let caller = Caller { peer: Peer(Ipv4Addr::LOCALHOST.into()), secure: false };
-                let _ = http1::serve(socket, caller, routes, &acceptor.stopping).await;
+                let _ = http1::serve(&acceptor, socket, caller, routes).await;
                 drop(slot);
             });
         }
@@ -154,7 +154,7 @@ impl Acceptor {
             Protocol::Tls if self.speaks_tls() => self.serve_tls(io, caller, routes, slot).await,
             // Whoever speaks TLS where there is none is told so by HTTP/1, as all who speak no HTTP.
             Protocol::Http1 | Protocol::Tls => {
-                let stream = http1::serve(io, caller, routes, &self.stopping).await;
+                let stream = http1::serve(&self, io, caller, routes).await;
                 drop(slot);
                 if let Some(stream) = stream {
                     self.hand_to_engine(stream);
@@ -187,7 +187,7 @@ impl Acceptor {
         if super::tls::speaks_http2(&stream) {
             return http2::serve(self, stream, caller, routes, slot).await;
         }
-        let stream = http1::serve(stream, caller, routes, &self.stopping).await;
+        let stream = http1::serve(self, stream, caller, routes).await;
         drop(slot);
         if let Some(Stream { io, early, handover }) = stream {
             self.engine.lane().adopt_stream(handover.adopt(io, early));
@@ -204,7 +204,13 @@ impl Acceptor {
     {
         let greeted = time::timeout(PATIENCE, greeting::greet(io));
         tokio::select! {
-            greeted = greeted => greeted.ok()?.ok(),
+            greeted = greeted => match greeted {
+                Ok(greeted) => greeted.ok(),
+                Err(_) => {
+                    self.arrivals.note(Fault::Silent);
+                    None
+                }
+            },
             () = self.stopping.cancelled() => None,
         }
     }

@@ -1,4 +1,4 @@
-//! Bounds how fast one client may open connections on the public port.
+//! Bounds how fast one client may open connections on the public port, and counts those of no use.
 //!
 //! A connection is of no pipeline yet: so it is closed at once only where every pipeline would have it so.
 //!
@@ -9,6 +9,8 @@
 //! - A client that isn't in its set takes the place of the one with the fullest bucket, which has come the
 //!   least. Whoever is forgotten so may come as one who was never there: under a flood from very many
 //!   networks the bound is a loose one, and nobody is refused for what another did.
+
+mod faults;
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -22,10 +24,10 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{
-    count::{Counter, Network},
-    registry::Registry,
-};
+use crate::{count::Network, registry::Registry};
+
+pub use faults::Fault;
+use faults::Faults;
 
 /// How many sets there are, and buckets in each: 48 KiB, once there is a bound.
 const SETS: usize = 256;
@@ -44,7 +46,7 @@ struct Door {
     rate: AtomicU32,
     buckets: Mutex<Option<Buckets>>,
     started: Instant,
-    refused: Counter,
+    faults: Faults,
 }
 
 impl Default for Door {
@@ -53,7 +55,7 @@ impl Default for Door {
             rate: AtomicU32::new(0),
             buckets: Mutex::default(),
             started: Instant::now(),
-            refused: Counter::default(),
+            faults: Faults::default(),
         }
     }
 }
@@ -68,10 +70,14 @@ impl Arrivals {
         self.0.rate.store(laxest.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// How many connections were closed at once.
-    #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.0.refused.get()
+    /// How many connections were of no use, by reason.
+    pub fn faults(&self) -> impl Iterator<Item = (Fault, u64)> {
+        self.0.faults.all()
+    }
+
+    /// Counts a connection that was of no use.
+    pub(super) fn note(&self, fault: Fault) {
+        self.0.faults.count(fault);
     }
 
     /// Whether one that comes now from this address is to be served.
@@ -84,7 +90,7 @@ impl Arrivals {
         let mut buckets = self.0.buckets.lock();
         let admitted = buckets.get_or_insert_default().admit(address.into(), rate, now);
         if !admitted {
-            self.0.refused.add(1);
+            self.note(Fault::TooManyOfAddress);
         }
         admitted
     }

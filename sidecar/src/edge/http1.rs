@@ -12,7 +12,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    accept::{Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes, answer},
+    accept::{Acceptor, Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes, answer},
+    arrivals::Fault,
     takeover::{Handover, Manner, Taken, Takeover},
 };
 
@@ -30,10 +31,10 @@ pub(super) struct Stream<I> {
 
 /// Serves a connection. Returns it where one of its requests became a stream.
 pub(super) async fn serve<I>(
+    acceptor: &Acceptor,
     io: I,
     caller: Caller,
     routes: Routes,
-    stopping: &CancellationToken,
 ) -> Option<Stream<I>>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -60,9 +61,16 @@ where
         biased;
         taken = &mut taken => taken.ok()?,
         // What goes wrong here is the peer's doing: it left, or spoke no HTTP and was told so.
-        _ = &mut connection => return None,
-        () = impatience => return None,
-        () = stopping.cancelled() => {
+        ended = &mut connection => {
+            let fault = ended.err().and_then(|error| Fault::of_http1(&error));
+            fault.into_iter().for_each(|fault| acceptor.arrivals.note(fault));
+            return None;
+        }
+        () = impatience => {
+            acceptor.arrivals.note(Fault::Slow);
+            return None;
+        }
+        () = acceptor.stopping.cancelled() => {
             std::pin::Pin::new(&mut connection).graceful_shutdown();
             let _ = time::timeout(LAST_REQUESTS, connection).await;
             return None;

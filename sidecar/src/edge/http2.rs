@@ -33,7 +33,10 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use self::exchange::Exchange;
-use super::accept::{Acceptor, Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes};
+use super::{
+    accept::{Acceptor, Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes},
+    arrivals::Fault,
+};
 
 /// The most streams of one connection: all the tabs of a browser, or what a proxy puts onto one
 /// connection before it opens the next.
@@ -84,7 +87,11 @@ pub(super) async fn serve<I>(
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Ok(Ok(connection)) = time::timeout(PATIENCE, builder().handshake(io)).await else { return };
+    let connection = match time::timeout(PATIENCE, builder().handshake(io)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return note(acceptor, &error),
+        Err(_) => return acceptor.arrivals.note(Fault::Slow),
+    };
     let subscribers = TaskTracker::new();
     // Closed from the start, so that it can be waited for whenever it is empty.
     subscribers.close();
@@ -125,7 +132,7 @@ where
                 }
                 Some(Err(error)) => {
                     tracing::debug!(%error, "a connection over HTTP/2 broke");
-                    return;
+                    return note(&shared.acceptor, &error);
                 }
                 None => return,
             },
@@ -154,6 +161,12 @@ where
             }
             () = at(deadline) => return,
         }
+    }
+}
+
+fn note(acceptor: &Acceptor, error: &h2::Error) {
+    if let Some(fault) = Fault::of_http2(error) {
+        acceptor.arrivals.note(fault);
     }
 }
 

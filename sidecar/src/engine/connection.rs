@@ -506,7 +506,11 @@ impl<W: Wire> Connection<W> {
                 }
                 Turn::More
             }
-            Heard::Farewell(reply) => self.take_leave(&reply),
+            Heard::Farewell(reply) => {
+                let breach = self.reader.breach();
+                breach.into_iter().for_each(|code| hub.accounts().breaches.count(code));
+                self.take_leave(&reply)
+            }
             Heard::Excess(reply) => {
                 let transport = self.seat.transport();
                 hub.accounts().turned_away.count(transport, TurnedAway::TooManyMessages);

@@ -64,6 +64,14 @@ impl Reader {
         Self::WebSocket(Box::new(Client { dialogue, allowance }))
     }
 
+    /// How the peer broke its protocol.
+    pub(super) fn breach(&self) -> Option<CloseCode> {
+        match self {
+            Self::Sse { surplus: _ } => None,
+            Self::WebSocket(client) => client.dialogue.breach(),
+        }
+    }
+
     /// Takes what the peer sent.
     pub(super) fn hear(&mut self, bytes: &[u8], pace: Pace) -> Heard {
         match self {

@@ -58,6 +58,12 @@ async fn a_subscriber_may_not_talk_without_end() {
     server.metric_becomes("weir_subscribers{pipeline=\"orders\",transport=\"sse\"} ", 0).await;
 }
 
+/// Waits until so many connections were of no use for this reason.
+async fn failed(server: &Server, reason: &str, count: u64) {
+    let metric = format!("weir_handshakes_failed_total{{reason=\"{reason}\"}} ");
+    server.metric_becomes(&metric, count).await;
+}
+
 #[tokio::test]
 async fn a_request_whose_head_is_too_large_is_refused() {
     let server = Server::start(OPEN).await;
@@ -67,6 +73,11 @@ async fn a_request_whose_head_is_too_large_is_refused() {
     let mut answer = Vec::new();
     let _ = socket.read_to_end(&mut answer).await;
     assert!(answer.starts_with(b"HTTP/1.1 431") || answer.is_empty());
+    failed(&server, "head_too_large", 1).await;
+    let mut socket = TcpStream::connect(server.public).await.unwrap();
+    socket.write_all(b"\x16\x00no TLS either\r\n\r\n").await.unwrap();
+    let _ = socket.read_to_end(&mut answer).await;
+    failed(&server, "malformed", 1).await;
     assert_eq!(server.admin("/livez").await.status, 200);
 }
 
@@ -87,6 +98,8 @@ async fn a_connection_that_asks_for_nothing_is_closed_and_one_that_has_asked_is_
         let _ = slow.read_to_end(&mut rest).await;
     };
     timeout(PATIENCE, closed).await.expect("both are closed after ten seconds");
+    failed(&server, "silent", 1).await;
+    failed(&server, "slow", 1).await;
     kept.write_all(request).await.unwrap();
     answer.clear();
     assert!(kept.read_buf(&mut answer).await.unwrap() > 0);

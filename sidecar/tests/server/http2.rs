@@ -203,6 +203,7 @@ async fn one_that_resets_streams_without_end_is_thrown_out_and_harms_nobody() {
     // GOAWAY (7) for the reason ENHANCE_YOUR_CALM (11), unless a reset of the socket overtook it.
     let told = answer.windows(17).any(|frame| frame[3] == 7 && frame[13..17] == [0, 0, 0, 11]);
     assert!(told || answer.is_empty(), "{answer:?}");
+    server.metric_becomes("weir_handshakes_failed_total{reason=\"flood\"} ", 1).await;
     server.post("1").await;
     assert_eq!(live.next_data().await, "1");
 }

@@ -101,7 +101,8 @@ async fn an_address_that_opens_too_many_connections_a_second_is_refused_and_anot
     // To connect takes milliseconds, in which hardly one more is earned.
     assert!((1..=95).contains(&refused), "{refused}");
     assert!(is_served(connect_from(&server, 2).await).await);
-    assert_eq!(server.metric("weir_handshakes_refused_total ").await, Some(refused));
+    let failed = "weir_handshakes_failed_total{reason=\"too_many_of_address\"} ";
+    assert_eq!(server.metric(failed).await, Some(refused));
     // The application comes by another door.
     assert_eq!(server.post("1").await.status, 200);
     let earned = async {

@@ -60,6 +60,14 @@ async fn a_client_that_breaks_the_protocol_is_told_how() {
         socket.socket.write_all(bytes).await.unwrap();
         assert_eq!(socket.next().await, Some(Frame::Close(Some(code))), "{bytes:?}");
     }
+    let mut polite = server.web_socket("").await;
+    polite.send(8, &1000_u16.to_be_bytes()).await;
+    assert_eq!(polite.next().await, Some(Frame::Close(Some(1000))));
+    for (code, count) in [(1002, 2), (1003, 0), (1007, 1), (1009, 1)] {
+        let breaches =
+            format!("weir_websocket_breaches_total{{pipeline=\"orders\",code=\"{code}\"}} ");
+        assert_eq!(server.metric(&breaches).await, Some(count), "{code}");
+    }
 }
 
 #[tokio::test]

@@ -31,12 +31,16 @@ impl Process {
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(
-            "weir_handshakes_refused",
-            "Connections to the public port that were closed at once, because their address opens more a second than spec.delivery.maxHandshakesPerAddress of every pipeline.",
+            "weir_handshakes_failed",
+            "Connections to the public port that were closed because they got to no request, or to none that is one, by reason.",
             None,
             MetricType::Counter,
         )?;
-        metric.encode_counter::<NoLabelSet, _, u64>(&self.arrivals.refused(), None)?;
+        for (fault, count) in self.arrivals.faults() {
+            let labels = [("reason", fault.name())];
+            let mut metric = metric.encode_family(&labels)?;
+            metric.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
         let Reading { used, limit } = self.memory.reading();
         let mut metric = encoder.encode_descriptor(
             "weir_memory_used_bytes",

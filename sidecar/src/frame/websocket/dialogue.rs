@@ -1,11 +1,15 @@
 //! What a server answers to what a client sends, whatever the messages mean: pongs, the closing
 //! handshake, and the close that says how the client broke the protocol.
 
-use super::{Coding, Decoder, Message, encode_close, encode_close_reply, encode_pong};
+use super::{CloseCode, Coding, Decoder, Message, encode_close, encode_close_reply, encode_pong};
 
 /// One client's side of a connection.
 #[derive(Debug)]
-pub struct Dialogue(Decoder);
+pub struct Dialogue {
+    decoder: Decoder,
+    /// How the client broke the protocol.
+    breach: Option<CloseCode>,
+}
 
 /// What a client has said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,22 +34,29 @@ impl Dialogue {
     #[must_use]
     pub fn new(max_message: usize, coding: Coding) -> Self {
         let decoder = Decoder::new(max_message);
-        Self(match coding {
+        let decoder = match coding {
             Coding::Plain => decoder,
             Coding::Deflate { .. } => decoder.inflating(),
-        })
+        };
+        Self { decoder, breach: None }
+    }
+
+    /// The code with which the client was closed because it broke the protocol.
+    #[must_use]
+    pub const fn breach(&self) -> Option<CloseCode> {
+        self.breach
     }
 
     /// How many frames the client has sent since this was last asked.
     pub const fn take_frames(&mut self) -> u64 {
-        self.0.take_frames()
+        self.decoder.take_frames()
     }
 
     /// Takes bytes off `input` until something was said, and appends to `reply` what the protocol itself
     /// has to say to them. The reply holds nothing else.
     pub fn hear(&mut self, input: &mut &[u8], reply: &mut Vec<u8>) -> Heard {
         loop {
-            match self.0.feed(input) {
+            match self.decoder.feed(input) {
                 Ok(None) => return Heard::Nothing,
                 Ok(Some(Message::Text(text))) => return Heard::Text(text),
                 Ok(Some(Message::Binary(bytes))) => return Heard::Binary(bytes),
@@ -61,6 +72,7 @@ impl Dialogue {
                     return Heard::Farewell;
                 }
                 Err(error) => {
+                    self.breach = Some(error.close_code());
                     encode_close(error.close_code(), &error.to_string(), reply);
                     return Heard::Farewell;
                 }
