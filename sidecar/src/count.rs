@@ -47,7 +47,7 @@ use histogram::BUCKETS;
 pub use histogram::{BOUNDS_MICROS, Histogram, HistogramReading};
 pub use meter::{Judge, Meter, MeterName};
 use roll::Roll;
-pub use turned_away::{TurnedAway, Turnings};
+pub use turned_away::{TurnedAway, Turnings, retry_soon_ms};
 
 use crate::{
     clock,

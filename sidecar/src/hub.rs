@@ -12,6 +12,7 @@
 //! - Nothing here waits for the log but what is asynchronous: a shard that needs an older part of it is
 //!   told when it has come.
 
+mod behind;
 pub(crate) mod chunk;
 mod conflation;
 mod fetching;

@@ -39,7 +39,7 @@ use outbox::{Delivery, Outbox};
 pub(crate) use reply::encode_farewell;
 use reply::{Failure, Reply};
 use request::{Ack, MAX_WINDOW, Ping, Publish, Request, Subscribe, Unsubscribe};
-use start::{Begun, Refusal, admit, begin};
+use start::{Begun, Passing, Refusal, admit, begin};
 use subscription::{Next, Subscription};
 
 use crate::{
@@ -200,9 +200,14 @@ impl Session {
                 }
                 Heard::Binary(_) => {
                     self.outbox.push(&reply);
+                    self.hub.accounts().breaches.count(CloseCode::UnsupportedData);
                     self.close(CloseCode::UnsupportedData, "weir.v1 has text messages only");
                 }
-                Heard::Farewell => self.end(&reply),
+                Heard::Farewell => {
+                    let breach = self.dialogue.breach();
+                    breach.into_iter().for_each(|code| self.hub.accounts().breaches.count(code));
+                    self.end(&reply);
+                }
             }
         }
     }
@@ -289,7 +294,10 @@ impl Session {
             let message = format!("the pipeline {name} is not served over WebSocket");
             return Err(failure("unknown_pipeline", &message));
         }
-        let told = |(code, message): (_, String)| failure(code, &message).passing();
+        let told = |Passing { code, message, retry_ms }: Passing| Failure {
+            retry_ms: Some(retry_ms),
+            ..failure(code, &message)
+        };
         admit(&self.access.memory, &hub, &position).map_err(told)?;
         let own = Arc::ptr_eq(&hub, &self.hub).then(|| self.spare.take()).flatten();
         let visitor = Arc::clone(&self.access.visitor);
@@ -305,10 +313,10 @@ impl Session {
         let Subscribe { id, window, .. } = request;
         let Begun { seat, start: Start { next, gap }, lease } = match begun {
             Ok(begun) => begun,
-            Err(Refusal { seat, code, message, passing }) => {
+            Err(Refusal { seat, code, message, retry_ms }) => {
                 self.give_back(&hub, seat);
-                let failure = Failure::new("subscribe", &id, code, &message);
-                let failure = if passing { failure.passing() } else { failure };
+                let failure =
+                    Failure { retry_ms, ..Failure::new("subscribe", &id, code, &message) };
                 return self.say(Reply::Failure(&failure));
             }
         };

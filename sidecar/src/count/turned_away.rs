@@ -1,5 +1,7 @@
 //! Why subscribers were turned away, or sent away: counted by transport and reason.
 
+use std::ops::Range;
+
 use super::{Counter, Transport};
 
 /// Why a subscriber is not served now, or no longer.
@@ -46,6 +48,34 @@ impl TurnedAway {
             Self::TooManyMessages => "too_many_messages",
         }
     }
+}
+
+/// Most may come back soon: spread, so that subscribers who are turned away together don't return together.
+const SOON: Range<u64> = 1_000..3_000;
+
+/// For some another try helps only later: when memory is free again, or the client itself has done something.
+const LATER: Range<u64> = 5_000..15_000;
+
+impl TurnedAway {
+    /// After how many milliseconds to come back.
+    #[must_use]
+    pub fn retry_ms(self) -> u64 {
+        match self {
+            Self::Draining
+            | Self::TooManyConnections
+            | Self::TooManyFilters
+            | Self::LogUnavailable => retry_soon_ms(),
+            Self::TooManyFromAddress | Self::MemoryPressure | Self::TooManyMessages => {
+                fastrand::u64(LATER)
+            }
+        }
+    }
+}
+
+/// After how many milliseconds most may come back.
+#[must_use]
+pub fn retry_soon_ms() -> u64 {
+    fastrand::u64(SOON)
 }
 
 /// How many were turned away.

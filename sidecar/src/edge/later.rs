@@ -4,7 +4,7 @@
 //! but 200, and a page can't read the status of a handshake that failed; so both are told in band. Whoever
 //! reads a status gets 503.
 
-use std::{fmt::Display, ops::Range};
+use std::fmt::Display;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
@@ -49,16 +49,10 @@ impl Later {
         Self { reason, message: message.to_string() }
     }
 
-    /// After how many milliseconds to come back: spread, so that subscribers who are turned away together
-    /// don't return together.
-    fn retry(&self) -> u64 {
-        fastrand::u64(spread(self.reason))
-    }
-
     /// Tells a subscriber over SSE.
     pub(super) fn answer(self, hub: &Hub, headers: &HeaderMap) -> Refusal {
         self.note(hub, Transport::Sse);
-        let in_band = || come_back(self.reason.name(), &self.message, self.retry());
+        let in_band = || come_back(self.reason.name(), &self.message, self.reason.retry_ms());
         let answer = if asks_for_events(headers) { in_band() } else { self.by_status() };
         Refusal::Answer(answer)
     }
@@ -66,32 +60,10 @@ impl Later {
     pub(super) fn by_status(&self) -> Response<Vec<u8>> {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let mut response = problem(self.reason.name(), status, &self.message);
-        let seconds = self.retry().div_ceil(1_000);
+        let seconds = self.reason.retry_ms().div_ceil(1_000);
         set(&mut response, header::RETRY_AFTER, &seconds.to_string());
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
-    }
-
-    /// Tells a subscriber over a WebSocket, which it would be in this language.
-    fn farewell(self, hub: &Hub, face: Subprotocol, format: Format, head: Response<()>) -> Refusal {
-        self.note(hub, Transport::WebSocket);
-        let mut frames = Vec::new();
-        match face {
-            Subprotocol::Json | Subprotocol::CloudEvents => {
-                frame::encode_control(format, &self.control(), &mut frames);
-            }
-            Subprotocol::Multiplexed => {
-                let (code, message) = (self.reason.name(), &self.message);
-                session::encode_farewell(code, message, self.retry(), &mut frames);
-            }
-        }
-        websocket::encode_close(close_code(self.reason), self.reason.name(), &mut frames);
-        Refusal::Farewell(Farewell { head, frames })
-    }
-
-    fn control(&self) -> Control<'_> {
-        let (code, message) = (self.reason.name(), self.message.as_str());
-        Control::Failure { code, message, retry_ms: Some(self.retry()), cursor: None }
     }
 
     fn note(&self, hub: &Hub, transport: Transport) {
@@ -118,20 +90,33 @@ pub(super) struct Acceptable {
 impl Acceptable {
     /// Accepts it to say why there is no stream.
     pub(super) fn refuse(&self, hub: &Hub, later: Later) -> Refusal {
-        later.farewell(hub, self.face, self.format, self.head.clone())
+        later.note(hub, Transport::WebSocket);
+        let Later { reason, message } = later;
+        self.farewell(reason.name(), &message, reason.retry_ms(), close_code(reason))
     }
-}
 
-fn spread(reason: TurnedAway) -> Range<u64> {
-    match reason {
-        TurnedAway::Draining
-        | TurnedAway::TooManyConnections
-        | TurnedAway::TooManyFilters
-        | TurnedAway::LogUnavailable => 1_000..3_000,
-        // Another try helps only once the client itself has done something.
-        TurnedAway::TooManyFromAddress | TurnedAway::TooManyMessages => 5_000..15_000,
-        // It takes a while until there is more.
-        TurnedAway::MemoryPressure => 5_000..15_000,
+    /// Accepts it to say this, in its language, before it is closed.
+    pub(super) fn farewell(
+        &self,
+        code: &'static str,
+        message: &str,
+        retry_ms: u64,
+        close: CloseCode,
+    ) -> Refusal {
+        let Self { head, face, format } = self;
+        let mut frames = Vec::new();
+        match face {
+            Subprotocol::Json | Subprotocol::CloudEvents => {
+                let control =
+                    Control::Failure { code, message, retry_ms: Some(retry_ms), cursor: None };
+                frame::encode_control(*format, &control, &mut frames);
+            }
+            Subprotocol::Multiplexed => {
+                session::encode_farewell(code, message, retry_ms, &mut frames);
+            }
+        }
+        websocket::encode_close(close, code, &mut frames);
+        Refusal::Farewell(Farewell { head: head.clone(), frames })
     }
 }
 

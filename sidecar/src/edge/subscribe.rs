@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     auth::{Grant, Lease, Right},
-    count::{Seat, Transport, TurnedAway},
+    count::{Seat, Transport, TurnedAway, retry_soon_ms},
     filter::{Expression, Refused},
     frame::{
         self, Control, Format,
-        websocket::{self, Coding, Handshake, HandshakeError, Subprotocol},
+        websocket::{self, CloseCode, Coding, Handshake, HandshakeError, Subprotocol},
     },
     hub::{Filter, Framing, Gap, Hub, Position, Start, TooMany},
     log::Micros,
@@ -108,14 +108,15 @@ pub(super) async fn serve(
     subscription: Subscription,
 ) -> Response<Vec<u8>> {
     let Subscription { query, headers, in_url, takeover } = subscription;
-    let grant = match enter(transport, pipeline, &headers, &in_url).await {
+    let manner = takeover.manner();
+    let grant = match enter(transport, pipeline, &headers, &in_url, manner).await {
         Ok(grant) => grant,
-        Err(response) => return response,
+        Err(Refusal::Answer(response)) => return response,
+        Err(Refusal::Farewell(farewell)) => match takeover.take(farewell).await {},
     };
     let answered = match transport {
-        Transport::Sse => sse(service, pipeline, &grant, &query, &headers, takeover.manner()).await,
+        Transport::Sse => sse(service, pipeline, &grant, &query, &headers, manner).await,
         Transport::WebSocket => {
-            let manner = takeover.manner();
             let visitor = pipeline.guard().visitor(in_url.beside(&headers), &grant);
             let access = Access {
                 registry: Arc::clone(&service.registry),
@@ -143,13 +144,14 @@ pub(super) async fn serve(
     }
 }
 
-/// Lets a subscriber in, or answers it. A condition that passes ends no `EventSource` for good.
+/// Lets a subscriber in, or answers it. A condition that passes ends no client for good.
 async fn enter(
     transport: Transport,
     pipeline: &Pipeline,
     headers: &HeaderMap,
     in_url: &InUrl,
-) -> Result<Grant, Response<Vec<u8>>> {
+    manner: Manner,
+) -> Result<Grant, Refusal> {
     let guard = pipeline.guard();
     let page = match transport {
         // A browser lets a page read the answer, or doesn't, by what its head says.
@@ -162,9 +164,18 @@ async fn enter(
     };
     granted.map_err(|refusal| match transport {
         Transport::Sse if refusal.is_passing() && later::asks_for_events(headers) => {
-            later::come_back(refusal.label(), &refusal.to_string(), fastrand::u64(RETRY_MS))
+            later::come_back(refusal.label(), &refusal.to_string(), retry_soon_ms()).into()
         }
-        Transport::Sse | Transport::WebSocket => gate::refuse(guard, refusal),
+        Transport::WebSocket if refusal.is_passing() => match shake_hands(manner, headers) {
+            Ok(handshake) => acceptable(pipeline.hub(), &handshake, headers).farewell(
+                refusal.label(),
+                &refusal.to_string(),
+                retry_soon_ms(),
+                CloseCode::TryAgainLater,
+            ),
+            Err(error) => refuse_handshake(error).into(),
+        },
+        Transport::Sse | Transport::WebSocket => gate::refuse(guard, refusal).into(),
     })
 }
 

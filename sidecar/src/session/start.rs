@@ -1,9 +1,11 @@
-//! Begins a subscription: lets the client in, takes its seat, reads its filter, finds its place in the log. Whoever is refused for
-//! a while is counted, as a subscriber of its own connection is.
+//! Begins a subscription: lets the client in, takes its seat, reads its filter, finds its place in the log.
+//! Whoever is refused for a while is counted, as a subscriber of its own connection is.
+
+use std::fmt::Display;
 
 use crate::{
     auth::{Lease, Right, Visitor},
-    count::{Seat, Transport, TurnedAway},
+    count::{Seat, Transport, TurnedAway, retry_soon_ms},
     hub::{Hub, Position, Start},
     memory::{Comer, Memory},
     pipeline::Pipeline,
@@ -22,28 +24,44 @@ pub(super) struct Refusal {
     pub(super) seat: Option<Seat>,
     pub(super) code: &'static str,
     pub(super) message: String,
-    /// Whether another try may succeed.
-    pub(super) passing: bool,
+    /// After how many milliseconds another try may succeed; none where it would not.
+    pub(super) retry_ms: Option<u64>,
 }
 
-/// Lets a subscription begin, or says why not: the code and a sentence.
-pub(super) fn admit(
-    memory: &Memory,
-    hub: &Hub,
-    position: &Position,
-) -> Result<(), (&'static str, String)> {
+/// Why a subscription may not begin now.
+pub(super) struct Passing {
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    pub(super) retry_ms: u64,
+}
+
+impl Passing {
+    /// Counts one that is turned away.
+    fn note(hub: &Hub, reason: TurnedAway, message: &dyn Display) -> Self {
+        hub.accounts().turned_away.count(Transport::WebSocket, reason);
+        let (code, retry_ms) = (reason.name(), reason.retry_ms());
+        Self { code, message: message.to_string(), retry_ms }
+    }
+
+    fn refuse(self, seat: Option<Seat>) -> Refusal {
+        let Self { code, message, retry_ms } = self;
+        Refusal { seat, code, message, retry_ms: Some(retry_ms) }
+    }
+}
+
+/// Lets a subscription begin, or says why not.
+pub(super) fn admit(memory: &Memory, hub: &Hub, position: &Position) -> Result<(), Passing> {
     let comer = if hub.can_resume(position) { Comer::Resuming } else { Comer::New };
     if memory.pressure().admits(comer) {
         return Ok(());
     }
-    let message = "this replica is short of memory".to_owned();
-    Err((turn_away(hub, TurnedAway::MemoryPressure), message))
+    Err(Passing::note(hub, TurnedAway::MemoryPressure, &"this replica is short of memory"))
 }
 
-/// Takes a seat, or says the same.
-fn take_seat(hub: &Hub) -> Result<Seat, (&'static str, String)> {
+/// Takes a seat, or says why there is none.
+fn take_seat(hub: &Hub) -> Result<Seat, Passing> {
     let seat = hub.take_seat(Transport::WebSocket, None);
-    seat.map_err(|none| (turn_away(hub, none.reason()), none.to_string()))
+    seat.map_err(|none| Passing::note(hub, none.reason(), &none))
 }
 
 /// Lets the client in, with its own seat or a further one, reads the filter, and finds the place in the
@@ -55,23 +73,24 @@ pub(super) async fn begin(
     position: &Position,
     filter: Option<&str>,
 ) -> Result<Begun, Refusal> {
-    let refuse = |seat, code, message, passing| Refusal { seat, code, message, passing };
     let hub = pipeline.hub();
     let grant = match pipeline.guard().authorize_visitor(visitor, Right::Subscribe).await {
         Ok(grant) => grant,
         Err(error) => {
-            return Err(refuse(own, error.label(), error.to_string(), error.is_passing()));
+            let retry_ms = error.is_passing().then(retry_soon_ms);
+            let (code, message) = (error.label(), error.to_string());
+            return Err(Refusal { seat: own, code, message, retry_ms });
         }
     };
-    let seat = own.map_or_else(|| take_seat(hub), Ok);
-    let seat = seat.map_err(|(code, message)| refuse(None, code, message, true))?;
+    let seat = own.map_or_else(|| take_seat(hub), Ok).map_err(|none| none.refuse(None))?;
     let wished = match filter {
         None => None,
         Some(source) => match hub.expression(source).await {
             Ok(expression) => Some(expression),
             Err(error) => {
                 hub.accounts().filters_refused.add(1);
-                return Err(refuse(Some(seat), "filter", format!("filter: {error}"), false));
+                let message = format!("filter: {error}");
+                return Err(Refusal { seat: Some(seat), code: "filter", message, retry_ms: None });
             }
         },
     };
@@ -79,8 +98,8 @@ pub(super) async fn begin(
         Ok(filter) => filter,
         Err(error) => {
             hub.accounts().filters_refused.add(1);
-            let code = turn_away(hub, TurnedAway::TooManyFilters);
-            return Err(refuse(Some(seat), code, error.to_string(), true));
+            let none = Passing::note(hub, TurnedAway::TooManyFilters, &error);
+            return Err(none.refuse(Some(seat)));
         }
     };
     match hub.start(position).await {
@@ -89,14 +108,8 @@ pub(super) async fn begin(
             Ok(Begun { seat, start, lease: grant.lease })
         }
         Err(error) => {
-            let code = turn_away(hub, TurnedAway::LogUnavailable);
-            Err(refuse(Some(seat), code, error.to_string(), true))
+            let none = Passing::note(hub, TurnedAway::LogUnavailable, &error);
+            Err(none.refuse(Some(seat)))
         }
     }
-}
-
-/// Counts one that is turned away. Returns the code that says why.
-fn turn_away(hub: &Hub, reason: TurnedAway) -> &'static str {
-    hub.accounts().turned_away.count(Transport::WebSocket, reason);
-    reason.name()
 }

@@ -6,9 +6,9 @@ use std::{collections::VecDeque, mem, sync::Arc, time::Instant};
 
 use super::outbox::Delivery;
 use crate::{
-    count::{Accounts, Seat, Transport},
+    count::{Seat, Transport},
     frame::Format,
-    hub::{Chunk, Fetch, Hub, Passed},
+    hub::{Chunk, Fetch, Filter, Hub, Passed},
     log::Offset,
 };
 
@@ -204,12 +204,8 @@ impl Subscription {
     /// Whether more waits for it than it may be behind by, though it could have been sent.
     pub(super) fn is_out_of_bounds(&self) -> bool {
         let settings = self.hub.settings();
-        let lag = self.hub.head().saturating_sub(self.unwritten);
         let asked = self.window.as_ref().is_none_or(|window| window.room() > 0);
-        self.live
-            && asked
-            && (lag > settings.max_lag_events
-                || (lag > 0 && self.hub.bytes_since(self.unwritten) > settings.max_lag_bytes))
+        self.live && asked && self.hub.is_too_far(self.unwritten, self.filter(), &settings)
     }
 
     /// Whether its pipeline is gone, is no longer served over WebSocket, or lets in by other terms.
@@ -218,10 +214,19 @@ impl Subscription {
         self.hub.is_closed() || settings.ping.is_none() || settings.terms != self.terms
     }
 
-    /// Ends because the subscriber didn't keep up.
-    pub(super) fn cut_off(mut self) {
+    fn filter(&self) -> Option<&Filter> {
+        self.seat.as_ref().and_then(Seat::filter).map(AsRef::as_ref)
+    }
+
+    /// Ends because the subscriber didn't keep up. Gives its seat to another.
+    pub(super) fn cut_off(mut self) -> Option<Seat> {
         self.hub.accounts().cut_off.add(1);
-        self.leave(Accounts::dropped);
+        self.leave(|subscription, head| {
+            let (hub, part) = (&subscription.hub, subscription.part);
+            let waiting = subscription.unwritten..head;
+            hub.accounts().dropped(part, hub.give_up(part, subscription.filter(), waiting));
+        });
+        self.seat.take()
     }
 
     /// Gives its seat to another.
@@ -229,21 +234,19 @@ impl Subscription {
         self.seat.take()
     }
 
-    /// Counts in this way what it didn't get.
-    fn leave(&mut self, count: fn(&Accounts, usize, u64)) {
-        if mem::replace(&mut self.gone, true) {
-            return;
+    /// Counts in this way what it didn't get up to before the head.
+    fn leave(&mut self, count: impl FnOnce(&Self, Offset)) {
+        if !mem::replace(&mut self.gone, true) {
+            self.hub.accounts().leave(self.part, self.hub.tail(), |head| count(self, head));
         }
-        let (accounts, part) = (self.hub.accounts(), self.part);
-        let unwritten = self.unwritten;
-        accounts.leave(part, self.hub.tail(), |head| {
-            count(accounts, part, head.saturating_sub(unwritten));
-        });
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.leave(Accounts::departed);
+        self.leave(|subscription, head| {
+            let lag = head.saturating_sub(subscription.unwritten);
+            subscription.hub.accounts().departed(subscription.part, lag);
+        });
     }
 }

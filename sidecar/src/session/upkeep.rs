@@ -81,16 +81,16 @@ impl Session {
     /// Ends the subscriptions that are too far behind while the socket takes nothing.
     fn cut_off(&mut self) {
         while let Some(place) = self.subscriptions.iter().position(Subscription::is_out_of_bounds) {
-            let mut subscription = self.subscriptions.remove(place);
-            let cursor = subscription.hub.cursor(subscription.unwritten() - 1).to_string();
+            let subscription = self.subscriptions.remove(place);
+            let hub = Arc::clone(&subscription.hub);
+            let cursor = hub.cursor(subscription.unwritten() - 1).to_string();
             let message = "the subscription fell too far behind";
             let failure = Failure {
                 cursor: Some(cursor),
                 ..Failure::new("subscription", &subscription.id, "slow_consumer", message).passing()
             };
-            let seat = subscription.take_seat();
-            self.give_back(&Arc::clone(&subscription.hub), seat);
-            subscription.cut_off();
+            let seat = subscription.cut_off();
+            self.give_back(&hub, seat);
             self.say(Reply::Failure(&failure));
         }
     }

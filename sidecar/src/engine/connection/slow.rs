@@ -108,11 +108,7 @@ impl<W: Wire> Connection<W> {
     /// Gives up what is not written up to before `head`. Returns how much of it would have been.
     pub(super) fn give_up(&self, now: Now<'_>, head: Offset) -> u64 {
         let waiting = self.outlet.unwritten()..head.max(self.outlet.unwritten());
-        let lag = waiting.end - waiting.start;
-        let Some(filter) = self.seat.filter() else { return lag };
-        let filtered = now.hub.learn(filter, waiting).unmatched;
-        now.hub.accounts().passed(now.shard, Passed { filtered, conflated: 0 });
-        lag - filtered
+        now.hub.give_up(now.shard, self.seat.filter().map(AsRef::as_ref), waiting)
     }
 
     /// Whether its socket takes nothing, for so long that the peer is taken for dead. Less long where
@@ -136,20 +132,7 @@ impl<W: Wire> Connection<W> {
     }
 
     fn is_too_far_behind(&self, now: Now<'_>, settings: &Settings) -> bool {
-        let (unwritten, head) = (self.outlet.unwritten(), now.hub.head());
-        let lag = head.saturating_sub(unwritten);
-        if lag == 0 {
-            return false;
-        }
-        let bytes = now.hub.bytes_since(unwritten);
-        let Settings { max_lag_events, max_lag_bytes, .. } = *settings;
-        if lag <= max_lag_events && bytes <= max_lag_bytes {
-            return false;
-        }
-        let Some(filter) = self.seat.filter() else { return true };
-        // Of what its filter doesn't match nothing waits for it; the bytes are taken in proportion.
-        let waiting = now.hub.learn(filter, unwritten..head).matched;
-        let share = u128::from(bytes) * u128::from(waiting) / u128::from(lag);
-        waiting > max_lag_events || share > u128::from(max_lag_bytes)
+        let filter = self.seat.filter().map(AsRef::as_ref);
+        now.hub.is_too_far(self.outlet.unwritten(), filter, settings)
     }
 }

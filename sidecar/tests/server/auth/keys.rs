@@ -12,7 +12,7 @@ use super::{
     manifest,
 };
 use crate::{
-    client::{Request, Sse},
+    client::{Frame, Request, Sse},
     fixture::Server,
 };
 
@@ -70,6 +70,9 @@ async fn an_issuer_that_was_never_reached_ends_nobody_for_good() {
     let told = waiting.next().await.unwrap();
     assert_eq!(told.name, "failure");
     assert!(told.data.contains("keys_unavailable") && waiting.retry.is_some(), "{told:?}");
+    let mut socket = server.web_socket_with(&[("authorization", &bearer(&token))]).await;
+    assert_eq!(socket.next_json().await["code"], "keys_unavailable");
+    assert_eq!(socket.next().await, Some(Frame::Close(Some(1013))));
     let publish = Request::post("/orders/events").header("authorization", &bearer(&token));
     let answer = publish.body("1").send(server.public).await;
     assert_eq!(answer.status, 503);

@@ -1,0 +1,44 @@
+//! Judges how far a subscriber is behind, and what that comes to when it is given up.
+
+use std::ops::Range;
+
+use super::{Filter, Hub, Passed, Settings};
+use crate::log::Offset;
+
+impl Hub {
+    /// Whether more waits for a subscriber than it may be behind by, given the first offset that isn't
+    /// written to it.
+    #[must_use]
+    pub fn is_too_far(
+        &self,
+        unwritten: Offset,
+        filter: Option<&Filter>,
+        settings: &Settings,
+    ) -> bool {
+        let head = self.head();
+        let lag = head.saturating_sub(unwritten);
+        if lag == 0 {
+            return false;
+        }
+        let bytes = self.bytes_since(unwritten);
+        let Settings { max_lag_events, max_lag_bytes, .. } = *settings;
+        if lag <= max_lag_events && bytes <= max_lag_bytes {
+            return false;
+        }
+        let Some(filter) = filter else { return true };
+        // Of what its filter doesn't match nothing waits for it; the bytes are taken in proportion.
+        let waiting = self.learn(filter, unwritten..head).matched;
+        let share = u128::from(bytes) * u128::from(waiting) / u128::from(lag);
+        waiting > max_lag_events || share > u128::from(max_lag_bytes)
+    }
+
+    /// Counts for a part what a subscriber doesn't get because its filter doesn't match it. Returns how much
+    /// of the range it would have got.
+    pub fn give_up(&self, part: usize, filter: Option<&Filter>, range: Range<Offset>) -> u64 {
+        let lag = range.end.saturating_sub(range.start);
+        let Some(filter) = filter else { return lag };
+        let filtered = self.learn(filter, range).unmatched;
+        self.accounts.passed(part, Passed { filtered, conflated: 0 });
+        lag.saturating_sub(filtered)
+    }
+}
