@@ -9,7 +9,8 @@
 //!   it wait, and beyond a few nothing is read: a client is held back and not buffered.
 //! - Subscriptions take turns, one message each: a backlog of one doesn't delay another by more than one
 //!   [chunk](crate::hub::Chunk).
-//! - Every subscription ends with a message that says so, unless the connection breaks.
+//! - Every subscription ends with a message that says so, unless the connection breaks. No events of it come
+//!   behind that, and its cursor is that of the last event that came before.
 //! - A subscription counts as a connection of its pipeline. The socket itself counts as one of the pipeline
 //!   in its URL while no subscription does.
 
@@ -35,7 +36,7 @@ use std::{
 };
 
 pub use access::Access;
-use outbox::{Delivery, Outbox};
+use outbox::{Delivery, Outbox, Taken, TakenEvents};
 pub(crate) use reply::encode_farewell;
 use reply::{Failure, Reply};
 use request::{Ack, MAX_WINDOW, Ping, Publish, Request, Subscribe, Unsubscribe};
@@ -94,6 +95,8 @@ pub struct Session {
     dialogue: Dialogue,
     outbox: Outbox,
     subscriptions: Vec<Subscription>,
+    /// One that has ended while a batch of it was being written, and that lasts until that is whole.
+    parting: Option<Subscription>,
     /// Whose turn it is.
     turn: usize,
     numbered: u64,
@@ -118,6 +121,12 @@ type News = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What a session waits for.
 type Job = Pin<Box<dyn Future<Output = Done> + Send>>;
 
+/// A subscription that has ended, and the cursor behind which it can go on.
+struct Ended {
+    id: String,
+    cursor: String,
+}
+
 /// What has come of a job.
 enum Done {
     Started { request: Subscribe, hub: Arc<Hub>, begun: Result<Begun, Refusal> },
@@ -139,6 +148,7 @@ impl Session {
             dialogue: Dialogue::new(MAX_MESSAGE, coding),
             outbox: Outbox::default(),
             subscriptions: Vec::new(),
+            parting: None,
             turn: 0,
             numbered: 0,
             waiting: VecDeque::new(),
@@ -340,11 +350,29 @@ impl Session {
 
     fn unsubscribe(&mut self, Unsubscribe { id, .. }: &Unsubscribe) {
         let Some(place) = self.place(id) else { return self.tell_unknown("unsubscribe", id) };
+        let Ended { id, cursor } = self.end_subscription(place);
+        self.say(Reply::Unsubscribed { id: &id, cursor: &cursor });
+    }
+
+    /// Ends a subscription. What is said of that next goes before a batch that has not begun, which is taken
+    /// back, and behind one that has.
+    fn end_subscription(&mut self, place: usize) -> Ended {
         let mut subscription = self.subscriptions.remove(place);
-        let cursor = subscription.cursor();
-        self.say(Reply::Unsubscribed { id, cursor: &cursor });
+        if self.outbox.take_back(subscription.number) {
+            subscription.take_back();
+        }
+        let ended = Ended { id: subscription.id.clone(), cursor: subscription.cursor() };
         let seat = subscription.take_seat();
         self.give_back(&subscription.hub, seat);
+        if self.outbox.has_batch_of(subscription.number) {
+            self.parting = Some(subscription);
+        }
+        ended
+    }
+
+    /// Ends all subscriptions.
+    fn end_subscriptions(&mut self) -> Vec<Ended> {
+        (0..self.subscriptions.len()).map(|_| self.end_subscription(0)).collect()
     }
 
     fn acknowledge(&mut self, Ack { id, cursor, .. }: &Ack) {
@@ -445,14 +473,20 @@ impl Session {
     /// Takes note that the socket took so many of them.
     pub fn advance(&mut self, count: usize, now: Instant) {
         self.last_sent = now;
+        let Taken { control, events } = self.outbox.advance(count);
         if let Some(part) = self.hub.accounts().shard(self.part) {
-            part.bytes.add(count as u64);
+            part.bytes.add(control as u64);
         }
-        let Some(delivery) = self.outbox.advance(count) else { return };
-        let number = delivery.number;
-        let mut subscriptions = self.subscriptions.iter_mut();
-        if let Some(subscription) = subscriptions.find(|found| found.number == number) {
-            subscription.note_written(&delivery, now);
+        let Some(TakenEvents { number, bytes, whole }) = events else { return };
+        let mut known = self.subscriptions.iter_mut().chain(&mut self.parting);
+        if let Some(subscription) = known.find(|found| found.number == number) {
+            subscription.note_bytes(bytes);
+            if let Some(delivery) = &whole {
+                subscription.note_written(delivery, now);
+            }
+        }
+        if whole.is_some() {
+            self.parting = None;
         }
     }
 
@@ -461,23 +495,10 @@ impl Session {
         if self.leaving {
             return;
         }
-        for (id, cursor) in self.end_subscriptions() {
+        for Ended { id, cursor } in self.end_subscriptions() {
             self.say(Reply::Draining { id: &id, cursor: &cursor, retry_ms: retry() });
         }
         self.close(CloseCode::ServiceRestart, "draining");
-    }
-
-    /// Ends all subscriptions. Returns their names with the cursors from which they go on.
-    fn end_subscriptions(&mut self) -> Vec<(String, String)> {
-        let unsent = self.outbox.take_back();
-        let subscriptions = std::mem::take(&mut self.subscriptions);
-        let ended = subscriptions.into_iter().map(|mut subscription| {
-            if unsent == Some(subscription.number) {
-                subscription.take_back();
-            }
-            (subscription.id.clone(), subscription.cursor())
-        });
-        ended.collect()
     }
 
     fn close(&mut self, code: CloseCode, reason: &str) {
@@ -489,11 +510,10 @@ impl Session {
     /// Says the last that is said. Nothing that has not begun to be sent comes behind it.
     fn end(&mut self, farewell: &[u8]) {
         self.leaving = true;
-        self.outbox.take_back();
+        self.end_subscriptions();
         self.outbox.push(farewell);
         self.waiting.clear();
         self.job = None;
-        self.subscriptions.clear();
     }
 
     /// Whether all that is to be said is said.
@@ -544,3 +564,6 @@ fn grown(hub: Arc<Hub>) -> News {
 fn retry() -> u64 {
     fastrand::u64(100..2_000)
 }
+
+#[cfg(test)]
+mod tests;

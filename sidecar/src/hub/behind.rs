@@ -32,6 +32,16 @@ impl Hub {
         waiting > max_lag_events || share > u128::from(max_lag_bytes)
     }
 
+    /// Up to where a subscriber that is too far behind skips: what is too much, and as much again, so that
+    /// it doesn't fall out of bounds at the next event; but never the newest event, which by itself may be
+    /// larger than the bound.
+    #[must_use]
+    pub fn skips_until(&self, next: Offset, settings: &Settings) -> Offset {
+        let Settings { max_lag_events, max_lag_bytes, .. } = *settings;
+        let within = self.offset_within(max_lag_events / 2, max_lag_bytes / 2);
+        within.min(self.head().saturating_sub(1)).max(next)
+    }
+
     /// Counts for a part what a subscriber doesn't get because its filter doesn't match it. Returns how much
     /// of the range it would have got.
     pub fn give_up(&self, part: usize, filter: Option<&Filter>, range: Range<Offset>) -> u64 {

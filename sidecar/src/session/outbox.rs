@@ -45,6 +45,24 @@ pub(super) struct Delivery {
     pub(super) events: usize,
 }
 
+/// What the socket took.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// How many bytes that are no events.
+    pub(super) control: usize,
+    pub(super) events: Option<TakenEvents>,
+}
+
+/// What the socket took of a batch.
+#[derive(Debug)]
+pub(super) struct TakenEvents {
+    /// The subscription's number.
+    pub(super) number: u64,
+    pub(super) bytes: usize,
+    /// The batch, where it is whole now.
+    pub(super) whole: Option<Delivery>,
+}
+
 impl Delivery {
     /// The events as they stand in a list.
     fn list(&self) -> &[u8] {
@@ -120,10 +138,16 @@ impl Outbox {
         self.batch = Some(Batch::new(id, delivery, coding));
     }
 
-    /// Gives up a batch of which nothing was sent: before the end, so that no events come behind it. Says
-    /// whose it was.
-    pub(super) fn take_back(&mut self) -> Option<u64> {
-        self.batch.take_if(|batch| batch.sent == 0).map(|batch| batch.delivery.number)
+    /// Gives up a subscription's batch of which nothing was sent: before its end, so that no events come
+    /// behind that. Says whether there was one.
+    pub(super) fn take_back(&mut self, number: u64) -> bool {
+        let unsent = |batch: &mut Batch| batch.sent == 0 && batch.delivery.number == number;
+        self.batch.take_if(unsent).is_some()
+    }
+
+    /// Whether a batch of this subscription waits, or is being written.
+    pub(super) fn has_batch_of(&self, number: u64) -> bool {
+        self.batch.as_ref().is_some_and(|batch| batch.delivery.number == number)
     }
 
     /// The bytes to write, in order.
@@ -136,16 +160,15 @@ impl Outbox {
         if batch.sent > 0 { [a, b, c, control] } else { [control, a, b, c] }
     }
 
-    /// Takes note that the socket took `count` bytes of the [`Self::slices`]. Gives the batch that is
-    /// whole with them.
-    pub(super) fn advance(&mut self, count: usize) -> Option<Delivery> {
+    /// Takes note that the socket took `count` bytes of the [`Self::slices`].
+    pub(super) fn advance(&mut self, count: usize) -> Taken {
         if self.batch.as_ref().is_some_and(|batch| batch.sent > 0) {
-            let (done, rest) = self.advance_batch(count);
+            let (events, rest) = self.advance_batch(count);
             self.advance_control(rest);
-            done
+            Taken { control: rest, events }
         } else {
             let rest = self.advance_control(count);
-            self.advance_batch(rest).0
+            Taken { control: count - rest, events: self.advance_batch(rest).0 }
         }
     }
 
@@ -160,11 +183,13 @@ impl Outbox {
         count - taken
     }
 
-    fn advance_batch(&mut self, count: usize) -> (Option<Delivery>, usize) {
+    /// Returns what it took of the batch, and how many bytes it took besides.
+    fn advance_batch(&mut self, count: usize) -> (Option<TakenEvents>, usize) {
         let Some(batch) = &mut self.batch else { return (None, count) };
-        let taken = count.min(batch.len() - batch.sent);
-        batch.sent += taken;
+        let (bytes, number) = (count.min(batch.len() - batch.sent), batch.delivery.number);
+        batch.sent += bytes;
         let whole = self.batch.take_if(|batch| batch.sent == batch.len());
-        (whole.map(|batch| batch.delivery), count - taken)
+        let whole = whole.map(|batch| batch.delivery);
+        (Some(TakenEvents { number, bytes, whole }), count - bytes)
     }
 }

@@ -1,6 +1,7 @@
 //! One stream of a session: a place in a hub's log, and what became of each delivery.
 //!
-//! Law: whatever is due to it ends in exactly one of written, dropped and departed, as everywhere.
+//! Law: whatever is due to it ends in exactly one of written, filtered, conflated, dropped and departed, as
+//! everywhere.
 
 use std::{collections::VecDeque, mem, sync::Arc, time::Instant};
 
@@ -22,20 +23,30 @@ pub(super) struct Subscription {
     seat: Option<Seat>,
     /// The terms by which the client was let in.
     terms: u64,
+    /// What its events must match, also when the seat is another's.
+    filter: Option<Arc<Filter>>,
     /// Which part of the accounts counts it.
     part: usize,
     /// The offset after the last event that is in a message.
     next: Offset,
     /// The first offset that is not written.
     unwritten: Offset,
-    /// Whether what it didn't get is counted.
-    gone: bool,
     arrived: Instant,
     /// Whether it has reached the head once. Before that it is behind by its own wish.
     live: bool,
     /// Whether it is past events that it didn't get, and the client doesn't know.
     stale: bool,
     window: Option<Window>,
+    ending: Ending,
+}
+
+/// How a subscription ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// The subscriber left, or was sent away with its cursor.
+    Departed,
+    /// The subscriber didn't keep up, and was cut off.
+    CutOff,
 }
 
 /// Events that were sent and are not acknowledged.
@@ -83,16 +94,17 @@ impl Subscription {
             id,
             number,
             hub,
+            filter: seat.filter().cloned(),
             seat: Some(seat),
             terms: 0,
             part,
             next,
             unwritten: next,
-            gone: false,
             arrived: Instant::now(),
             live: false,
             stale: false,
             window,
+            ending: Ending::Departed,
         }
     }
 
@@ -107,19 +119,13 @@ impl Subscription {
         self.hub.cursor(self.next - 1).to_string()
     }
 
-    /// The first offset that is not written.
-    pub(super) const fn unwritten(&self) -> Offset {
-        self.unwritten
-    }
-
     /// What to send next.
     pub(super) fn poll(&mut self) -> Next {
         let room = self.window.as_ref().map_or(usize::MAX, Window::room);
         if room == 0 {
             return Next::Nothing;
         }
-        let filter = self.seat.as_ref().and_then(Seat::filter);
-        let fetched = match filter {
+        let fetched = match &self.filter {
             None => self.hub.fetch(Format::WsList, self.next),
             Some(filter) => self.hub.fetch_filtered(Format::WsList, filter, self.next),
         };
@@ -176,6 +182,13 @@ impl Subscription {
         self.unwritten = first;
     }
 
+    /// Counts bytes of its events that the socket has taken.
+    pub(super) fn note_bytes(&self, count: usize) {
+        if let Some(part) = self.hub.accounts().shard(self.part) {
+            part.bytes.add(count as u64);
+        }
+    }
+
     /// Counts a message that the socket has taken, and what it passed over.
     pub(super) fn note_written(&mut self, delivery: &Delivery, now: Instant) {
         let &Delivery { number: _, ref chunk, events } = delivery;
@@ -203,9 +216,9 @@ impl Subscription {
 
     /// Whether more waits for it than it may be behind by, though it could have been sent.
     pub(super) fn is_out_of_bounds(&self) -> bool {
-        let settings = self.hub.settings();
         let asked = self.window.as_ref().is_none_or(|window| window.room() > 0);
-        self.live && asked && self.hub.is_too_far(self.unwritten, self.filter(), &settings)
+        let filter = self.filter.as_deref();
+        self.live && asked && self.hub.is_too_far(self.unwritten, filter, &self.hub.settings())
     }
 
     /// Whether its pipeline is gone, is no longer served over WebSocket, or lets in by other terms.
@@ -214,39 +227,28 @@ impl Subscription {
         self.hub.is_closed() || settings.ping.is_none() || settings.terms != self.terms
     }
 
-    fn filter(&self) -> Option<&Filter> {
-        self.seat.as_ref().and_then(Seat::filter).map(AsRef::as_ref)
-    }
-
-    /// Ends because the subscriber didn't keep up. Gives its seat to another.
-    pub(super) fn cut_off(mut self) -> Option<Seat> {
+    /// From now on it ends because the subscriber doesn't keep up.
+    pub(super) fn cut_off(&mut self) {
         self.hub.accounts().cut_off.add(1);
-        self.leave(|subscription, head| {
-            let (hub, part) = (&subscription.hub, subscription.part);
-            let waiting = subscription.unwritten..head;
-            hub.accounts().dropped(part, hub.give_up(part, subscription.filter(), waiting));
-        });
-        self.seat.take()
+        self.ending = Ending::CutOff;
     }
 
     /// Gives its seat to another.
     pub(super) const fn take_seat(&mut self) -> Option<Seat> {
         self.seat.take()
     }
-
-    /// Counts in this way what it didn't get up to before the head.
-    fn leave(&mut self, count: impl FnOnce(&Self, Offset)) {
-        if !mem::replace(&mut self.gone, true) {
-            self.hub.accounts().leave(self.part, self.hub.tail(), |head| count(self, head));
-        }
-    }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.leave(|subscription, head| {
-            let lag = head.saturating_sub(subscription.unwritten);
-            subscription.hub.accounts().departed(subscription.part, lag);
+        let (hub, part, unwritten) = (&self.hub, self.part, self.unwritten);
+        let accounts = hub.accounts();
+        accounts.leave(part, hub.tail(), |head| match self.ending {
+            Ending::CutOff => {
+                let lost = hub.give_up(part, self.filter.as_deref(), unwritten..head);
+                accounts.dropped(part, lost);
+            }
+            Ending::Departed => accounts.departed(part, head.saturating_sub(unwritten)),
         });
     }
 }

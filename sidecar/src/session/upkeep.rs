@@ -1,12 +1,9 @@
-//! What a session does with time: heartbeats, limits, and what has happened to its subscriptions meanwhile.
+//! What a session does with time: signs of life, limits, and what has become of its pipelines meanwhile.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{
-    Session,
+    Ended, Session,
     reply::{Failure, Reply},
     retry,
     subscription::Subscription,
@@ -28,7 +25,11 @@ impl Session {
         }
         if let Some(since) = blocked {
             self.cut_off();
-            return now.saturating_duration_since(since) < STALL;
+            let stalled = now.saturating_duration_since(since) >= STALL;
+            if stalled {
+                self.give_up();
+            }
+            return !stalled;
         }
         if self.leaving {
             return true;
@@ -58,7 +59,7 @@ impl Session {
             return;
         }
         self.hub.accounts().expired.add(1);
-        for (id, cursor) in self.end_subscriptions() {
+        for Ended { id, cursor } in self.end_subscriptions() {
             let message = "the token has expired: come back with a new one, and with the cursor";
             let failure = Failure::new("subscription", &id, "token_expired", message).passing();
             self.say(Reply::Failure(&Failure { cursor: Some(cursor), ..failure }));
@@ -81,27 +82,30 @@ impl Session {
     /// Ends the subscriptions that are too far behind while the socket takes nothing.
     fn cut_off(&mut self) {
         while let Some(place) = self.subscriptions.iter().position(Subscription::is_out_of_bounds) {
-            let subscription = self.subscriptions.remove(place);
-            let hub = Arc::clone(&subscription.hub);
-            let cursor = hub.cursor(subscription.unwritten() - 1).to_string();
+            self.subscriptions.get_mut(place).into_iter().for_each(Subscription::cut_off);
+            let Ended { id, cursor } = self.end_subscription(place);
             let message = "the subscription fell too far behind";
             let failure = Failure {
                 cursor: Some(cursor),
-                ..Failure::new("subscription", &subscription.id, "slow_consumer", message).passing()
+                ..Failure::new("subscription", &id, "slow_consumer", message).passing()
             };
-            let seat = subscription.cut_off();
-            self.give_back(&hub, seat);
             self.say(Reply::Failure(&failure));
+        }
+    }
+
+    /// Gives a peer up that takes nothing: it has not kept up with any of its subscriptions; or, where it has
+    /// none, with what it asked for.
+    fn give_up(&mut self) {
+        self.subscriptions.iter_mut().for_each(Subscription::cut_off);
+        if self.spare.is_some() {
+            self.hub.accounts().cut_off.add(1);
         }
     }
 
     /// Ends the subscriptions to pipelines that are gone.
     fn send_withdrawn(&mut self) {
         while let Some(place) = self.subscriptions.iter().position(Subscription::is_withdrawn) {
-            let mut subscription = self.subscriptions.remove(place);
-            let (id, cursor) = (subscription.id.clone(), subscription.cursor());
-            let seat = subscription.take_seat();
-            self.give_back(&Arc::clone(&subscription.hub), seat);
+            let Ended { id, cursor } = self.end_subscription(place);
             self.say(Reply::Draining { id: &id, cursor: &cursor, retry_ms: retry() });
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     count::Transport,
     engine::wire::Wire,
     frame::{self, Control, GapReason, websocket},
-    hub::{Passed, Settings},
+    hub::Settings,
     log::Offset,
 };
 
@@ -86,20 +86,15 @@ impl<W: Wire> Connection<W> {
         self.drop_oldest(now, &settings)
     }
 
-    /// Skips what is too much, and as much again, so that it doesn't fall out of bounds at the next event;
-    /// but never the newest event, which by itself may be larger than the bound. Says whether it did.
+    /// Skips the oldest of what waits. Says whether it did.
     fn drop_oldest(&mut self, now: Now<'_>, settings: &Settings) -> bool {
         let next = self.outlet.next();
-        let Settings { max_lag_events, max_lag_bytes, .. } = *settings;
-        let within = now.hub.offset_within(max_lag_events / 2, max_lag_bytes / 2);
-        let until = within.min(now.hub.head().saturating_sub(1)).max(next);
+        let until = now.hub.skips_until(next, settings);
         if until == next {
             return false;
         }
-        let filtered =
-            self.seat.filter().map_or(0, |filter| now.hub.learn(filter, next..until).unmatched);
-        now.hub.accounts().passed(now.shard, Passed { filtered, conflated: 0 });
-        let dropped = until - next - filtered;
+        let filter = self.seat.filter().map(AsRef::as_ref);
+        let dropped = now.hub.give_up(now.shard, filter, next..until);
         now.hub.accounts().dropped(now.shard, dropped);
         self.tell_gap(now, until, dropped, GapReason::SlowConsumer);
         true
@@ -107,8 +102,8 @@ impl<W: Wire> Connection<W> {
 
     /// Gives up what is not written up to before `head`. Returns how much of it would have been.
     pub(super) fn give_up(&self, now: Now<'_>, head: Offset) -> u64 {
-        let waiting = self.outlet.unwritten()..head.max(self.outlet.unwritten());
-        now.hub.give_up(now.shard, self.seat.filter().map(AsRef::as_ref), waiting)
+        let filter = self.seat.filter().map(AsRef::as_ref);
+        now.hub.give_up(now.shard, filter, self.outlet.unwritten()..head)
     }
 
     /// Whether its socket takes nothing, for so long that the peer is taken for dead. Less long where

@@ -1,0 +1,383 @@
+//! Sessions over a socket that takes what it is told to.
+
+#![cfg(feature = "cel")]
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    task::{Wake, Waker},
+};
+
+use serde_json::{Value, json};
+use tokio::runtime::{self, Runtime};
+use weir_slo::Deliveries;
+
+use super::*;
+use crate::{
+    auth::{Grant, Lease, Shown},
+    config::{Config, PipelineConfig},
+    count::Transport,
+    engine::Wakers,
+    intake::Posted,
+    log::{DataDir, tests::posted},
+    memory::Memory,
+    pipeline::storage::Keeper,
+    registry::Registry,
+};
+
+/// A client, and what its socket has taken.
+struct Peer {
+    runtime: Runtime,
+    hub: Arc<Hub>,
+    session: Session,
+    taken: Vec<u8>,
+    start: Instant,
+}
+
+/// Whether a session wants another turn.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn config(delivery: &str) -> Config {
+    let spec = format!(
+        "{{placement: {{gateway: {{}}}}, sources: [{{name: app, http: {{}}}}], \
+         endpoints: {{websocket: {{ping: 10s}}}}, delivery: {{{delivery}}}}}"
+    );
+    let named = |name: &str| PipelineConfig {
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+        uid: None,
+        generation: None,
+        spec: serde_yaml::from_str(&spec).unwrap(),
+        slos: Vec::new(),
+    };
+    Config { pipelines: ["orders", "returns"].map(|name| (name.to_owned(), named(name))).into() }
+}
+
+impl Peer {
+    /// A client of `orders` that has said nothing yet, and whose socket has taken the greeting.
+    fn new(delivery: &str) -> Self {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let inside = runtime.enter();
+        let keeper = Keeper::new(DataDir::default(), Path::new(""));
+        let registry = Registry::new(Wakers::none(), keeper, Path::new(""));
+        registry.apply(config(delivery));
+        let pipeline = registry.get("orders").unwrap();
+        let hub = Arc::clone(pipeline.hub());
+        let headers = http::HeaderMap::new();
+        let shown = Shown { headers: &headers, ticket: None, token_in_url: false };
+        let visitor = Arc::new(pipeline.guard().visitor(shown, &Grant::default()));
+        let seat = hub.take_seat(Transport::WebSocket, None).unwrap();
+        let access = Access {
+            registry: Arc::new(registry),
+            secure: false,
+            visitor,
+            memory: Memory::unbounded(),
+        };
+        let home = Home {
+            access,
+            hub: Arc::clone(&hub),
+            seat,
+            lease: Lease::default(),
+            coding: Coding::Plain,
+            part: 0,
+        };
+        let session = Session::new(home, b"");
+        drop(inside);
+        let mut peer = Self { runtime, hub, session, taken: Vec::new(), start: Instant::now() };
+        assert_eq!(peer.take_all()[0]["type"], "hello");
+        peer
+    }
+
+    fn at(&self, seconds: f64) -> Instant {
+        self.start + Duration::from_secs_f64(seconds)
+    }
+
+    fn other(&self) -> Arc<Hub> {
+        Arc::clone(self.session.access.registry.get("returns").unwrap().hub())
+    }
+
+    /// Lets the session do all that it can.
+    fn turn(&mut self) {
+        let Self { runtime, session, .. } = self;
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        runtime.block_on(async {
+            loop {
+                session.poll(&mut Context::from_waker(&waker));
+                if session.job.is_none() && !woken.0.swap(false, Ordering::Relaxed) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
+    fn say(&mut self, message: &Value) {
+        self.hear(&frame(&message.to_string()));
+        self.turn();
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        self.session.hear(bytes, self.start);
+    }
+
+    /// Lets the socket take so many bytes.
+    fn take(&mut self, mut most: usize) {
+        while most > 0 {
+            let next =
+                self.session.slices().iter().find(|slice| !slice.is_empty()).map(|s| s.to_vec());
+            let Some(mut next) = next else { return };
+            next.truncate(most);
+            most -= next.len();
+            self.session.advance(next.len(), self.start);
+            self.taken.extend(next);
+        }
+    }
+
+    /// Lets the socket take all that there is, and gives the messages.
+    fn take_all(&mut self) -> Vec<Value> {
+        loop {
+            self.turn();
+            let before = self.taken.len();
+            self.take(usize::MAX);
+            if self.taken.len() == before {
+                return messages(&std::mem::take(&mut self.taken));
+            }
+        }
+    }
+
+    fn publish(&self, hub: &Hub, numbers: std::ops::Range<u64>) {
+        let events = numbers.map(numbered).collect();
+        self.runtime.block_on(hub.publish(events)).unwrap();
+    }
+}
+
+fn numbered(n: u64) -> Posted {
+    let mut posted = posted(&n.to_string(), b"");
+    posted.event.data = n.to_string().into();
+    posted
+}
+
+/// A text of a client.
+fn frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81, 0x80 | 126];
+    frame.extend_from_slice(&u16::try_from(text.len()).unwrap().to_be_bytes());
+    let short = text.len() < 126;
+    if short {
+        frame = vec![0x81, 0x80 | u8::try_from(text.len()).unwrap()];
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(text.as_bytes());
+    frame
+}
+
+/// The messages of the server; a ping is `ping`, a close its code.
+fn messages(mut bytes: &[u8]) -> Vec<Value> {
+    let mut messages = Vec::new();
+    while let [first, second, rest @ ..] = bytes {
+        let (size, rest) = match second {
+            126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
+            127 => (u64::from_be_bytes(rest[..8].try_into().unwrap()) as usize, &rest[8..]),
+            size => (usize::from(*size), rest),
+        };
+        messages.push(match first {
+            0x81 => serde_json::from_slice(&rest[..size]).unwrap(),
+            0x88 => json!(u16::from_be_bytes([rest[0], rest[1]])),
+            0x89 => json!("ping"),
+            other => panic!("a frame of {other:x}"),
+        });
+        bytes = &rest[size..];
+    }
+    messages
+}
+
+fn numbers(messages: &[Value]) -> Vec<u64> {
+    let events = messages.iter().filter(|message| message["type"] == "events");
+    let events = events.flat_map(|message| message["events"].as_array().unwrap().clone());
+    events.map(|event| event["data"].as_u64().unwrap()).collect()
+}
+
+fn types(messages: &[Value]) -> Vec<&str> {
+    messages.iter().map(|message| message["type"].as_str().unwrap_or("frame")).collect()
+}
+
+fn sums(hub: &Hub) -> (u64, u64, u64, u64) {
+    let Deliveries { written, filtered, dropped, departed, due, .. } = hub.cut().deliveries;
+    assert_eq!(written + filtered + dropped + departed, due, "each delivery has ended in one way");
+    (written, filtered, dropped, departed)
+}
+
+#[test]
+fn a_batch_that_waits_is_taken_back_when_its_subscription_ends() {
+    let mut peer = Peer::new("");
+    peer.say(&json!({"type": "subscribe", "id": "a"}));
+    let start = peer.take_all()[0]["cursor"].clone();
+    peer.publish(&peer.hub, 0..3);
+    peer.turn();
+    peer.say(&json!({"type": "unsubscribe", "id": "a"}));
+    let messages = peer.take_all();
+    assert_eq!(types(&messages), ["unsubscribed"]);
+    assert_eq!(messages[0]["cursor"], start);
+    assert_eq!(sums(&peer.hub), (0, 0, 0, 3));
+    // From there on nothing is lost.
+    peer.say(&json!({"type": "subscribe", "id": "a", "cursor": start}));
+    assert_eq!(numbers(&peer.take_all()), [0, 1, 2]);
+}
+
+#[test]
+fn a_batch_that_has_begun_goes_before_the_end_of_its_subscription_and_counts_as_written() {
+    let mut peer = Peer::new("");
+    peer.say(&json!({"type": "subscribe", "id": "a"}));
+    peer.take_all();
+    peer.publish(&peer.hub, 0..3);
+    peer.turn();
+    peer.take(1);
+    peer.say(&json!({"type": "unsubscribe", "id": "a"}));
+    peer.publish(&peer.hub, 3..4);
+    let messages = peer.take_all();
+    assert_eq!(types(&messages), ["events", "unsubscribed"]);
+    assert_eq!(messages[1]["cursor"], messages[0]["events"][2]["cursor"]);
+    assert_eq!(sums(&peer.hub).0, 3);
+    peer.say(&json!({"type": "subscribe", "id": "a", "cursor": messages[1]["cursor"]}));
+    assert_eq!(numbers(&peer.take_all()), [3]);
+}
+
+#[test]
+fn who_is_sent_away_has_got_the_batch_that_had_begun() {
+    for begun in [0, 1] {
+        let mut peer = Peer::new("");
+        for id in ["a", "b"] {
+            peer.say(&json!({"type": "subscribe", "id": id}));
+        }
+        let start = peer.take_all()[0]["cursor"].clone();
+        peer.publish(&peer.hub, 0..3);
+        peer.turn();
+        peer.take(begun);
+        peer.session.leave();
+        let messages = peer.take_all();
+        let (farewells, events) = if begun > 0 {
+            assert_eq!(types(&messages), ["events", "draining", "draining", "frame"]);
+            (&messages[1..], &messages[0]["events"])
+        } else {
+            assert_eq!(types(&messages), ["draining", "draining", "frame"]);
+            (&messages[..], &Value::Null)
+        };
+        for farewell in &farewells[..2] {
+            let got = events.get(2).filter(|_| messages[0]["id"] == farewell["id"]);
+            assert_eq!(
+                farewell["cursor"],
+                got.map_or(start.clone(), |event| event["cursor"].clone())
+            );
+        }
+        assert!(peer.session.is_over());
+        drop(peer.session);
+        let written = 3 * begun as u64;
+        assert_eq!(sums(&peer.hub), (written, 0, 0, 6 - written));
+    }
+}
+
+#[test]
+fn a_pipeline_that_is_gone_takes_back_what_has_not_begun() {
+    let mut peer = Peer::new("");
+    peer.say(&json!({"type": "subscribe", "id": "a", "pipeline": "returns"}));
+    let start = peer.take_all()[0]["cursor"].clone();
+    let other = peer.other();
+    peer.publish(&other, 0..3);
+    peer.turn();
+    other.close();
+    assert!(peer.session.tick(None, peer.start));
+    let messages = peer.take_all();
+    assert_eq!((types(&messages), &messages[0]["cursor"]), (vec!["draining"], &start));
+}
+
+#[test]
+fn who_is_cut_off_gets_each_event_once_behind_its_cursor() {
+    for begun in [0, 1] {
+        let mut peer = Peer::new("maxLag: {events: 5}");
+        peer.say(&json!({"type": "subscribe", "id": "a"}));
+        peer.take_all();
+        peer.publish(&peer.hub, 0..3);
+        peer.turn();
+        peer.take(begun);
+        peer.publish(&peer.hub, 3..9);
+        peer.turn();
+        assert!(peer.session.tick(Some(peer.start), peer.start));
+        let first = peer.take_all();
+        let failure = first.last().unwrap();
+        assert_eq!(
+            (&failure["type"], &failure["code"]),
+            (&json!("failure"), &json!("slow_consumer"))
+        );
+        peer.say(&json!({"type": "subscribe", "id": "a", "cursor": failure["cursor"]}));
+        let second = peer.take_all();
+        assert_eq!([numbers(&first), numbers(&second)].concat(), (0..9).collect::<Vec<_>>());
+        assert_eq!(peer.hub.accounts().cut_off.get(), 1);
+        let got = numbers(&first).len() as u64;
+        assert_eq!(sums(&peer.hub), (9, 0, 9 - got, 0));
+    }
+}
+
+#[test]
+fn a_bound_counts_what_the_filter_matches() {
+    let mut peer = Peer::new("maxLag: {events: 5}");
+    let filter = "event.data % 10 == 0";
+    peer.say(&json!({"type": "subscribe", "id": "a", "filter": filter}));
+    peer.take_all();
+    peer.publish(&peer.hub, 0..1);
+    peer.turn();
+    peer.publish(&peer.hub, 1..31);
+    assert!(peer.session.tick(Some(peer.start), peer.start));
+    assert_eq!(peer.hub.accounts().cut_off.get(), 0, "four events wait, and no more");
+    peer.publish(&peer.hub, 31..61);
+    assert!(peer.session.tick(Some(peer.start), peer.start));
+    let messages = peer.take_all();
+    assert_eq!(types(&messages), ["failure"]);
+    assert_eq!(sums(&peer.hub), (0, 54, 7, 0));
+}
+
+#[test]
+fn a_peer_that_takes_nothing_has_not_kept_up() {
+    let mut peer = Peer::new("");
+    let other = peer.other();
+    peer.say(&json!({"type": "subscribe", "id": "a"}));
+    peer.say(&json!({"type": "subscribe", "id": "b", "pipeline": "returns"}));
+    peer.take_all();
+    peer.publish(&peer.hub, 0..2);
+    peer.publish(&other, 0..3);
+    peer.turn();
+    assert!(peer.session.tick(Some(peer.start), peer.at(29.0)));
+    assert!(!peer.session.tick(Some(peer.start), peer.at(30.0)));
+    drop(peer.session);
+    for (hub, dropped) in [(&peer.hub, 2), (&other, 3)] {
+        assert_eq!(sums(hub), (0, 0, dropped, 0));
+        assert_eq!(hub.accounts().cut_off.get(), 1);
+    }
+}
+
+#[test]
+fn bytes_count_for_the_pipeline_whose_events_they_are() {
+    let mut peer = Peer::new("");
+    let other = peer.other();
+    let bytes = |hub: &Hub| hub.accounts().shard(0).unwrap().bytes.get();
+    peer.say(&json!({"type": "subscribe", "id": "b", "pipeline": "returns"}));
+    peer.take_all();
+    assert_eq!(bytes(&other), 0);
+    let before = bytes(&peer.hub);
+    peer.publish(&other, 0..50);
+    peer.turn();
+    // A message stands behind it.
+    peer.take(10);
+    peer.say(&json!({"type": "ping"}));
+    let total: usize = peer.session.slices().iter().map(|slice| slice.len()).sum();
+    let pong = 2 + "{\"type\":\"pong\"}".len();
+    peer.take_all();
+    assert_eq!(bytes(&peer.hub) - before, pong as u64);
+    assert_eq!(bytes(&other), (10 + total - pong) as u64);
+}
