@@ -76,6 +76,8 @@ pub(super) struct Connection<W> {
     readable: bool,
     last_sent: Tick,
     last_heard: Tick,
+    /// When it last learned how far it is.
+    told_at: Tick,
     pinged: bool,
     leaves_at: Option<Tick>,
     /// When its token expires.
@@ -180,6 +182,7 @@ impl<W: Wire> Connection<W> {
             readable: false,
             last_sent: tick,
             last_heard: tick,
+            told_at: tick,
             pinged: false,
             leaves_at: hub.settings().lifetime().map(|life| tick.saturating_add(ticks(life))),
             expires_at: expires_at.map(|at| tick.saturating_add(ticks_until(at))),
@@ -329,7 +332,7 @@ impl<W: Wire> Connection<W> {
             self.send_away(now);
             return Turn::More;
         }
-        if self.stale && self.is_due(now.tick, self.last_sent, Some(POSITION)) {
+        if self.stale && self.is_due(now.tick, self.told_at, Some(POSITION)) {
             return self.tell_position(now);
         }
         match self.seat.transport() {
@@ -470,6 +473,7 @@ impl<W: Wire> Connection<W> {
         }
         if let Some(Written { chunk, events, passed, told }) = self.outlet.advance(count) {
             self.stale = !told;
+            self.told_at = now.tick;
             self.move_mark();
             if passed.count() > 0 {
                 accounts.passed(now.shard, passed);
@@ -533,6 +537,7 @@ impl<W: Wire> Connection<W> {
             return Turn::Waiting;
         }
         self.stale = false;
+        self.told_at = now.tick;
         let cursor = now.hub.cursor(self.outlet.next() - 1).to_string();
         let mut frame = Vec::new();
         frame::encode_control(self.format, &Control::Position { cursor: &cursor }, &mut frame);
@@ -549,9 +554,12 @@ impl<W: Wire> Connection<W> {
         Turn::Waiting
     }
 
+    /// Pings a peer that is silent, to learn whether it is there; and one that nothing was sent to, so that
+    /// nobody on the way takes the connection for dead.
     fn ping(&mut self, tick: Tick, interval: Option<Duration>) -> Turn {
+        let since = |last| self.is_due(tick, last, interval);
         // While the socket takes nothing the ping waits in it, too: then STALL and the lag decide.
-        if self.blocked_since.is_some() || !self.is_due(tick, self.last_heard, interval) {
+        if self.blocked_since.is_some() || !(since(self.last_heard) || since(self.last_sent)) {
             return Turn::Waiting;
         }
         if self.pinged {

@@ -3,7 +3,11 @@
 //! Law: whatever is due to it ends in exactly one of written, filtered, conflated, dropped and departed, as
 //! everywhere.
 
-use std::{collections::VecDeque, mem, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::outbox::Delivery;
 use crate::{
@@ -36,6 +40,8 @@ pub(super) struct Subscription {
     live: bool,
     /// Whether it is past events that it didn't get, and the client doesn't know.
     stale: bool,
+    /// When the client last learned how far it is.
+    told_at: Instant,
     window: Option<Window>,
     ending: Ending,
 }
@@ -90,6 +96,7 @@ impl Subscription {
             open: VecDeque::new(),
         });
         hub.accounts().arrive(part, hub.tail(), next);
+        let now = Instant::now();
         Self {
             id,
             number,
@@ -100,9 +107,10 @@ impl Subscription {
             part,
             next,
             unwritten: next,
-            arrived: Instant::now(),
+            arrived: now,
             live: false,
             stale: false,
+            told_at: now,
             window,
             ending: Ending::Departed,
         }
@@ -155,10 +163,15 @@ impl Subscription {
         self.stale = true;
     }
 
-    /// Where it is, if the client doesn't know it.
-    pub(super) fn news_of_position(&mut self) -> Option<String> {
-        let told = mem::take(&mut self.stale) && self.unwritten == self.next;
-        told.then(|| self.cursor())
+    /// Where it is, if the client hasn't known it for so long.
+    pub(super) fn news_of_position(&mut self, now: Instant, patience: Duration) -> Option<String> {
+        let due = now.saturating_duration_since(self.told_at) >= patience;
+        if !(self.stale && due && self.unwritten == self.next) {
+            return None;
+        }
+        self.stale = false;
+        self.told_at = now;
+        Some(self.cursor())
     }
 
     /// Takes note that events are in a message.
@@ -201,6 +214,7 @@ impl Subscription {
         accounts.written(self.part, Transport::WebSocket, accepted_at, self.arrived, now);
         accounts.traced(self.part, chunk.last_traced(&(0..events)), self.arrived, now);
         self.unwritten = after;
+        self.told_at = now;
         // The last event says where it is, unless more was passed over behind it.
         self.stale =
             chunk.offsets().nth(events.saturating_sub(1)).is_some_and(|last| last + 1 < after);

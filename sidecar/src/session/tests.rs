@@ -381,3 +381,47 @@ fn bytes_count_for_the_pipeline_whose_events_they_are() {
     assert_eq!(bytes(&peer.hub) - before, pong as u64);
     assert_eq!(bytes(&other), (10 + total - pong) as u64);
 }
+
+#[test]
+fn a_position_is_told_after_five_seconds_and_not_again_before_as_many() {
+    let mut peer = Peer::new("");
+    peer.session.jitter = 100;
+    peer.say(&json!({"type": "subscribe", "id": "a", "filter": "event.data < 0"}));
+    peer.take_all();
+    let mut told = Vec::new();
+    for half_seconds in 0..40_u32 {
+        let now = peer.at(f64::from(half_seconds) / 2.0);
+        peer.publish(&peer.hub, half_seconds.into()..u64::from(half_seconds) + 1);
+        peer.turn();
+        // It is heard of all the time, and so never pinged.
+        peer.session.hear(&frame("{\"type\":\"ping\"}"), now);
+        assert!(peer.session.tick(None, now));
+        let messages = peer.take_all();
+        if types(&messages).contains(&"position") {
+            told.push(half_seconds / 2);
+        }
+    }
+    // A subscription begins a moment after the clock of the test does.
+    assert!(matches!(told[..], [5 | 6, 10 | 11, 15 | 16]), "{told:?}");
+}
+
+#[test]
+fn signs_of_life_are_spread() {
+    let mut first_beats = Vec::new();
+    for _ in 0..40 {
+        let mut peer = Peer::new("");
+        let mut beats = Vec::new();
+        for tenths in 0..200 {
+            let now = peer.at(f64::from(tenths) / 10.0);
+            assert!(peer.session.tick(None, now));
+            if types(&peer.take_all()).contains(&"heartbeat") {
+                beats.push(tenths);
+                break;
+            }
+        }
+        first_beats.extend(beats);
+    }
+    assert!(first_beats.iter().all(|tenths| (90..=111).contains(tenths)), "{first_beats:?}");
+    first_beats.dedup();
+    assert!(first_beats.len() > 5, "{first_beats:?}");
+}

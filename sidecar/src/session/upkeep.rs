@@ -13,6 +13,9 @@ use crate::frame::websocket::{self, CloseCode};
 /// A socket that takes nothing for this long, while something waits for it, has lost its peer.
 const STALL: Duration = Duration::from_secs(30);
 
+/// How long a subscriber whose filter matches nothing goes without being told how far it is.
+const POSITION: Duration = Duration::from_secs(5);
+
 impl Session {
     /// Does what is due with time; the socket has taken nothing since `blocked`. `false` where the
     /// peer is gone.
@@ -35,11 +38,12 @@ impl Session {
             return true;
         }
         self.send_withdrawn();
-        self.tell_positions();
+        self.tell_positions(now);
         let Some(interval) = self.heartbeat() else {
             self.leave();
             return true;
         };
+        let interval = interval * self.jitter / 100;
         if now.saturating_duration_since(self.last_sent) >= interval && self.outbox.is_empty() {
             self.say(Reply::Heartbeat);
         }
@@ -51,6 +55,12 @@ impl Session {
             self.outbox.push(&ping);
         }
         silent < interval * 2
+    }
+
+    /// Whether it has to look at the time more often, because something happens before `soon`.
+    #[must_use]
+    pub fn is_restless(&self, soon: Instant) -> bool {
+        self.held_back || self.expires_at.is_some_and(|at| at <= soon)
     }
 
     /// Ends with the token: each subscription with the cursor from which it goes on with a new one.
@@ -69,10 +79,11 @@ impl Session {
 
     /// Says how far subscriptions have come whose filter passed over the newest events, so that a cursor
     /// doesn't grow old.
-    fn tell_positions(&mut self) {
+    fn tell_positions(&mut self, now: Instant) {
+        let patience = POSITION * self.jitter / 100;
         for place in 0..self.subscriptions.len() {
             let Some(subscription) = self.subscriptions.get_mut(place) else { return };
-            if let Some(cursor) = subscription.news_of_position() {
+            if let Some(cursor) = subscription.news_of_position(now, patience) {
                 let id = subscription.id.clone();
                 self.say(Reply::Position { id: &id, cursor: &cursor });
             }

@@ -1,6 +1,9 @@
 //! Filters: what matches is delivered, what doesn't is counted, and what can't be is refused.
 
-use crate::fixture::{OPEN, Server, config};
+use crate::{
+    client::Frame,
+    fixture::{OPEN, PATIENCE, Server, config},
+};
 
 /// A filter, as it stands in a query.
 fn query(filter: &str) -> String {
@@ -72,7 +75,7 @@ async fn a_filtered_stretch_moves_the_cursor() {
     sse.until_line(&format!("id: {last}")).await;
     let position = loop {
         match socket.next().await.unwrap() {
-            crate::client::Frame::Text(text) => break text,
+            Frame::Text(text) => break text,
             crate::client::Frame::Ping(_) | crate::client::Frame::Pong(_) => {}
             crate::client::Frame::Close(code) => panic!("closed with {code:?}"),
         }
@@ -131,4 +134,30 @@ async fn an_event_on_which_a_filter_fails_does_not_match_and_is_counted() {
             format!("weir_filter_failures_total{{pipeline=\"orders\",reason=\"{reason}\"}} ");
         assert_eq!(server.metric(&metric).await, Some(1), "{reason}");
     }
+}
+
+#[tokio::test]
+async fn a_heartbeat_does_not_stand_for_a_position() {
+    let often =
+        OPEN.replace("sse: {}, websocket: {}", "sse: {heartbeat: 1s}, websocket: {ping: 1s}");
+    let server = Server::start(&often).await;
+    let nothing = query("event.data.n < 0");
+    let (mut sse, mut socket) = (server.sse(&nothing).await, server.web_socket(&nothing).await);
+    sse.until_line("").await;
+    let cursor = server.post("{\"n\":1}").await.json()["cursor"].clone();
+    let id = format!("id: {}", cursor.as_str().unwrap());
+    let told = async {
+        loop {
+            match socket.next().await {
+                Some(Frame::Text(text)) => break text,
+                // So that it is not taken for dead.
+                Some(Frame::Ping(_)) => socket.send(10, b"").await,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let both = async { tokio::join!(sse.until_line(&id), told).1 };
+    let told = tokio::time::timeout(PATIENCE, both).await.expect("a position in time");
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told, serde_json::json!({"control": "position", "cursor": cursor}));
 }

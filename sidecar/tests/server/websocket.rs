@@ -1,10 +1,15 @@
 //! What a subscriber over WebSocket gets.
 
-use tokio::io::AsyncWriteExt;
+use std::time::Duration;
+
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, timeout},
+};
 
 use crate::{
     client::Frame,
-    fixture::{OPEN, Server},
+    fixture::{OPEN, PATIENCE, Server},
 };
 
 #[tokio::test]
@@ -86,6 +91,21 @@ async fn an_idle_connection_is_pinged_and_a_dead_one_closed() {
     assert_eq!(socket.next().await, Some(Frame::Ping(Vec::new())));
     // This one is left unanswered.
     assert_eq!(socket.next().await, None);
+}
+
+#[tokio::test]
+async fn a_client_that_talks_on_a_quiet_stream_is_pinged_nevertheless() {
+    let server = Server::start(&OPEN.replace("websocket: {}", "websocket: {ping: 1s}")).await;
+    let mut socket = server.web_socket("").await;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // It is never silent for as long as a ping waits for silence.
+        match timeout(Duration::from_millis(100), socket.next()).await {
+            Ok(frame) => break assert_eq!(frame, Some(Frame::Ping(Vec::new()))),
+            Err(_) => socket.send(1, b"here").await,
+        }
+        assert!(Instant::now() < deadline, "nothing was sent for {PATIENCE:?}");
+    }
 }
 
 #[tokio::test]

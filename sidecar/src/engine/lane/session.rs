@@ -14,10 +14,10 @@ use std::{
 
 use tokio::time;
 
-use super::{Adoption, LAST_WORDS, Lane, SCRATCH, TaskWire, at};
+use super::{Adoption, IDLE_TICK, LAST_WORDS, Lane, SCRATCH, TaskWire, at};
 use crate::session::{Access, Home, Session};
 
-/// How often a session looks at the time.
+/// How often a session looks at the time while something presses.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// How many reads and writes a session gets before others have their turn.
@@ -75,8 +75,7 @@ impl<W: TaskWire> Talk<W> {
             (pin!(lane.draining.cancelled()), pin!(lane.stopping.cancelled()));
         let (mut drained, mut last) = (false, None);
         let mut leaves = self.session.lifetime().map(|life| time::Instant::now() + life);
-        let mut look = time::interval(LOOK);
-        look.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let mut look = pin!(time::sleep(IDLE_TICK));
         loop {
             tokio::select! {
                 biased;
@@ -101,10 +100,13 @@ impl<W: TaskWire> Talk<W> {
                     self.session.leave();
                 }
                 () = at(last) => return,
-                _ = look.tick() => {
+                () = &mut look => {
                     if !self.session.tick(self.blocked, Instant::now()) {
                         return;
                     }
+                    let soon = Instant::now() + IDLE_TICK;
+                    let restless = self.blocked.is_some() || self.session.is_restless(soon);
+                    look.set(time::sleep(if restless { LOOK } else { IDLE_TICK }));
                 }
             }
         }
