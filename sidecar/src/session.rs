@@ -6,7 +6,8 @@
 //! # Laws
 //!
 //! - Requests are carried out in the order in which they came. While one waits for a log, those behind
-//!   it wait, and beyond a few nothing is read: a client is held back and not buffered.
+//!   it wait, and beyond a few, or a mebibyte of them, nothing is read: a client is held back and not
+//!   buffered.
 //! - Subscriptions take turns, one message each: a backlog of one doesn't delay another by more than one
 //!   [chunk](crate::hub::Chunk).
 //! - Every subscription ends with a message that says so, unless the connection breaks. No events of it come
@@ -19,6 +20,7 @@
 mod access;
 mod outbox;
 mod publishing;
+mod queue;
 mod reply;
 mod request;
 mod start;
@@ -26,9 +28,9 @@ mod subscription;
 mod upkeep;
 
 use std::{
-    collections::VecDeque,
     future::Future,
     io::IoSlice,
+    mem,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -37,6 +39,7 @@ use std::{
 
 pub use access::Access;
 use outbox::{Delivery, Outbox, Taken, TakenEvents};
+use queue::Queue;
 pub(crate) use reply::encode_farewell;
 use reply::{Failure, Reply};
 use request::{Ack, MAX_WINDOW, Ping, Publish, Request, Subscribe, Unsubscribe};
@@ -59,9 +62,6 @@ pub const MAX_MESSAGE: usize = 1024 * 1024;
 
 /// The most subscriptions of a session.
 const MAX_SUBSCRIPTIONS: usize = 64;
-
-/// How many requests may wait for the one before them.
-const MOST_WAITING: usize = 32;
 
 /// How many bytes of answers may wait for the client, before no more of its requests are read.
 const MOST_ANSWERS: usize = 64 * 1024;
@@ -100,7 +100,9 @@ pub struct Session {
     /// Whose turn it is.
     turn: usize,
     numbered: u64,
-    waiting: VecDeque<Request>,
+    waiting: Queue,
+    /// What was read of the peer and is not looked at, because too much waits.
+    unheard: Vec<u8>,
     job: Option<Job>,
     /// Wakes the session when a hub has news; one for each hub that is subscribed to.
     news: Vec<(Arc<Hub>, News)>,
@@ -153,7 +155,8 @@ impl Session {
             parting: None,
             turn: 0,
             numbered: 0,
-            waiting: VecDeque::new(),
+            waiting: Queue::default(),
+            unheard: Vec::new(),
             job: None,
             news: Vec::new(),
             leaving: false,
@@ -180,16 +183,20 @@ impl Session {
     /// Whether it is worth to read from the socket.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        !(self.leaving || self.held_back)
-            && self.waiting.len() < MOST_WAITING
-            && self.outbox.waiting() < MOST_ANSWERS
+        !self.held_back && self.has_room() && self.unheard.is_empty()
+    }
+
+    /// Whether the peer may say more.
+    fn has_room(&self) -> bool {
+        !self.leaving && self.waiting.has_room() && self.outbox.waiting() < MOST_ANSWERS
     }
 
     /// Takes what the peer sent.
     pub fn hear(&mut self, bytes: &[u8], now: Instant) {
         self.last_heard = now;
         self.pinged = false;
-        self.hear_frames(bytes);
+        self.unheard.extend_from_slice(bytes);
+        self.hear_on();
         let (frames, spent_at) = (self.dialogue.take_frames(), now - self.born);
         if !self.allowance.spend(frames, self.rate(), spent_at) && !self.leaving {
             self.held_back = true;
@@ -198,36 +205,44 @@ impl Session {
         }
     }
 
-    fn hear_frames(&mut self, mut bytes: &[u8]) {
-        while !self.leaving {
-            let mut reply = Vec::new();
-            let heard = self.dialogue.hear(&mut bytes, &mut reply);
-            match heard {
-                Heard::Nothing => {
-                    self.outbox.push(&reply);
-                    return;
-                }
-                Heard::Text(text) => {
-                    self.outbox.push(&reply);
-                    self.take(&text);
-                }
-                Heard::Binary(_) => {
-                    self.outbox.push(&reply);
-                    self.hub.accounts().breaches.count(CloseCode::UnsupportedData);
-                    self.close(CloseCode::UnsupportedData, "weir.v1 has text messages only");
-                }
-                Heard::Farewell => {
-                    let breach = self.dialogue.breach();
-                    breach.into_iter().for_each(|code| self.hub.accounts().breaches.count(code));
-                    self.end(&reply);
-                }
+    /// Looks at what was read, as far as there is room for what comes of it.
+    fn hear_on(&mut self) {
+        let bytes = mem::take(&mut self.unheard);
+        let mut rest = &bytes[..];
+        while self.has_room() && self.hear_message(&mut rest) {}
+        self.unheard = rest.to_vec();
+    }
+
+    /// Takes a message off `rest`; `false` where there is none that is whole.
+    fn hear_message(&mut self, rest: &mut &[u8]) -> bool {
+        let mut reply = Vec::new();
+        let heard = self.dialogue.hear(rest, &mut reply);
+        match heard {
+            Heard::Nothing => {
+                self.outbox.push(&reply);
+                return false;
+            }
+            Heard::Text(text) => {
+                self.outbox.push(&reply);
+                self.take(&text);
+            }
+            Heard::Binary(_) => {
+                self.outbox.push(&reply);
+                self.hub.accounts().breaches.count(CloseCode::UnsupportedData);
+                self.close(CloseCode::UnsupportedData, "weir.v1 has text messages only");
+            }
+            Heard::Farewell => {
+                let breach = self.dialogue.breach();
+                breach.into_iter().for_each(|code| self.hub.accounts().breaches.count(code));
+                self.end(&reply);
             }
         }
+        true
     }
 
     fn take(&mut self, text: &str) {
         match Request::parse(text) {
-            Ok(request) => self.waiting.push_back(request),
+            Ok(request) => self.waiting.push(request, text.len()),
             Err(error) => {
                 let failure = Failure::new("message", "", "malformed", &error.to_string());
                 self.say(Reply::Failure(&failure));
@@ -237,9 +252,11 @@ impl Session {
 
     /// Does all that can be done now, and arranges to be woken when there is more.
     pub fn poll(&mut self, context: &mut Context<'_>) {
+        self.hear_on();
         while !self.leaving && self.poll_job(context).is_ready() {
-            let Some(request) = self.waiting.pop_front() else { break };
+            let Some(request) = self.waiting.pop() else { break };
             self.carry_out(request);
+            self.hear_on();
         }
         // Asked for before the hubs are looked at, so that no news is missed.
         self.poll_news(context);

@@ -167,11 +167,17 @@ fn numbered(n: u64) -> Posted {
 
 /// A text of a client.
 fn frame(text: &str) -> Vec<u8> {
-    let mut frame = vec![0x81, 0x80 | 126];
-    frame.extend_from_slice(&u16::try_from(text.len()).unwrap().to_be_bytes());
-    let short = text.len() < 126;
-    if short {
-        frame = vec![0x81, 0x80 | u8::try_from(text.len()).unwrap()];
+    let mut frame = vec![0x81];
+    match (u8::try_from(text.len()), u16::try_from(text.len())) {
+        (Ok(short @ ..126), _) => frame.push(0x80 | short),
+        (_, Ok(medium)) => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&medium.to_be_bytes());
+        }
+        (_, Err(_)) => {
+            frame.push(0x80 | 127);
+            frame.extend_from_slice(&(text.len() as u64).to_be_bytes());
+        }
     }
     frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(text.as_bytes());
@@ -424,4 +430,35 @@ fn signs_of_life_are_spread() {
     assert!(first_beats.iter().all(|tenths| (90..=111).contains(tenths)), "{first_beats:?}");
     first_beats.dedup();
     assert!(first_beats.len() > 5, "{first_beats:?}");
+}
+
+#[test]
+fn requests_that_wait_are_bounded_in_bytes_and_none_is_lost() {
+    let mut peer = Peer::new("");
+    let large = |n: u64| {
+        let data = "x".repeat(300 * 1024);
+        frame(&json!({"type": "publish", "id": n.to_string(), "data": data}).to_string())
+    };
+    // The filter is read elsewhere, and until then the session is not asked.
+    let filtered = json!({"type": "subscribe", "id": "a", "filter": "event.data == 1"});
+    peer.hear(&frame(&filtered.to_string()));
+    let inside = peer.runtime.enter();
+    peer.session.poll(&mut Context::from_waker(Waker::noop()));
+    drop(inside);
+    let mut count = 0;
+    while peer.session.wants_input() {
+        peer.hear(&large(count));
+        count += 1;
+    }
+    assert_eq!(count, 4, "a mebibyte, and the last one whole");
+    // What comes with them is not lost.
+    let pings = frame("{\"type\":\"ping\"}").repeat(100);
+    peer.hear(&[large(count), pings].concat());
+    let answers = peer.take_all();
+    assert_eq!(types(&answers)[0], "subscribed");
+    let refused = (0..=count).map(|n| json!(n.to_string())).collect::<Vec<_>>();
+    let ids = answers.iter().filter(|answer| answer["of"] == "publish");
+    assert_eq!(ids.map(|answer| answer["id"].clone()).collect::<Vec<_>>(), refused);
+    assert_eq!(types(&answers).iter().filter(|kind| **kind == "pong").count(), 100);
+    assert!(peer.session.wants_input());
 }
