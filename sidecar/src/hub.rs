@@ -37,6 +37,7 @@ use parking_lot::Mutex;
 use tokio::{runtime, sync::Notify, time};
 use weir_crds::v1alpha1::SlowConsumer;
 
+pub use behind::STALL;
 use chunk::Shelf;
 pub use chunk::{Chunk, Fetch, Framing, Passed};
 use conflation::{Conflation, Keys};

@@ -49,12 +49,9 @@ use subscription::{Next, Subscription};
 use crate::{
     auth::Lease,
     count::{Seat, Transport, TurnedAway},
-    frame::{
-        GapReason,
-        websocket::{self, Allowance, CloseCode, Coding, Dialogue, Heard},
-    },
+    frame::websocket::{self, Allowance, CloseCode, Coding, Dialogue, Heard},
     hub::{Hub, Position, Start},
-    log::{Cursor, Offset},
+    log::Cursor,
 };
 
 /// The largest message of a client.
@@ -466,22 +463,15 @@ impl Session {
                     let delivery = Delivery { number: subscription.number, chunk, events };
                     self.outbox.push_batch(&subscription.id, delivery, self.coding);
                 }
-                Next::Gap { next, first } => self.tell_gap(place, next, first),
+                Next::Gap { from, to, missed, reason } => {
+                    let (id, from) = (subscription.id.clone(), Some(from.as_str()));
+                    let missed = Some(missed);
+                    self.say(Reply::Gap { id: &id, from, to: &to, missed, reason });
+                    // It has the next turn again, now that it can go on.
+                    self.turn = place;
+                }
             }
         }
-    }
-
-    fn tell_gap(&mut self, place: usize, next: Offset, first: Offset) {
-        let Some(subscription) = self.subscriptions.get_mut(place) else { return };
-        subscription.skip_to(first);
-        let hub = &subscription.hub;
-        let (from, to) = (hub.cursor(next - 1).to_string(), hub.cursor(first - 1).to_string());
-        let id = subscription.id.clone();
-        let missed = Some(first.saturating_sub(next));
-        let reason = GapReason::Evicted;
-        self.say(Reply::Gap { id: &id, from: Some(&from), to: &to, missed, reason });
-        // It has the next turn again, now that it can go on.
-        self.turn = place;
     }
 
     /// The bytes to write, in order.

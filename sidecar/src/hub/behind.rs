@@ -1,11 +1,23 @@
 //! Judges how far a subscriber is behind, and what that comes to when it is given up.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
-use super::{Filter, Hub, Passed, Settings};
+use super::{Filter, Hub, Mark, Passed, Settings};
 use crate::log::Offset;
 
+/// A socket that takes nothing for this long, while something waits in it, has lost its peer.
+pub const STALL: Duration = Duration::from_secs(30);
+
+/// The same, where publishers wait for it: a dead subscriber must not stop the stream for good.
+const HOLD_UP: Duration = Duration::from_secs(10);
+
 impl Hub {
+    /// How long the socket of a subscriber with this mark may take nothing.
+    #[must_use]
+    pub fn patience(&self, mark: Option<&Mark>) -> Duration {
+        if mark.is_some() && self.is_held_up() { HOLD_UP } else { STALL }
+    }
+
     /// Whether more waits for a subscriber than it may be behind by, given the first offset that isn't
     /// written to it.
     #[must_use]

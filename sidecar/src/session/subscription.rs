@@ -9,11 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weir_crds::v1alpha1::SlowConsumer;
+
 use super::outbox::Delivery;
 use crate::{
     count::{Seat, Transport},
-    frame::Format,
-    hub::{Chunk, Fetch, Filter, Hub, Passed},
+    frame::{Format, GapReason},
+    hub::{Chunk, Fetch, Filter, Hub, Mark, Passed},
     log::Offset,
 };
 
@@ -43,6 +45,10 @@ pub(super) struct Subscription {
     /// When the client last learned how far it is.
     told_at: Instant,
     window: Option<Window>,
+    /// Up to where it gets only the newest event of each key; it is past that, nearly always.
+    conflated_until: Offset,
+    /// Lets publishers wait for it, where they do.
+    mark: Option<Mark>,
     ending: Ending,
 }
 
@@ -73,8 +79,8 @@ impl Window {
 pub(super) enum Next {
     /// Events to send.
     Events { chunk: Arc<Chunk>, events: usize },
-    /// Events are missing: it goes on at `first`.
-    Gap { next: Offset, first: Offset },
+    /// Events are missing: it goes on behind `to`.
+    Gap { from: String, to: String, missed: u64, reason: GapReason },
     /// It went on behind events that it doesn't get: ask again.
     Skipped,
     /// Nothing now.
@@ -112,6 +118,8 @@ impl Subscription {
             stale: false,
             told_at: now,
             window,
+            conflated_until: 0,
+            mark: None,
             ending: Ending::Departed,
         }
     }
@@ -127,17 +135,21 @@ impl Subscription {
         self.hub.cursor(self.next - 1).to_string()
     }
 
-    /// What to send next.
+    /// What to send next. To be called when nothing of it is being sent.
     pub(super) fn poll(&mut self) -> Next {
         let room = self.window.as_ref().map_or(usize::MAX, Window::room);
         if room == 0 {
+            // It waits for the client by the client's wish, and so publishers don't wait for it.
+            self.mark = None;
             return Next::Nothing;
         }
-        let fetched = match &self.filter {
-            None => self.hub.fetch(Format::WsList, self.next),
-            Some(filter) => self.hub.fetch_filtered(Format::WsList, filter, self.next),
-        };
-        match fetched {
+        if self.live
+            && self.conflated_until <= self.next
+            && let Some(gap) = self.deal_with_lag()
+        {
+            return gap;
+        }
+        match self.fetch() {
             Fetch::Chunk(chunk) => {
                 let events = chunk.len().min(room);
                 Next::Events { chunk, events }
@@ -147,19 +159,64 @@ impl Subscription {
                 Next::Skipped
             }
             Fetch::Empty => {
-                self.live = true;
+                self.reach_head();
                 Next::Nothing
             }
             Fetch::Loading => Next::Nothing,
-            Fetch::Evicted { first } => Next::Gap { next: self.next, first },
+            Fetch::Evicted { first } => {
+                let missed = first.saturating_sub(self.next);
+                self.skip_to(first, missed, GapReason::Evicted)
+            }
         }
+    }
+
+    fn fetch(&self) -> Fetch {
+        match &self.filter {
+            filter if self.next < self.conflated_until => {
+                let range = self.next..self.conflated_until;
+                self.hub.fetch_conflated(Format::WsList, filter.as_deref(), range)
+            }
+            None => self.hub.fetch(Format::WsList, self.next),
+            Some(filter) => self.hub.fetch_filtered(Format::WsList, filter, self.next),
+        }
+    }
+
+    /// It has all there is: from now on it is behind only if it doesn't keep up.
+    fn reach_head(&mut self) {
+        self.live = true;
+        if self.mark.is_none() {
+            self.mark = self.hub.mark(self.unwritten);
+        }
+    }
+
+    /// Deals with what waits beyond the bound, where it is not to be cut off for that. Gives the gap that it
+    /// leaves.
+    fn deal_with_lag(&mut self) -> Option<Next> {
+        let conflates = self.hub.deals_by(SlowConsumer::Conflate);
+        if !(conflates || self.hub.deals_by(SlowConsumer::DropOldest)) {
+            return None;
+        }
+        let (settings, filter) = (self.hub.settings(), self.filter.as_deref());
+        if !self.hub.is_too_far(self.next, filter, &settings) {
+            return None;
+        }
+        if conflates {
+            self.conflated_until = self.hub.head();
+            return None;
+        }
+        let until = self.hub.skips_until(self.next, &settings);
+        if until == self.next {
+            return None;
+        }
+        let missed = self.hub.give_up(self.part, filter, self.next..until);
+        Some(self.skip_to(until, missed, GapReason::SlowConsumer))
     }
 
     /// Goes on behind events that its filter doesn't match.
     fn pass(&mut self, passed: Passed) {
         self.hub.accounts().passed(self.part, passed);
         self.next += passed.count();
-        self.unwritten = self.next;
+        self.settle(self.next);
         self.stale = true;
     }
 
@@ -187,12 +244,23 @@ impl Subscription {
         self.next = self.unwritten;
     }
 
-    /// Goes on behind events that are missing.
-    pub(super) fn skip_to(&mut self, first: Offset) {
-        self.hub.accounts().dropped(self.part, first.saturating_sub(self.next));
+    /// Goes on at `first`, and counts what it misses for that.
+    fn skip_to(&mut self, first: Offset, missed: u64, reason: GapReason) -> Next {
+        self.hub.accounts().dropped(self.part, missed);
         self.hub.accounts().gaps.add(1);
+        let from = self.cursor();
         self.next = first;
-        self.unwritten = first;
+        self.settle(first);
+        self.stale = false;
+        Next::Gap { from, to: self.cursor(), missed, reason }
+    }
+
+    /// What is before this offset is done.
+    fn settle(&mut self, unwritten: Offset) {
+        self.unwritten = unwritten;
+        if let Some(mark) = &self.mark {
+            mark.set(unwritten);
+        }
     }
 
     /// Counts bytes of its events that the socket has taken.
@@ -213,7 +281,7 @@ impl Subscription {
         let accepted_at = chunk.accepted_at(0..events);
         accounts.written(self.part, Transport::WebSocket, accepted_at, self.arrived, now);
         accounts.traced(self.part, chunk.last_traced(&(0..events)), self.arrived, now);
-        self.unwritten = after;
+        self.settle(after);
         self.told_at = now;
         // The last event says where it is, unless more was passed over behind it.
         self.stale =
@@ -232,7 +300,10 @@ impl Subscription {
     pub(super) fn is_out_of_bounds(&self) -> bool {
         let asked = self.window.as_ref().is_none_or(|window| window.room() > 0);
         let filter = self.filter.as_deref();
-        self.live && asked && self.hub.is_too_far(self.unwritten, filter, &self.hub.settings())
+        self.hub.deals_by(SlowConsumer::Disconnect)
+            && self.live
+            && asked
+            && self.hub.is_too_far(self.unwritten, filter, &self.hub.settings())
     }
 
     /// Whether its pipeline is gone, is no longer served over WebSocket, or lets in by other terms.
@@ -247,8 +318,14 @@ impl Subscription {
         self.ending = Ending::CutOff;
     }
 
-    /// Gives its seat to another.
-    pub(super) const fn take_seat(&mut self) -> Option<Seat> {
+    /// How long the socket may take nothing.
+    pub(super) fn patience(&self) -> Duration {
+        self.hub.patience(self.mark.as_ref())
+    }
+
+    /// Gives its seat to another. Nobody waits for it any longer.
+    pub(super) fn take_seat(&mut self) -> Option<Seat> {
+        self.mark = None;
         self.seat.take()
     }
 }

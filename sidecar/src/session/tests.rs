@@ -63,7 +63,8 @@ fn config(delivery: &str) -> Config {
 impl Peer {
     /// A client of `orders` that has said nothing yet, and whose socket has taken the greeting.
     fn new(delivery: &str) -> Self {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime =
+            runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let inside = runtime.enter();
         let keeper = Keeper::new(DataDir::default(), Path::new(""));
         let registry = Registry::new(Wakers::none(), keeper, Path::new(""));
@@ -214,9 +215,11 @@ fn types(messages: &[Value]) -> Vec<&str> {
     messages.iter().map(|message| message["type"].as_str().unwrap_or("frame")).collect()
 }
 
+/// Those written, filtered, dropped and departed; with those conflated, all that were due.
 fn sums(hub: &Hub) -> (u64, u64, u64, u64) {
-    let Deliveries { written, filtered, dropped, departed, due, .. } = hub.cut().deliveries;
-    assert_eq!(written + filtered + dropped + departed, due, "each delivery has ended in one way");
+    let found = hub.cut().deliveries;
+    let Deliveries { written, filtered, conflated, dropped, departed, due, .. } = found;
+    assert_eq!(written + filtered + conflated + dropped + departed, due, "{found:?}");
     (written, filtered, dropped, departed)
 }
 
@@ -461,4 +464,82 @@ fn requests_that_wait_are_bounded_in_bytes_and_none_is_lost() {
     assert_eq!(ids.map(|answer| answer["id"].clone()).collect::<Vec<_>>(), refused);
     assert_eq!(types(&answers).iter().filter(|kind| **kind == "pong").count(), 100);
     assert!(peer.session.wants_input());
+}
+
+#[test]
+fn a_subscription_that_skips_the_oldest_is_told_how_many() {
+    for (filter, matching) in [(None, 30_u64), (Some("event.data % 2 == 0"), 15)] {
+        let mut peer = Peer::new("slowConsumer: DropOldest, maxLag: {events: 6}");
+        let mut subscribe = json!({"type": "subscribe", "id": "a"});
+        if let Some(filter) = filter {
+            subscribe["filter"] = filter.into();
+        }
+        peer.say(&subscribe);
+        peer.take_all();
+        peer.publish(&peer.hub, 0..1);
+        peer.turn();
+        peer.publish(&peer.hub, 1..30);
+        assert!(peer.session.tick(Some(peer.start), peer.start));
+        let messages = peer.take_all();
+        assert_eq!(types(&messages)[..2], ["events", "gap"]);
+        assert_eq!(messages[1]["reason"], "slow_consumer");
+        let (got, missed) = (numbers(&messages), messages[1]["missed"].as_u64().unwrap());
+        assert_eq!((got.len() as u64 + missed, got[0]), (matching, 0));
+        assert!(missed > 0 && got.is_sorted());
+        assert_eq!(sums(&peer.hub), (got.len() as u64, 30 - matching, missed, 0));
+        assert_eq!(peer.hub.accounts().cut_off.get(), 0);
+    }
+}
+
+#[test]
+fn a_subscription_that_is_conflated_gets_the_newest_of_each_key_and_then_goes_on() {
+    let mut peer =
+        Peer::new("slowConsumer: Conflate, conflateKey: event.data % 3, maxLag: {events: 6}");
+    peer.say(&json!({"type": "subscribe", "id": "a"}));
+    peer.take_all();
+    peer.publish(&peer.hub, 0..1);
+    peer.turn();
+    peer.publish(&peer.hub, 1..30);
+    assert!(peer.session.tick(Some(peer.start), peer.start));
+    assert_eq!(numbers(&peer.take_all()), [0, 27, 28, 29]);
+    peer.publish(&peer.hub, 30..33);
+    assert_eq!(numbers(&peer.take_all()), [30, 31, 32]);
+    assert_eq!(sums(&peer.hub), (7, 0, 0, 0));
+}
+
+#[test]
+fn publishers_wait_for_a_subscription_unless_it_waits_itself() {
+    let mut peer = Peer::new("slowConsumer: Block, maxLag: {events: 6}");
+    peer.say(&json!({"type": "subscribe", "id": "a"}));
+    peer.take_all();
+    peer.publish(&peer.hub, 0..6);
+    peer.turn();
+    let publish = |peer: &Peer, n| peer.runtime.block_on(peer.hub.publish(vec![numbered(n)]));
+    assert!(publish(&peer, 6).is_err(), "it has six events to take");
+    peer.take_all();
+    publish(&peer, 6).unwrap();
+    peer.turn();
+    // Who is dead is not waited for for ever.
+    let Peer { runtime, hub, session, start, .. } = &mut peer;
+    let hub = Arc::clone(hub);
+    runtime.block_on(async {
+        let six = (7..13).map(numbered).collect();
+        let publish = hub.publish(six);
+        let look = async {
+            tokio::task::yield_now().await;
+            assert!(session.tick(Some(*start), *start + Duration::from_secs(9)));
+            assert!(!session.tick(Some(*start), *start + Duration::from_secs(10)));
+        };
+        assert!(tokio::join!(publish, look).0.is_err());
+    });
+    drop(peer);
+    // The socket takes all, and the client acknowledges nothing.
+    let mut peer = Peer::new("slowConsumer: Block, maxLag: {events: 6}");
+    peer.say(&json!({"type": "subscribe", "id": "a", "window": 2}));
+    peer.take_all();
+    for n in 0..20 {
+        publish(&peer, n).unwrap();
+        peer.take_all();
+    }
+    assert!(peer.session.tick(Some(peer.start), peer.at(29.0)));
 }

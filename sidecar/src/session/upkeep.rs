@@ -8,10 +8,10 @@ use super::{
     retry,
     subscription::Subscription,
 };
-use crate::frame::websocket::{self, CloseCode};
-
-/// A socket that takes nothing for this long, while something waits for it, has lost its peer.
-const STALL: Duration = Duration::from_secs(30);
+use crate::{
+    frame::websocket::{self, CloseCode},
+    hub::STALL,
+};
 
 /// How long a subscriber whose filter matches nothing goes without being told how far it is.
 const POSITION: Duration = Duration::from_secs(5);
@@ -28,7 +28,8 @@ impl Session {
         }
         if let Some(since) = blocked {
             self.cut_off();
-            let stalled = now.saturating_duration_since(since) >= STALL;
+            let patience = self.subscriptions.iter().map(Subscription::patience).min();
+            let stalled = now.saturating_duration_since(since) >= patience.unwrap_or(STALL);
             if stalled {
                 self.give_up();
             }

@@ -13,12 +13,6 @@ use crate::{
     log::Offset,
 };
 
-/// A socket that takes nothing for this long, while heartbeats wait in it, has lost its peer.
-const STALL: Duration = Duration::from_secs(30);
-
-/// The same, where publishers wait for it: a dead subscriber must not stop the stream for good.
-const HOLD_UP: Duration = Duration::from_secs(10);
-
 /// How long a subscriber that is cut off has to take what was begun, and its farewell.
 pub(super) const LAST_TRY: Duration = Duration::from_secs(1);
 
@@ -110,8 +104,7 @@ impl<W: Wire> Connection<W> {
     /// publishers wait for it.
     pub(super) fn is_stalled(&self, now: Now<'_>) -> bool {
         let Some(since) = self.blocked_since else { return false };
-        let waited_for = self.mark.is_some() && now.hub.is_held_up();
-        let patience = if waited_for { HOLD_UP } else { STALL };
+        let patience = now.hub.patience(self.mark.as_ref());
         now.tick.saturating_sub(since) >= ticks(patience)
     }
 
