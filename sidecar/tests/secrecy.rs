@@ -17,6 +17,8 @@ mod client;
 mod fixture;
 #[path = "server/auth/issuer.rs"]
 mod issuer;
+#[path = "server/schema.rs"]
+mod schema;
 
 use std::{
     io,

@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::fixture::PATIENCE;
+use crate::{fixture::PATIENCE, schema::hold_to_subprotocol};
 
 /// What a subscriber reads from and writes to.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -391,7 +391,11 @@ impl WebSocket {
             payload = inflate(&payload);
         }
         Some(match opcode {
-            1 => Frame::Text(String::from_utf8(payload).unwrap()),
+            1 => {
+                let text = String::from_utf8(payload).unwrap();
+                hold_to_subprotocol(&self.head, &text);
+                Frame::Text(text)
+            }
             8 => Frame::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),
             9 => Frame::Ping(payload),
             10 => Frame::Pong(payload),

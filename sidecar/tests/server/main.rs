@@ -44,6 +44,7 @@ mod http2;
 mod life;
 mod limits;
 mod memory;
+mod messages;
 mod metrics;
 mod publish;
 mod read;

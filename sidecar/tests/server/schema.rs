@@ -1,17 +1,32 @@
 //! Holds messages to the schema that the documentation has: of JSON Schema, what that one uses.
 
-use serde_json::Value;
+use std::sync::LazyLock;
 
-const SCHEMA: &str = include_str!("../../../docs/schema/websocket.json");
+use serde_json::{Value, json};
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../../docs/schema/websocket.json")).unwrap()
+});
 
 /// Fails unless a message is as the definition of this name says.
 pub(crate) fn hold(definition: &str, message: &Value) {
-    let root: Value = serde_json::from_str(SCHEMA).unwrap();
-    let schema = &root["$defs"][definition];
+    let schema = &SCHEMA["$defs"][definition];
     assert!(schema.is_object(), "no definition {definition}");
-    if let Err(why) = check(&root, schema, message) {
+    if let Err(why) = check(&SCHEMA, schema, message) {
         panic!("{message} is no {definition}: {why}");
     }
+}
+
+/// Fails unless the text of a server is as the subprotocol in the head of its answer says.
+pub(crate) fn hold_to_subprotocol(head: &str, text: &str) {
+    let named = head.lines().find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
+    let definition = match named {
+        None | Some("weir.json") => "json.server",
+        Some("cloudevents.json") => "cloudevents.server",
+        Some("weir.v1") => "v1.server",
+        Some(other) => panic!("the subprotocol {other}"),
+    };
+    hold(definition, &serde_json::from_str(text).unwrap());
 }
 
 fn check(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
@@ -45,6 +60,10 @@ fn check_nested(
                 fitting => Err(format!("{fitting} of {} fit: {tried:?}", tried.len())),
             }
         }
+        "not" => match check(root, rule, value) {
+            Ok(()) => Err(format!("it is {rule}")),
+            Err(_) => Ok(()),
+        },
         "items" => {
             let mut items = value.as_array().into_iter().flatten();
             items.try_for_each(|item| check(root, rule, item))
@@ -94,4 +113,13 @@ fn is_fitting(schema: &Value, keyword: &str, rule: &Value, value: &Value) -> boo
 #[should_panic(expected = "is no v1.pong")]
 fn a_message_with_a_member_too_many_is_noticed() {
     hold("v1.pong", &serde_json::json!({"type": "pong", "more": 1}));
+}
+
+#[test]
+#[should_panic(expected = "is no cloudevents.server")]
+fn what_the_server_says_is_told_from_an_event() {
+    let gap = json!({"control": "gap", "to": "c-1"});
+    let said = json!({"specversion": "1.0", "id": "gap/c-1", "source": "tag:weir.dev,2026:stream",
+        "type": "dev.weir.gap", "weircursor": "c-1", "data": gap});
+    hold("cloudevents.server", &said);
 }

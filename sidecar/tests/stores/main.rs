@@ -26,6 +26,9 @@ mod passwords;
 mod publisher;
 mod replica;
 mod roll;
+#[path = "../server/schema.rs"]
+#[allow(dead_code, reason = "it is the other tests', too")]
+mod schema;
 mod store;
 mod subscriber;
 
