@@ -508,7 +508,14 @@ impl Session {
         for Ended { id, cursor } in self.end_subscriptions() {
             self.say(Reply::Draining { id: &id, cursor: &cursor, retry_ms: retry() });
         }
-        self.close(CloseCode::ServiceRestart, "draining");
+        self.send_away(CloseCode::ServiceRestart);
+    }
+
+    /// Closes, with a hint when to come back.
+    fn send_away(&mut self, code: CloseCode) {
+        let mut close = Vec::new();
+        websocket::encode_close_hint(code, retry(), None, &mut close);
+        self.end(&close);
     }
 
     fn close(&mut self, code: CloseCode, reason: &str) {

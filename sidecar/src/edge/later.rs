@@ -115,7 +115,7 @@ impl Acceptable {
                 session::encode_farewell(code, message, retry_ms, &mut frames);
             }
         }
-        websocket::encode_close(close, code, &mut frames);
+        websocket::encode_close_hint(close, retry_ms, None, &mut frames);
         Refusal::Farewell(Farewell { head: head.clone(), frames })
     }
 }

@@ -377,17 +377,13 @@ impl<W: Wire> Connection<W> {
         now.hub.cursor(self.outlet.next() - 1).to_string()
     }
 
+    /// Says the last: over WebSocket once more in the close, for whoever reads nothing else.
     fn say_farewell(&mut self, control: &Control<'_>, code: websocket::CloseCode) {
         let mut farewell = Vec::new();
         frame::encode_control(self.format, control, &mut farewell);
         if self.seat.transport() == Transport::WebSocket {
-            let reason = match control {
-                Control::Failure { code, .. } => code,
-                Control::Draining { .. } | Control::Gap { .. } | Control::Position { .. } => {
-                    control.name()
-                }
-            };
-            websocket::encode_close(code, reason, &mut farewell);
+            let retry_ms = control.retry_ms().unwrap_or_default();
+            websocket::encode_close_hint(code, retry_ms, control.cursor(), &mut farewell);
         }
         self.outlet.push_control(&farewell);
         self.outlet.push_end();

@@ -20,7 +20,7 @@ pub use handshake::{Handshake, HandshakeError, accept_key, handshake, tunnel_han
 pub use subprotocol::{Offered, Subprotocol, offered};
 
 use super::{Control, Format, json};
-use crate::event::{CURSOR_ATTRIBUTE, Event, push_member};
+use crate::event::{CURSOR_ATTRIBUTE, Event, push_member, push_number};
 
 /// A final frame of one whole text message.
 const TEXT: u8 = 0x81;
@@ -96,6 +96,17 @@ pub fn encode_close(code: CloseCode, reason: &str, out: &mut Vec<u8>) {
     let end = reason.floor_char_boundary(MAX_CONTROL - payload.len());
     payload.extend_from_slice(reason.get(..end).unwrap_or_default().as_bytes());
     push_short(CLOSE, &payload, out);
+}
+
+/// Appends a close whose reason is for programs: in how many milliseconds to come back, and from where.
+pub fn encode_close_hint(code: CloseCode, retry_ms: u64, cursor: Option<&str>, out: &mut Vec<u8>) {
+    let mut reason = b"{\"retry\":".to_vec();
+    push_number(&mut reason, retry_ms);
+    if let Some(cursor) = cursor {
+        push_member(&mut reason, "cursor", cursor);
+    }
+    reason.push(b'}');
+    encode_close(code, std::str::from_utf8(&reason).unwrap_or_default(), out);
 }
 
 /// Appends the close that answers a client's: it repeats the code (RFC 6455, section 5.5.1).

@@ -75,7 +75,7 @@ impl Session {
             let failure = Failure::new("subscription", &id, "token_expired", message).passing();
             self.say(Reply::Failure(&Failure { cursor: Some(cursor), ..failure }));
         }
-        self.close(CloseCode::PolicyViolation, "token_expired");
+        self.send_away(CloseCode::PolicyViolation);
     }
 
     /// Says how far subscriptions have come whose filter passed over the newest events, so that a cursor

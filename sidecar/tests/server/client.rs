@@ -8,7 +8,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{fixture::PATIENCE, schema::hold_to_subprotocol};
+use crate::{
+    fixture::PATIENCE,
+    schema::{hold, hold_to_subprotocol},
+};
 
 /// What a subscriber reads from and writes to.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -269,6 +272,8 @@ pub(crate) struct WebSocket {
     pub(crate) opened_at: String,
     /// How many messages came compressed.
     pub(crate) compressed: usize,
+    /// The reason of the close.
+    close_reason: Vec<u8>,
 }
 
 impl WebSocket {
@@ -320,7 +325,7 @@ impl WebSocket {
     /// A WebSocket of which nothing was read yet.
     pub(crate) fn bare(socket: Socket) -> Self {
         let (head, raw, opened_at) = (String::new(), Vec::new(), String::new());
-        Self { socket, head, raw, opened_at, compressed: 0 }
+        Self { socket, head, raw, opened_at, compressed: 0, close_reason: Vec::new() }
     }
 
     /// A WebSocket whose handshake is done.
@@ -346,6 +351,13 @@ impl WebSocket {
                 return None;
             }
         }
+    }
+
+    /// What the close said about coming back.
+    pub(crate) fn close_hint(&self) -> serde_json::Value {
+        let hint = serde_json::from_slice(&self.close_reason).unwrap();
+        hold("close.hint", &hint);
+        hint
     }
 
     /// The next frame, which must be a text of JSON.
@@ -396,7 +408,14 @@ impl WebSocket {
                 hold_to_subprotocol(&self.head, &text);
                 Frame::Text(text)
             }
-            8 => Frame::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),
+            8 => {
+                self.close_reason = payload.get(2..).unwrap_or_default().to_vec();
+                let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                if matches!(code, Some(1012 | 1013)) {
+                    self.close_hint();
+                }
+                Frame::Close(code)
+            }
             9 => Frame::Ping(payload),
             10 => Frame::Pong(payload),
             other => panic!("unexpected opcode {other}"),

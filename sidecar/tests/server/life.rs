@@ -27,8 +27,11 @@ async fn a_removed_pipeline_sends_its_subscribers_away() {
     server.app.apply(weir_sidecar::config::Config::default());
     assert_eq!(sse.next().await.unwrap().name, "draining");
     assert_eq!(sse.next().await, None);
-    assert_eq!(socket.next_json().await["control"], "draining");
+    let draining = socket.next_json().await;
+    assert_eq!(draining["control"], "draining");
     assert_eq!(socket.next().await, Some(Frame::Close(Some(1012))));
+    let hint = socket.close_hint();
+    assert_eq!((&hint["retry"], &hint["cursor"]), (&draining["retry"], &draining["cursor"]));
     assert_eq!(server.sse("").await.head.split(' ').nth(1), Some("404"));
 }
 

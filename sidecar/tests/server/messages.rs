@@ -71,9 +71,19 @@ async fn a_farewell_to_who_does_not_keep_up_keeps_to_the_schema() {
             while server.metric(cut_off).await < Some(round) {
                 assert_eq!(server.post(&body).await.status, 200);
             }
-            while let Some(Frame::Text(text)) = socket.next().await {
-                let message: Value = serde_json::from_str(&text).unwrap();
-                kinds.push(kind(&message).to_owned());
+            loop {
+                match socket.next().await {
+                    Some(Frame::Text(text)) => {
+                        let message: Value = serde_json::from_str(&text).unwrap();
+                        kinds.push(kind(&message).to_owned());
+                    }
+                    Some(Frame::Close(code)) => {
+                        assert_eq!(code, Some(1013));
+                        assert!(socket.close_hint()["cursor"].is_string());
+                    }
+                    None => break,
+                    Some(other @ (Frame::Ping(_) | Frame::Pong(_))) => panic!("{other:?}"),
+                }
             }
             if kinds.contains(&"failure".to_owned()) {
                 break;

@@ -215,6 +215,7 @@ async fn a_drain_sends_every_subscription_away_with_its_cursor() {
             assert_eq!((&draining["id"], &draining["cursor"]), (&json!(id), &cursor));
         }
         assert_eq!(client.0.next().await, Some(Frame::Close(Some(1012))));
+        assert!(client.0.close_hint()["retry"].is_u64());
         drop(client);
     };
     tokio::join!(drain, read);

@@ -6,9 +6,8 @@ use weir_crds::v1alpha1::SlowConsumer;
 
 use super::{Connection, Now, Phase, Tick, Turn, ticks};
 use crate::{
-    count::Transport,
     engine::wire::Wire,
-    frame::{self, Control, GapReason, websocket},
+    frame::{Control, GapReason, websocket},
     hub::Settings,
     log::Offset,
 };
@@ -34,14 +33,7 @@ impl<W: Wire> Connection<W> {
             retry_ms: Some(fastrand::u64(100..2_000)),
             cursor: Some(&cursor),
         };
-        let mut farewell = Vec::new();
-        frame::encode_control(self.format, &control, &mut farewell);
-        if self.seat.transport() == Transport::WebSocket {
-            let code = websocket::CloseCode::TryAgainLater;
-            websocket::encode_close(code, "slow_consumer", &mut farewell);
-        }
-        self.outlet.push_control(&farewell);
-        self.outlet.push_end();
+        self.say_farewell(&control, websocket::CloseCode::TryAgainLater);
         // The kernel says that there is room when a third is free; there may be some before that.
         self.blocked_since = None;
         Turn::More

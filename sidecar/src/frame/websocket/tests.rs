@@ -218,6 +218,18 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(framed, 0..8).prop_map(|frames| frames.concat())
 }
 
+#[test]
+fn a_hint_for_programs_fits_into_a_close() {
+    let cursor = format!("{}-{}", "f".repeat(16), u64::MAX);
+    for cursor in [Some(cursor.as_str()), None] {
+        let mut close = Vec::new();
+        encode_close_hint(CloseCode::ServiceRestart, u64::MAX, cursor, &mut close);
+        assert!(close.len() <= 2 + MAX_CONTROL);
+        let hint: serde_json::Value = serde_json::from_slice(&close[4..]).unwrap();
+        assert_eq!((hint["retry"].as_u64(), hint["cursor"].as_str()), (Some(u64::MAX), cursor));
+    }
+}
+
 proptest! {
     #[test]
     fn any_split_of_the_bytes_gives_the_same_messages(
