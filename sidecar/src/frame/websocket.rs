@@ -14,7 +14,7 @@ mod subprotocol;
 pub use allowance::Allowance;
 pub use close::CloseCode;
 pub use decoder::{Decoder, Message, ProtocolError};
-pub use deflate::{Agreement, Coding, Offer, OfferError, Window};
+pub use deflate::{Agreement, Coding, Offer, OfferError, Window, push_stored};
 pub use dialogue::{Dialogue, Heard};
 pub use handshake::{Handshake, HandshakeError, accept_key, handshake, tunnel_handshake};
 pub use subprotocol::{Offered, Subprotocol, offered};
@@ -70,6 +70,11 @@ pub fn encode_data(data: Data<'_>, coding: Coding, out: &mut Vec<u8>) {
 /// Appends the header of a text message whose payload, of so many bytes, follows.
 pub fn encode_text_header(length: usize, out: &mut Vec<u8>) {
     push_header(TEXT, length, out);
+}
+
+/// The same where the payload is compressed.
+pub fn encode_compressed_header(length: usize, out: &mut Vec<u8>) {
+    push_header(TEXT | COMPRESSED, length, out);
 }
 
 /// Appends an event as an element of a list, with a comma behind it.

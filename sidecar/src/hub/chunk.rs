@@ -8,7 +8,7 @@ use std::{
     fmt::Write as _,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     ops::Range,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Instant,
 };
 
@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::{
     event::TraceId,
-    frame::{self, Format},
+    frame::{self, Format, websocket::Window},
     log::{Cursor, Entry, LogId, Offset},
 };
 
@@ -85,6 +85,9 @@ pub struct Chunk {
     traces: Vec<(usize, TraceId)>,
     /// The frames, inside the framing of an HTTP/1.1 chunk.
     bytes: Box<[u8]>,
+    /// [`Self::list`] of all events as blocks of a compressed message, by the window; made when it is first
+    /// wanted, and nothing where it would not be smaller.
+    blocks: [OnceLock<Option<Box<[u8]>>>; 2],
 }
 
 /// One event of a chunk.
@@ -133,8 +136,16 @@ impl Chunk {
         bytes.iter_mut().zip(size_line.bytes()).for_each(|(place, digit)| *place = digit);
         bytes.extend_from_slice(LINE_END);
         let Range { start, end } = range;
-        let made =
-            Self { start, end, full: false, conflated: 0, events, traces, bytes: bytes.into() };
+        let made = Self {
+            start,
+            end,
+            full: false,
+            conflated: 0,
+            events,
+            traces,
+            bytes: bytes.into(),
+            blocks: Default::default(),
+        };
         (!made.events.is_empty()).then_some(made)
     }
 
@@ -187,11 +198,26 @@ impl Chunk {
         self.bytes.get(range).unwrap_or_default()
     }
 
-    /// Where the frames of the first so many events end in the bare bytes.
+    /// The first so many events as they stand in a list, where that is their format.
     #[must_use]
-    pub fn end_of(&self, events: usize) -> usize {
+    pub fn list(&self, events: usize) -> &[u8] {
         let last = events.checked_sub(1).and_then(|last| self.events.get(last));
-        last.map_or(0, |last| last.end - SIZE_LINE)
+        // Each is followed by a comma, also the last.
+        let end = last.map_or(0, |last| last.end - SIZE_LINE - 1);
+        self.bytes(Framing::Bare).get(..end).unwrap_or_default()
+    }
+
+    /// All events as they stand in a list, in blocks of a compressed message: made once for all who want
+    /// them. Nothing where they would not be smaller by far.
+    #[must_use]
+    pub fn blocks(&self, window: Window) -> Option<&[u8]> {
+        let [full, small] = &self.blocks;
+        let made = match window {
+            Window::Full => full,
+            Window::Small => small,
+        };
+        let compress = || window.blocks(self.list(self.len())).map(Vec::into_boxed_slice);
+        made.get_or_init(compress).as_deref()
     }
 
     /// The offsets of the events, in order.
@@ -339,6 +365,10 @@ pub(crate) mod tests {
     use crate::log::{Entry, tests::posted};
 
     pub(crate) fn chunk(payloads: &[&'static [u8]]) -> Chunk {
+        chunk_in(Format::SseData, payloads)
+    }
+
+    pub(crate) fn chunk_in(format: Format, payloads: &[&'static [u8]]) -> Chunk {
         let entry = |(n, payload): (usize, &&'static [u8])| Entry {
             offset: n as u64 + 1,
             accepted_at: Instant::now(),
@@ -346,7 +376,7 @@ pub(crate) mod tests {
             posted: posted(&n.to_string(), payload),
         };
         let entries: Vec<_> = payloads.iter().enumerate().map(|n| Arc::new(entry(n))).collect();
-        Chunk::encode(Format::SseData, LogId::random(), &entries).unwrap()
+        Chunk::encode(format, LogId::random(), &entries).unwrap()
     }
 
     #[test]

@@ -7,12 +7,19 @@ use std::{io::IoSlice, sync::Arc};
 
 use crate::{
     event::push_string,
-    frame::websocket::{Coding, Data, encode_data, encode_text_header},
-    hub::{Chunk, Framing},
+    frame::websocket::{
+        Coding, Data, Window, encode_compressed_header, encode_data, encode_text_header,
+        push_stored,
+    },
+    hub::Chunk,
 };
 
 /// What ends a batch.
 const END: &[u8] = b"]}";
+
+/// The same as the last block of a compressed message, which is not compressed (RFC 1951, section 3.2.4), and
+/// what is left of the empty block that ends it (RFC 7692, section 7.2.1).
+const DEFLATED_END: &[u8] = &[0, 2, 0, 0xfd, 0xff, b']', b'}', 0];
 
 /// What a session has yet to write.
 #[derive(Debug, Default)]
@@ -26,12 +33,22 @@ pub(super) struct Outbox {
 /// A message of events.
 #[derive(Debug)]
 struct Batch {
-    /// The frame's header and what stands before the events; or the whole frame, where it is compressed.
+    /// The frame's header and what stands before the events; or the whole frame.
     head: Vec<u8>,
-    /// Whether the events' bytes are written out of the chunk.
-    shared: bool,
+    body: Body,
     delivery: Delivery,
     sent: usize,
+}
+
+/// Where the events' bytes are.
+#[derive(Debug, Clone, Copy)]
+enum Body {
+    /// In the chunk.
+    Shared,
+    /// In the chunk, compressed.
+    Deflated(Window),
+    /// Compressed in the head, for this one alone: a window cuts the chunk short.
+    Own,
 }
 
 /// Events on their way to a subscription.
@@ -63,39 +80,39 @@ pub(super) struct TakenEvents {
     pub(super) whole: Option<Delivery>,
 }
 
-impl Delivery {
-    /// The events as they stand in a list.
-    fn list(&self) -> &[u8] {
-        let bytes = self.chunk.bytes(Framing::Bare);
-        let end = self.chunk.end_of(self.events);
-        // Each is followed by a comma, also the last.
-        bytes.get(..end.saturating_sub(1)).unwrap_or_default()
-    }
-}
-
 impl Batch {
     fn new(id: &str, delivery: Delivery, coding: Coding) -> Self {
         let mut start = b"{\"type\":\"events\",\"id\":".to_vec();
         push_string(&mut start, id);
         start.extend_from_slice(b",\"events\":[");
-        let list = delivery.list();
-        let size = start.len() + list.len() + END.len();
-        let mut head = Vec::new();
-        if coding.is_worth(size) {
-            start.extend_from_slice(list);
-            start.extend_from_slice(END);
-            // It is made of texts.
-            let text = std::str::from_utf8(&start).unwrap_or_default();
-            encode_data(Data::Text(text), coding, &mut head);
-            return Self { head, shared: false, delivery, sent: 0 };
+        let size = start.len() + delivery.list().len() + END.len();
+        if let Coding::Deflate { window, min_size: _ } = coding
+            && coding.is_worth(size)
+        {
+            let compressed = if delivery.events == delivery.chunk.len() {
+                share(&start, &delivery.chunk, window, size)
+            } else {
+                Some((compress(start.clone(), &delivery, coding), Body::Own))
+            };
+            if let Some((head, body)) = compressed {
+                return Self { head, body, delivery, sent: 0 };
+            }
         }
+        let mut head = Vec::new();
         encode_text_header(size, &mut head);
         head.append(&mut start);
-        Self { head, shared: true, delivery, sent: 0 }
+        Self { head, body: Body::Shared, delivery, sent: 0 }
     }
 
     fn parts(&self) -> [&[u8]; 3] {
-        if self.shared { [&self.head, self.delivery.list(), END] } else { [&self.head, &[], &[]] }
+        let Self { head, body, delivery, sent: _ } = self;
+        match *body {
+            Body::Shared => [head, delivery.list(), END],
+            Body::Deflated(window) => {
+                [head, delivery.chunk.blocks(window).unwrap_or_default(), DEFLATED_END]
+            }
+            Body::Own => [head, &[], &[]],
+        }
     }
 
     fn len(&self) -> usize {
@@ -111,6 +128,37 @@ impl Batch {
             part.get(here..).unwrap_or_default()
         })
     }
+}
+
+impl Delivery {
+    /// The events as they stand in a list.
+    fn list(&self) -> &[u8] {
+        self.chunk.list(self.events)
+    }
+}
+
+/// The head of a message of all events of a chunk whose compressed bytes are shared; nothing where it would
+/// not be smaller.
+fn share(start: &[u8], chunk: &Chunk, window: Window, size: usize) -> Option<(Vec<u8>, Body)> {
+    let blocks = chunk.blocks(window)?;
+    let mut before = Vec::new();
+    push_stored(start, &mut before);
+    let compressed = before.len() + blocks.len() + DEFLATED_END.len();
+    let mut head = Vec::new();
+    encode_compressed_header(compressed, &mut head);
+    head.append(&mut before);
+    (compressed < size).then_some((head, Body::Deflated(window)))
+}
+
+/// A whole message, compressed where that makes it smaller.
+fn compress(mut start: Vec<u8>, delivery: &Delivery, coding: Coding) -> Vec<u8> {
+    start.extend_from_slice(delivery.list());
+    start.extend_from_slice(END);
+    // It is made of texts.
+    let text = std::str::from_utf8(&start).unwrap_or_default();
+    let mut head = Vec::new();
+    encode_data(Data::Text(text), coding, &mut head);
+    head
 }
 
 impl Outbox {
@@ -191,5 +239,69 @@ impl Outbox {
         let whole = self.batch.take_if(|batch| batch.sent == batch.len());
         let whole = whole.map(|batch| batch.delivery);
         (Some(TakenEvents { number, bytes, whole }), count - bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        frame::{Format, websocket::Offer},
+        hub::chunk::tests::chunk_in,
+    };
+
+    fn coding(bits: u8) -> Coding {
+        let offer = Offer::Deflate { server_max_window_bits: Some(bits) };
+        offer.agree().unwrap().coding(0)
+    }
+
+    /// The payload of the one message.
+    fn message(outbox: &Outbox) -> Vec<u8> {
+        let frame = outbox.slices().map(|slice| slice.to_vec()).concat();
+        assert_eq!(frame[0], 0xc1, "a compressed text");
+        let (size, payload) = match frame[1] {
+            126 => (u16::from_be_bytes([frame[2], frame[3]]).into(), &frame[4..]),
+            short => (usize::from(short), &frame[2..]),
+        };
+        assert_eq!(size, payload.len());
+        let (mut inflate, mut out) = (flate2::Decompress::new(false), Vec::with_capacity(100_000));
+        let input = [payload, &[0, 0, 0xff, 0xff]].concat();
+        inflate.decompress_vec(&input, &mut out, flate2::FlushDecompress::Sync).unwrap();
+        out
+    }
+
+    fn outbox(id: &str, chunk: &Arc<Chunk>, events: usize, coding: Coding) -> Outbox {
+        let mut outbox = Outbox::default();
+        let delivery = Delivery { number: 1, chunk: Arc::clone(chunk), events };
+        outbox.push_batch(id, delivery, coding);
+        outbox
+    }
+
+    #[test]
+    fn a_batch_is_compressed_once_for_all_sockets() {
+        let chunk = Arc::new(chunk_in(Format::WsList, &[b"{\"n\":1}", b"{\"n\":2}", b"{\"n\":3}"]));
+        for bits in [15, 9] {
+            let [a, b] = ["a", "b"].map(|id| outbox(id, &chunk, 3, coding(bits)));
+            let [first, second] = [&a, &b].map(|outbox| outbox.slices()[2].as_ptr());
+            assert_eq!(first, second, "the bytes are those of the chunk");
+            for (id, outbox) in [("a", &a), ("b", &b)] {
+                let message: serde_json::Value = serde_json::from_slice(&message(outbox)).unwrap();
+                let data = [1, 2, 3].map(|n| serde_json::json!({"n": n}));
+                let events = message["events"].as_array().unwrap();
+                assert_eq!(message["id"], id);
+                assert_eq!(
+                    events.iter().map(|event| &event["data"]).collect::<Vec<_>>(),
+                    data.iter().collect::<Vec<_>>()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_that_a_window_cuts_short_is_whole() {
+        let chunk = Arc::new(chunk_in(Format::WsList, &[b"{\"n\":1}", b"{\"n\":2}", b"{\"n\":3}"]));
+        let message: serde_json::Value =
+            serde_json::from_slice(&message(&outbox("a", &chunk, 2, coding(15)))).unwrap();
+        assert_eq!(message["events"].as_array().unwrap().len(), 2);
     }
 }

@@ -74,6 +74,22 @@ impl Window {
         Compress::new_with_window_bits(Compression::default(), false, self.bits())
     }
 
+    /// A payload as blocks of a compressed message. They end on a byte and refer to nothing before them, so
+    /// that they can stand anywhere in one. `None` where they would not be smaller by far.
+    #[must_use]
+    pub fn blocks(self, payload: &[u8]) -> Option<Vec<u8>> {
+        let mut compressor = self.compressor();
+        // There is no use in more than the payload, and its flush.
+        let mut out = Vec::with_capacity(payload.len() + 16);
+        let status = compressor.compress_vec(payload, &mut out, FlushCompress::Sync);
+        let whole = compressor.total_in() == payload.len() as u64 && out.len() < out.capacity();
+        self.give_back(compressor);
+        match status {
+            Ok(Status::Ok) if whole && out.ends_with(&TAIL) => Some(out),
+            Ok(Status::Ok | Status::BufError | Status::StreamEnd) | Err(_) => None,
+        }
+    }
+
     fn give_back(self, compressor: Compress) {
         let mut idle = self.idle().lock();
         if idle.len() < MOST_IDLE {
@@ -107,19 +123,18 @@ impl Coding {
 
 /// Compresses a whole payload; `None` where it would not become smaller by far, or can't be compressed.
 fn deflate(window: Window, payload: &[u8]) -> Option<Vec<u8>> {
-    let mut compressor = window.compressor();
-    // There is no use in more than the payload, and its flush.
-    let mut out = Vec::with_capacity(payload.len() + 16);
-    let status = compressor.compress_vec(payload, &mut out, FlushCompress::Sync);
-    let whole = compressor.total_in() == payload.len() as u64 && out.len() < out.capacity();
-    window.give_back(compressor);
-    match status {
-        Ok(Status::Ok) if whole && out.ends_with(&TAIL) => {
-            out.truncate(out.len() - TAIL.len());
-            Some(out)
-        }
-        Ok(Status::Ok | Status::BufError | Status::StreamEnd) | Err(_) => None,
-    }
+    let mut blocks = window.blocks(payload)?;
+    blocks.truncate(blocks.len() - TAIL.len());
+    Some(blocks)
+}
+
+/// Appends bytes as a block that is not compressed (RFC 1951, section 3.2.4). It has 65,535 at most.
+pub fn push_stored(bytes: &[u8], out: &mut Vec<u8>) {
+    let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    out.push(0);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&(!length).to_le_bytes());
+    out.extend_from_slice(bytes.get(..length.into()).unwrap_or(bytes));
 }
 
 #[cfg(test)]
@@ -160,6 +175,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn blocks_make_a_message_wherever_they_stand(
+            before in "[a-z]{0,300}", parts in prop::collection::vec("[a-d]{1,400}", 0..4), after in "[a-z]{0,9}",
+        ) {
+            for window in BOTH {
+                let (mut message, mut plain) = (Vec::new(), before.clone());
+                push_stored(before.as_bytes(), &mut message);
+                for part in &parts {
+                    if let Some(blocks) = window.blocks(part.as_bytes()) {
+                        plain.push_str(part);
+                        message.extend(blocks);
+                    }
+                }
+                plain.push_str(&after);
+                push_stored(after.as_bytes(), &mut message);
+                // What is left of the flush at the end of a message.
+                message.push(0);
+                prop_assert_eq!(inflate(&message, 10_000).unwrap(), plain.as_bytes());
+            }
+        }
+
+
         #[test]
         fn what_is_compressed_comes_back(text in "[a-c]{0,3000}", noise in any::<Vec<u8>>()) {
             for payload in [text.as_bytes(), &noise] {
