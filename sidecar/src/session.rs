@@ -18,6 +18,7 @@
 #![expect(clippy::result_large_err, reason = "a failure is made once, and sent at once")]
 
 mod access;
+mod conversation;
 mod outbox;
 mod publishing;
 mod queue;
@@ -38,6 +39,7 @@ use std::{
 };
 
 pub use access::Access;
+pub use conversation::Conversation;
 use outbox::{Delivery, Outbox, Taken, TakenEvents};
 use queue::Queue;
 pub(crate) use reply::encode_farewell;
@@ -177,29 +179,9 @@ impl Session {
         session
     }
 
-    /// Whether it is worth to read from the socket.
-    #[must_use]
-    pub fn wants_input(&self) -> bool {
-        !self.held_back && self.has_room() && self.unheard.is_empty()
-    }
-
     /// Whether the peer may say more.
     fn has_room(&self) -> bool {
         !self.leaving && self.waiting.has_room() && self.outbox.waiting() < MOST_ANSWERS
-    }
-
-    /// Takes what the peer sent.
-    pub fn hear(&mut self, bytes: &[u8], now: Instant) {
-        self.last_heard = now;
-        self.pinged = false;
-        self.unheard.extend_from_slice(bytes);
-        self.hear_on();
-        let (frames, spent_at) = (self.dialogue.take_frames(), now - self.born);
-        if !self.allowance.spend(frames, self.rate(), spent_at) && !self.leaving {
-            self.held_back = true;
-            let turned_away = &self.hub.accounts().turned_away;
-            turned_away.count(Transport::WebSocket, TurnedAway::TooManyMessages);
-        }
     }
 
     /// Looks at what was read, as far as there is room for what comes of it.
@@ -245,19 +227,6 @@ impl Session {
                 self.say(Reply::Failure(&failure));
             }
         }
-    }
-
-    /// Does all that can be done now, and arranges to be woken when there is more.
-    pub fn poll(&mut self, context: &mut Context<'_>) {
-        self.hear_on();
-        while !self.leaving && self.poll_job(context).is_ready() {
-            let Some(request) = self.waiting.pop() else { break };
-            self.carry_out(request);
-            self.hear_on();
-        }
-        // Asked for before the hubs are looked at, so that no news is missed.
-        self.poll_news(context);
-        self.fill(context);
     }
 
     /// Whether no job is under way.
@@ -474,43 +443,6 @@ impl Session {
         }
     }
 
-    /// The bytes to write, in order.
-    #[must_use]
-    pub fn slices(&self) -> [IoSlice<'_>; 4] {
-        self.outbox.slices()
-    }
-
-    /// Takes note that the socket took so many of them.
-    pub fn advance(&mut self, count: usize, now: Instant) {
-        self.last_sent = now;
-        let Taken { control, events } = self.outbox.advance(count);
-        if let Some(part) = self.hub.accounts().shard(self.part) {
-            part.bytes.add(control as u64);
-        }
-        let Some(TakenEvents { number, bytes, whole }) = events else { return };
-        let mut known = self.subscriptions.iter_mut().chain(&mut self.parting);
-        if let Some(subscription) = known.find(|found| found.number == number) {
-            subscription.note_bytes(bytes);
-            if let Some(delivery) = &whole {
-                subscription.note_written(delivery, now);
-            }
-        }
-        if whole.is_some() {
-            self.parting = None;
-        }
-    }
-
-    /// Sends the client away: each subscription with its cursor and a hint when to come back.
-    pub fn leave(&mut self) {
-        if self.leaving {
-            return;
-        }
-        for Ended { id, cursor } in self.end_subscriptions() {
-            self.say(Reply::Draining { id: &id, cursor: &cursor, retry_ms: retry() });
-        }
-        self.send_away(CloseCode::ServiceRestart);
-    }
-
     /// Closes, with a hint when to come back.
     fn send_away(&mut self, code: CloseCode) {
         let mut close = Vec::new();
@@ -533,27 +465,9 @@ impl Session {
         self.job = None;
     }
 
-    /// Whether all that is to be said is said.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.leaving && self.outbox.is_empty()
-    }
-
     /// How many frames a second the client may send.
     fn rate(&self) -> u32 {
         self.hub.settings().max_message_rate
-    }
-
-    /// How long the session may stay; `None` where it is not bounded.
-    #[must_use]
-    pub fn lifetime(&self) -> Option<Duration> {
-        self.hub.settings().lifetime()
-    }
-
-    /// The time over which a stopping replica sends its clients away.
-    #[must_use]
-    pub fn drain_window(&self) -> Duration {
-        self.hub.settings().drain
     }
 
     /// How often there is a sign of life; `None` where the pipeline of the URL is gone.
@@ -566,6 +480,90 @@ impl Session {
         let json = reply.to_json();
         websocket::encode_text(std::str::from_utf8(&json).unwrap_or_default(), &mut frame);
         self.outbox.push(&frame);
+    }
+}
+
+impl Conversation for Session {
+    fn wants_input(&self) -> bool {
+        !self.held_back && self.has_room() && self.unheard.is_empty()
+    }
+
+    fn hear(&mut self, bytes: &[u8], now: Instant) {
+        self.last_heard = now;
+        self.pinged = false;
+        self.unheard.extend_from_slice(bytes);
+        self.hear_on();
+        let (frames, spent_at) = (self.dialogue.take_frames(), now - self.born);
+        if !self.allowance.spend(frames, self.rate(), spent_at) && !self.leaving {
+            self.held_back = true;
+            let turned_away = &self.hub.accounts().turned_away;
+            turned_away.count(Transport::WebSocket, TurnedAway::TooManyMessages);
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) {
+        self.hear_on();
+        while !self.leaving && self.poll_job(context).is_ready() {
+            let Some(request) = self.waiting.pop() else { break };
+            self.carry_out(request);
+            self.hear_on();
+        }
+        // Asked for before the hubs are looked at, so that no news is missed.
+        self.poll_news(context);
+        self.fill(context);
+    }
+
+    fn slices(&self) -> [IoSlice<'_>; 4] {
+        self.outbox.slices()
+    }
+
+    fn advance(&mut self, count: usize, now: Instant) {
+        self.last_sent = now;
+        let Taken { control, events } = self.outbox.advance(count);
+        if let Some(part) = self.hub.accounts().shard(self.part) {
+            part.bytes.add(control as u64);
+        }
+        let Some(TakenEvents { number, bytes, whole }) = events else { return };
+        let mut known = self.subscriptions.iter_mut().chain(&mut self.parting);
+        if let Some(subscription) = known.find(|found| found.number == number) {
+            subscription.note_bytes(bytes);
+            if let Some(delivery) = &whole {
+                subscription.note_written(delivery, now);
+            }
+        }
+        if whole.is_some() {
+            self.parting = None;
+        }
+    }
+
+    fn tick(&mut self, blocked: Option<Instant>, now: Instant) -> bool {
+        self.look_after(blocked, now)
+    }
+
+    fn is_restless(&self, soon: Instant) -> bool {
+        self.has_work_before(soon)
+    }
+
+    fn leave(&mut self) {
+        if self.leaving {
+            return;
+        }
+        for Ended { id, cursor } in self.end_subscriptions() {
+            self.say(Reply::Draining { id: &id, cursor: &cursor, retry_ms: retry() });
+        }
+        self.send_away(CloseCode::ServiceRestart);
+    }
+
+    fn is_over(&self) -> bool {
+        self.leaving && self.outbox.is_empty()
+    }
+
+    fn lifetime(&self) -> Option<Duration> {
+        self.hub.settings().lifetime()
+    }
+
+    fn drain_window(&self) -> Duration {
+        self.hub.settings().drain
     }
 }
 

@@ -24,7 +24,7 @@ use weir_sidecar::{
     memory::Memory,
     pipeline::storage::Keeper,
     registry::Registry,
-    session::{Access, Home, Session},
+    session::{Access, Conversation as _, Home, Session},
 };
 
 use super::frames;

@@ -41,7 +41,7 @@ use super::{
     connection::{Connection, Ending, Now, TICK, Tick, Turn, ticks},
     wire::Wire,
 };
-use crate::{count::Transport, hub::Hub};
+use crate::{count::Transport, hub::Hub, session::Conversation};
 
 /// How often a connection looks at the time when nothing presses: a timer costs a wake-up each.
 const IDLE_TICK: Duration = Duration::from_secs(1);
@@ -107,9 +107,21 @@ impl Lane {
         self.adopt(adoption.map(wire));
     }
 
+    /// Holds a conversation on a connection whose handshake is done, with what the peer has said already.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn hold<S, C>(self: &Arc<Self>, socket: S, early: &[u8], conversation: C)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        C: Conversation,
+    {
+        let talk = Talk::new(Arc::clone(self), StreamWire::new(socket), conversation, early);
+        self.tasks.spawn(talk.run());
+    }
+
     fn adopt<W: TaskWire>(self: &Arc<Self>, mut adoption: Adoption<W>) {
         if let Some(access) = adoption.session.take() {
-            self.tasks.spawn(Talk::new(Arc::clone(self), adoption, access).run());
+            self.tasks.spawn(Talk::adopt(Arc::clone(self), adoption, access).run());
             return;
         }
         let subscriber = Subscriber::new(Arc::clone(self), adoption);

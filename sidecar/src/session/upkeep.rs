@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Ended, Session,
+    Conversation as _, Ended, Session,
     reply::{Failure, Reply},
     retry,
     subscription::Subscription,
@@ -19,8 +19,7 @@ const POSITION: Duration = Duration::from_secs(5);
 impl Session {
     /// Does what is due with time; the socket has taken nothing since `blocked`. `false` where the
     /// peer is gone.
-    #[must_use]
-    pub fn tick(&mut self, blocked: Option<Instant>, now: Instant) -> bool {
+    pub(super) fn look_after(&mut self, blocked: Option<Instant>, now: Instant) -> bool {
         self.held_back =
             self.held_back && self.allowance.is_overdrawn(self.rate(), now - self.born);
         if self.expires_at.is_some_and(|at| now >= at) {
@@ -59,8 +58,7 @@ impl Session {
     }
 
     /// Whether it has to look at the time more often, because something happens before `soon`.
-    #[must_use]
-    pub fn is_restless(&self, soon: Instant) -> bool {
+    pub(super) fn has_work_before(&self, soon: Instant) -> bool {
         self.held_back || self.expires_at.is_some_and(|at| at <= soon)
     }
 

@@ -1,4 +1,4 @@
-//! Drives a [session](crate::session) over one wire.
+//! Holds a [conversation](crate::session::Conversation), such as a session of `weir.v1`, over one wire.
 //!
 //! Laws: nothing is read while the session wants no input; a turn is bounded; what is counted as written is
 //! what the wire took.
@@ -15,7 +15,7 @@ use std::{
 use tokio::time;
 
 use super::{Adoption, IDLE_TICK, LAST_WORDS, Lane, SCRATCH, TaskWire, at};
-use crate::session::{Access, Home, Session};
+use crate::session::{Access, Conversation, Home, Session};
 
 /// How often a session looks at the time while something presses.
 const LOOK: Duration = Duration::from_millis(500);
@@ -28,10 +28,10 @@ const STEPS_PER_TURN: usize = 8;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A session, its wire, and its place among the lane's connections.
-pub(super) struct Talk<W: TaskWire> {
+pub(super) struct Talk<W: TaskWire, C: Conversation> {
     lane: Arc<Lane>,
     wire: W,
-    session: Session,
+    session: C,
     /// Since when the wire takes nothing.
     blocked: Option<Instant>,
 }
@@ -44,10 +44,9 @@ enum Ending {
     Gone,
 }
 
-impl<W: TaskWire> Talk<W> {
-    /// Takes a connection over.
-    pub(super) fn new(lane: Arc<Lane>, adoption: Adoption<W>, access: Access) -> Self {
-        lane.connections.fetch_add(1, Ordering::Relaxed);
+impl<W: TaskWire> Talk<W, Session> {
+    /// Takes a connection over that a session of `weir.v1` is held on.
+    pub(super) fn adopt(lane: Arc<Lane>, adoption: Adoption<W>, access: Access) -> Self {
         let Adoption {
             socket,
             head,
@@ -63,9 +62,16 @@ impl<W: TaskWire> Talk<W> {
         } = adoption;
         let part = lane.part;
         let home = Home { access, hub, seat, lease, coding: format.coding(), part };
-        let mut session = Session::new(home, &head);
-        session.hear(&early, Instant::now());
-        Self { lane, wire: socket, session, blocked: None }
+        Self::new(lane, socket, Session::new(home, &head), &early)
+    }
+}
+
+impl<W: TaskWire, C: Conversation> Talk<W, C> {
+    /// Takes a connection over, with what the peer has said already.
+    pub(super) fn new(lane: Arc<Lane>, wire: W, mut session: C, early: &[u8]) -> Self {
+        lane.connections.fetch_add(1, Ordering::Relaxed);
+        session.hear(early, Instant::now());
+        Self { lane, wire, session, blocked: None }
     }
 
     /// Holds the session until it is over.
@@ -200,7 +206,7 @@ impl<W: TaskWire> Talk<W> {
     }
 }
 
-impl<W: TaskWire> Drop for Talk<W> {
+impl<W: TaskWire, C: Conversation> Drop for Talk<W, C> {
     fn drop(&mut self) {
         self.lane.connections.fetch_sub(1, Ordering::Relaxed);
     }
