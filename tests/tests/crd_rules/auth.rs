@@ -176,7 +176,7 @@ fn too_long(field: &str, patch: &str, longest: usize, sentence: &str) -> Case {
     refused(
         TOKENS,
         &patch.replace('$', &text),
-        &format!("{}: Too long: may not be more than {longest} bytes", field),
+        &format!("{field}: Too long: may not be more than {longest} bytes"),
         &format!("{}: {sentence}", field.trim_end_matches("[0]")),
     )
 }
