@@ -56,9 +56,10 @@ pub(crate) fn build(cargo: &mut Command) -> Result<Vec<Value>> {
 pub(crate) fn program<'a>(built: &'a [Value], name: &str) -> Result<&'a Path> {
     let mut programs = built.iter().filter_map(|message| {
         let named = message.pointer("/target/name")?.as_str()? == name;
-        // A program's own tests have its name, too.
+        // A program's own tests have its name, too; a benchmark is built as a test.
+        let is_program = message.pointer("/target/kind/0")?.as_str()? == "bin";
         let tests = message.pointer("/profile/test").and_then(Value::as_bool) == Some(true);
-        message.get("executable")?.as_str().filter(|_| named && !tests)
+        message.get("executable")?.as_str().filter(|_| named && !(is_program && tests))
     });
     programs.next().map(Path::new).with_context(|| format!("Cargo built no program {name}"))
 }

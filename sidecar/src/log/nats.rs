@@ -22,7 +22,7 @@ mod stream;
 mod tests;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic},
     time::{Duration, Instant},
 };
 
@@ -203,6 +203,11 @@ fn authorize(user: Option<String>, password: Option<&Password>) -> Result<Auth, 
 }
 
 impl Core {
+    /// How often the client has connected.
+    fn connections(&self) -> u64 {
+        self.context.client().statistics().connects.load(atomic::Ordering::Relaxed)
+    }
+
     /// Whether anything may be appended.
     fn is_usable(&self) -> Result<(), LogError> {
         let behind = "this replica is behind; it appends again when it has caught up";

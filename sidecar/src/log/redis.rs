@@ -204,7 +204,7 @@ impl Core {
         let mut backoff = Backoff::default();
         loop {
             let error = match time::timeout_at(deadline.into(), self.link.run(script)).await {
-                Ok(Ok(answer)) => return self.parts(answer),
+                Ok(Ok(answer)) => return self.parts(answer).await,
                 Ok(Err(error)) if is_passing(&error) => explain(&error),
                 Ok(Err(error)) => return Err(explain(&error)),
                 Err(_) => return Err(LogError::Unavailable("redis does not answer".to_owned())),
@@ -217,11 +217,14 @@ impl Core {
         }
     }
 
-    fn parts(&self, answer: Value) -> Result<std::vec::IntoIter<Value>, LogError> {
-        answer::parts(answer)?.ok_or_else(|| {
-            self.pulse.say(Health::Lost);
-            LogError::Unavailable("redis has lost events; the log begins anew".to_owned())
-        })
+    async fn parts(&self, answer: Value) -> Result<std::vec::IntoIter<Value>, LogError> {
+        if let Some(parts) = answer::parts(answer)? {
+            return Ok(parts);
+        }
+        // Before it is said: whoever opens the log then must not find the incarnation that has lost events.
+        follow::renew(self).await?;
+        self.pulse.say(Health::Lost);
+        Err(LogError::Unavailable("redis has lost events; the log begins anew".to_owned()))
     }
 
     /// A script that is told which log it is to find.
@@ -290,7 +293,7 @@ impl Core {
             script.arg(self.tail.head());
             bounds(&mut script, *self.retention.lock());
             let answer = self.link.run(&script).await.map_err(|error| explain(&error))?;
-            let mut parts = self.parts(answer)?;
+            let mut parts = self.parts(answer).await?;
             let more = answer::number(&mut parts)?;
             self.learn(&mut parts)?;
             if more == 0 {

@@ -26,6 +26,9 @@ use crate::log::{Backoff, Health, Offset};
 /// The most entries that are put into the tail at once.
 const MOST: usize = 256;
 
+/// How often to look whether the connection is still the one over which the consumer was made.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// How long to wait for a message that the stream is known to hold.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -46,11 +49,23 @@ async fn follow(core: &Core, backoff: &mut Backoff) -> Result<(), LogError> {
     if core.pulse.is_lost() {
         return Ok(());
     }
+    let connection = core.connections();
     let mut messages = messages(core, core.tail.head(), false).await?;
     core.pulse.say(Health::Well);
+    let mut look = time::interval(LOOK);
     loop {
         let mut batch = Vec::new();
-        let mut next = messages.next().await;
+        let mut next = tokio::select! {
+            biased;
+            next = messages.next() => next,
+            _ = look.tick() => {
+                if core.connections() == connection {
+                    continue;
+                }
+                // The consumer was of a server that may have restarted, and then it is waited for in vain.
+                return Err(LogError::Unavailable("the connection is a new one".to_owned()));
+            }
+        };
         while let Some(message) = next {
             batch.push(message.map_err(unavailable)?);
             let full = batch.len() >= MOST;

@@ -5,7 +5,7 @@ use std::{path::Path, process::Command, time::Duration};
 use super::*;
 use crate::log::conformance::{
     self, Server, UNBOUNDED,
-    replicas::{Shared, event, reaches},
+    replicas::{Shared, event, insist, reaches},
 };
 
 /// A NATS server of one's own.
@@ -60,6 +60,21 @@ impl Shared for Nats {
 }
 
 conformance::shared_suite!(Nats::start());
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_server_is_followed_as_soon_as_it_is_back() {
+    let mut nats = Nats::start();
+    let (log, tail) = nats.open("a", UNBOUNDED).await;
+    log.append(vec![event("a")]).await.unwrap();
+    reaches(&tail, 2).await;
+    nats.0.kill();
+    nats.0.restart();
+    insist(&*log, event("b")).await;
+    let taken = std::time::Instant::now();
+    reaches(&tail, 3).await;
+    // A consumer that died with the server is waited for three times as long.
+    assert!(taken.elapsed() < Duration::from_secs(5), "{:?}", taken.elapsed());
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_duplicate_is_known_to_a_replica_though_the_broker_has_forgotten_it() {

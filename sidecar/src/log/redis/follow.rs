@@ -84,7 +84,7 @@ async fn check(core: &Core, last: Option<&Bytes>) -> Result<bool, LogError> {
 
 /// Gives the stream another incarnation, unless another replica has done so: cursors into the old one name
 /// events that are gone.
-async fn renew(core: &Core) -> Result<(), LogError> {
+pub(super) async fn renew(core: &Core) -> Result<(), LogError> {
     let mut script = RENEWING.prepare_invoke();
     core.keys.name(&mut script);
     script.arg(core.id()).arg(super::written(LogId::random()));
