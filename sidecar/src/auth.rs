@@ -45,7 +45,7 @@ use std::{
 use http::{HeaderMap, header};
 use weir_crds::v1alpha1::{Auth, Cookie, StreamPipelineSpec};
 
-use crate::filter::{Expression, Refused, compile};
+use crate::filter::{Expression, Refused, compile_filter};
 use bearer::Bearer;
 pub use claims::Claims;
 pub use cors::{Cors, is_preflight};
@@ -367,7 +367,7 @@ impl Guard {
 fn filter(auth: Option<&Auth>) -> Result<Option<Arc<Expression>>, Refused> {
     let jwt = auth.and_then(|auth| auth.jwt.as_ref());
     let source = jwt.and_then(|jwt| jwt.filter.as_deref());
-    source.map(|source| compile(source).map(Arc::new)).transpose()
+    source.map(|source| compile_filter(source).map(Arc::new)).transpose()
 }
 
 impl From<&Cookie> for CookieRule {

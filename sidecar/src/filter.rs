@@ -108,6 +108,21 @@ impl ClaimsRead {
     }
 }
 
+/// Reads an expression that is to be true or false of an event. As [`compile`], not to be called where a thread
+/// must not block.
+///
+/// # Errors
+///
+/// Says what is wrong with it, and where.
+pub fn compile_filter(source: &str) -> Result<Expression, Refused> {
+    let expression = compile(source)?;
+    if expression.may_be_true() {
+        return Ok(expression);
+    }
+    let message = "it is neither true nor false: compare it, as in event.type == \"order.placed\"";
+    Err(Refused::Meaning { position: 1, message: message.to_owned() })
+}
+
 /// Why an expression is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {

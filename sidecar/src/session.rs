@@ -223,7 +223,8 @@ impl Session {
         match Request::parse(text) {
             Ok(request) => self.waiting.push(request, text.len()),
             Err(error) => {
-                let failure = Failure::new("message", "", "malformed", &error.to_string());
+                let (of, id) = request::subject(text);
+                let failure = Failure::new(of, &id, "malformed", &error.to_string());
                 self.say(Reply::Failure(&failure));
             }
         }

@@ -9,7 +9,7 @@ use super::origins::Origins;
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE";
 
 /// What a page may read of an answer, beside what every page may.
-const EXPOSED: &str = "etag, location, retry-after, stream-closed, stream-cursor, stream-next-offset, \
+const EXPOSED: &str = "etag, link, location, retry-after, weir-gap, weir-up-to-date, stream-closed, stream-cursor, stream-next-offset, \
                        stream-up-to-date, producer-epoch, producer-seq, producer-expected-seq, \
                        producer-received-seq, www-authenticate";
 

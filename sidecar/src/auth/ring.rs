@@ -311,10 +311,14 @@ mod tests {
         issuer.publish(Some("a"));
         let ring = issuer.ring();
         assert!(ring.renew().await);
-        *issuer.answer.lock() = Some("{\"keys\":[]}".to_owned());
+        *issuer.answer.lock() = Some("{}".to_owned());
         time::sleep(BY_HTTP.period * 2).await;
         assert!(has(&ring, "a"));
         assert!(ring.reading().failed > 0);
+        // A set without keys is one: the issuer has taken them back.
+        *issuer.answer.lock() = Some("{\"keys\":[]}".to_owned());
+        time::sleep(BY_HTTP.period * 2).await;
+        assert!(!has(&ring, "a"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,7 +23,10 @@ impl<'a> Parts<'a> {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, payload) = message.split_once('.')?;
         let all = [header, payload, signature];
-        let well_formed = all.iter().all(|part| !part.is_empty() && part.bytes().all(is_base64url));
+        // Without a signature it is an unsecured one (RFC 7519, section 6), whose algorithm is refused.
+        let well_formed = !header.is_empty()
+            && !payload.is_empty()
+            && all.iter().all(|part| part.bytes().all(is_base64url));
         well_formed.then_some(Self { message, header, payload, signature })
     }
 }
@@ -100,9 +103,11 @@ mod tests {
     fn naive(token: &str) -> Option<(String, String, String)> {
         let parts: Vec<&str> = token.split('.').collect();
         let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let good = |part: &&str| !part.is_empty() && part.chars().all(|c| alphabet.contains(c));
+        let good = |part: &&str| part.chars().all(|c| alphabet.contains(c));
         match parts[..] {
-            [a, b, c] if parts.iter().all(good) => Some((a.into(), b.into(), c.into())),
+            [a, b, c] if !a.is_empty() && !b.is_empty() && parts.iter().all(good) => {
+                Some((a.into(), b.into(), c.into()))
+            }
             _ => None,
         }
     }

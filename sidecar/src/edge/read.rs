@@ -316,6 +316,14 @@ impl Range<'_> {
         set(&mut response, header::CACHE_CONTROL, keep);
         set(&mut response, header::VARY, "accept");
         set(&mut response, header::LINK, &format!("<?{}>; rel=\"next\"", query.behind(&next)));
+        if let Some(gap) = page.gap {
+            let mut said = Vec::new();
+            push_gap(hub, gap, page.first, &mut said);
+            // It holds cursors, a number and words.
+            if let Ok(said) = HeaderValue::from_bytes(&said) {
+                response.headers_mut().insert("weir-gap", said);
+            }
+        }
         if page.up_to_date {
             response.headers_mut().insert("weir-up-to-date", HeaderValue::from_static("true"));
         }

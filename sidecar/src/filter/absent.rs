@@ -37,6 +37,12 @@ impl Expression {
         match self.0 {}
     }
 
+    /// There is none that may be.
+    #[must_use]
+    pub const fn may_be_true(&self) -> bool {
+        match self.0 {}
+    }
+
     /// There is none to evaluate.
     #[must_use]
     pub const fn evaluate(&self, _: &Scope<'_>) -> Evaluated {

@@ -33,6 +33,12 @@ impl Expression {
         &self.claims_read
     }
 
+    /// Whether its value may be true, as far as that can be seen without an event.
+    #[must_use]
+    pub fn may_be_true(&self) -> bool {
+        self.root.may_be_true()
+    }
+
     /// Whether it is true of an event.
     #[must_use]
     pub fn evaluate(&self, scope: &Scope<'_>) -> Evaluated {

@@ -46,6 +46,9 @@ fn refuse(errors: ParseErrors) -> Refused {
     let Some(first) = errors.errors.into_iter().next() else {
         return syntax(1, 1, "it can't be read");
     };
+    if first.msg.contains("Recursion limit") {
+        return syntax(1, 1, &format!("it nests deeper than {MAX_DEPTH} levels"));
+    }
     let (line, column) = first.pos;
     let place = |number: isize| usize::try_from(number).unwrap_or(0).max(1);
     syntax(place(line), place(column.saturating_add(1)), &first.msg)

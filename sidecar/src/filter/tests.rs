@@ -33,6 +33,21 @@ fn outcome(source: &str, data: &str) -> Result<bool, Failure> {
 }
 
 #[test]
+fn what_can_never_be_true_is_no_filter() {
+    for source in ["1 + 1", "event.type", "'x'", "null", "[1]", "-event.data.n", "[1].map(x, x)"] {
+        let refused = compile_filter(source).unwrap_err().to_string();
+        assert!(refused.contains("neither true nor false"), "{source}: {refused}");
+    }
+    for source in ["true", "event.data", "event.data.flag", "event.urgent", "[1].exists(x, x == 1)"]
+    {
+        assert!(compile_filter(source).is_ok(), "{source}");
+    }
+    let deep = format!("{}true{}", "(".repeat(40), ")".repeat(40));
+    let refused = compile(&deep).unwrap_err().to_string();
+    assert!(refused.contains("nests deeper than 32 levels"), "{refused}");
+}
+
+#[test]
 fn an_expression_is_true_of_an_event_or_not() {
     let data =
         r#"{"total":42.5,"count":2,"items":[{"sku":"a","n":1},{"sku":"b","n":3}],"note":null}"#;

@@ -84,6 +84,23 @@ pub(super) enum Loop {
     Map,
 }
 
+impl Binary {
+    /// Whether it makes a number, or joins texts or lists.
+    const fn calculates(self) -> bool {
+        match self {
+            Self::Add | Self::Subtract | Self::Multiply | Self::Divide | Self::Remainder => true,
+            Self::Equal
+            | Self::Unequal
+            | Self::Less
+            | Self::LessOrEqual
+            | Self::Greater
+            | Self::GreaterOrEqual
+            | Self::In
+            | Self::Index => false,
+        }
+    }
+}
+
 impl Attribute {
     fn named(name: &str) -> Self {
         match name {
@@ -135,6 +152,44 @@ impl Loop {
 }
 
 impl Node {
+    /// Whether its value may be true: it is no number, text, list, or field that is always a text.
+    pub(super) fn may_be_true(&self) -> bool {
+        match self {
+            Self::Bool(_)
+            | Self::Variable(_)
+            | Self::Field(..)
+            | Self::HasField(..)
+            | Self::HasAttribute(_)
+            | Self::Not(_)
+            | Self::And(_)
+            | Self::Or(_)
+            | Self::Conditional(_)
+            | Self::Call(..)
+            | Self::Matches(..)
+            | Self::Attribute(Attribute::Data | Attribute::Extension(_))
+            | Self::Loop(Loop::All | Loop::Exists | Loop::ExistsOne, _) => true,
+            Self::Binary(operator, _) => !operator.calculates(),
+            Self::Null
+            | Self::Int(_)
+            | Self::Uint(_)
+            | Self::Double(_)
+            | Self::Text(_)
+            | Self::Claims
+            | Self::List(_)
+            | Self::Negate(_)
+            | Self::Attribute(
+                Attribute::Id
+                | Attribute::Type
+                | Attribute::Source
+                | Attribute::Subject
+                | Attribute::Time
+                | Attribute::DataContentType
+                | Attribute::DataSchema,
+            )
+            | Self::Loop(Loop::Filter | Loop::Map, _) => false,
+        }
+    }
+
     /// Which of the subscriber's claims it reads.
     pub(super) fn claims_read(&self) -> ClaimsRead {
         let inside = |nodes: &[Self]| {

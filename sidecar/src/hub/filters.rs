@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     count::Accounts,
-    filter::{Claims, ClaimsRead, Expression, Refused, Scope, compile},
+    filter::{Claims, ClaimsRead, Expression, Refused, Scope, compile_filter},
     frame::Format,
     log::{Entry, LogId, Offset},
 };
@@ -151,7 +151,7 @@ impl Filters {
             return Ok(expression);
         }
         let text = source.to_owned();
-        let compiled = task::spawn_blocking(move || compile(&text)).await;
+        let compiled = task::spawn_blocking(move || compile_filter(&text)).await;
         let expression = Arc::new(compiled.unwrap_or(Err(Refused::Busy))?);
         let mut compiled = self.compiled.lock();
         compiled.push_front((source.into(), Arc::clone(&expression)));
@@ -303,7 +303,7 @@ mod tests {
     use super::*;
 
     fn demand(source: &str) -> Demand {
-        let wished = Some(Arc::new(compile(source).unwrap()));
+        let wished = Some(Arc::new(compile_filter(source).unwrap()));
         Demand { wished, ..Demand::default() }
     }
 
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn what_tokens_say_takes_no_filter_from_those_who_wish_for_one() {
         let filters = Filters::default();
-        let granted = Some(Arc::new(compile("event.subject == claims.sub").unwrap()));
+        let granted = Some(Arc::new(compile_filter("event.subject == claims.sub").unwrap()));
         let share = |sub: usize, wished: &str| {
             let claims = serde_json::json!({"sub": sub});
             filters.share(Demand { granted: granted.clone(), claims, ..demand(wished) })

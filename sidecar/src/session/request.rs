@@ -104,6 +104,25 @@ pub(super) enum Malformed {
     Payload,
 }
 
+/// The type and the id of a request that can't be carried out, as far as it has them: whoever sent it waits for
+/// an answer with that id.
+pub(super) fn subject(text: &str) -> (&'static str, String) {
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(rename = "type")]
+        type_: Option<serde_json::Value>,
+        id: Option<serde_json::Value>,
+    }
+    const TYPES: [&str; 5] = ["subscribe", "unsubscribe", "ack", "publish", "ping"];
+    let Ok(Named { type_, id }) = serde_json::from_str(text) else {
+        return ("message", String::new());
+    };
+    let said = type_.as_ref().and_then(serde_json::Value::as_str);
+    let of = TYPES.into_iter().find(|known| Some(*known) == said).unwrap_or("message");
+    let id = id.as_ref().and_then(serde_json::Value::as_str).filter(|id| id.len() <= MAX_ID);
+    (of, id.unwrap_or_default().to_owned())
+}
+
 impl Request {
     /// Reads a message.
     pub(super) fn parse(text: &str) -> Result<Self, Malformed> {
@@ -111,6 +130,9 @@ impl Request {
         struct Head<'a> {
             #[serde(rename = "type", borrow)]
             type_: Cow<'a, str>,
+        }
+        if !text.trim_start().starts_with('{') {
+            return Err(Malformed::Json("it is no JSON object".to_owned()));
         }
         let head: Head<'_> =
             serde_json::from_str(text).map_err(|error| Malformed::Json(error.to_string()))?;

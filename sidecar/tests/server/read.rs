@@ -138,6 +138,10 @@ async fn a_page_comes_in_the_form_that_is_accepted() {
     );
     assert_eq!(batch.json()[1]["specversion"], "1.0");
     assert!(header(&batch, "link").unwrap().ends_with("rel=\"next\""));
+    let batch = Request::get("/orders/events?after=nonsense")
+        .header("accept", "application/cloudevents-batch+json");
+    let gap = header(&batch.send(server.public).await, "weir-gap").unwrap();
+    assert!(gap.contains("\"reason\":\"malformed\""), "{gap}");
     assert_eq!(accept("image/png").await.status, 406);
 }
 
