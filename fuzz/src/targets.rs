@@ -20,6 +20,7 @@ mod intake;
 mod manifests;
 mod message;
 mod requests;
+mod server;
 mod session;
 mod websocket;
 

@@ -44,7 +44,7 @@ use conflation::{Conflation, Keys};
 use filters::Filters;
 pub use filters::{Demand, Filter, Known, MAX_FILTERS, TooMany};
 use history::History;
-pub use position::{Gap, Position, Start};
+pub use position::{Gap, Position, Start, moment};
 pub use room::Mark;
 use room::Room;
 pub use settings::Settings;

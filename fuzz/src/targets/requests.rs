@@ -3,32 +3,24 @@
 
 use std::{
     convert::Infallible,
-    fs,
     net::{IpAddr, Ipv4Addr},
-    path::Path,
     sync::{Arc, LazyLock},
     time::Duration,
 };
 
 use http::Request;
-use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 use weir_sidecar::{
-    config,
     edge::{
         Door, Service, Takeover,
         accept::{Peer, Routes, waiting},
         routes,
     },
-    engine::Engine,
-    log::DataDir,
     memory::Memory,
-    pipeline::storage::Keeper,
-    registry::Registry,
 };
 
-use super::message::parse;
+use super::{message::parse, server::Server};
 
 const MANIFEST: &str = "\
 apiVersion: weir.dev/v1alpha1
@@ -44,32 +36,21 @@ spec:
 const MOST: usize = 4;
 
 struct Edge {
-    runtime: Runtime,
+    server: Server,
     routes: Routes,
-    _engine: Engine,
 }
 
 static EDGE: LazyLock<Edge> = LazyLock::new(|| {
-    let runtime = Builder::new_current_thread().enable_all().build().expect("there is a runtime");
-    let _inside = runtime.enter();
-    let engine = Engine::start(1).expect("a shard starts");
-    let secrets = Path::new("/nonexistent");
-    let keeper = Keeper::new(DataDir::default(), secrets);
-    let registry = Arc::new(Registry::new(engine.wakers(), keeper, secrets));
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let manifest = folder.path().join("manifest.yaml");
-    fs::write(&manifest, MANIFEST).expect("a file can be written");
-    registry.apply(config::load(&[manifest]).expect("the manifest is valid"));
+    let server = Server::start(MANIFEST);
     let service = Service {
-        registry,
+        registry: Arc::clone(&server.registry),
         draining: CancellationToken::new(),
         stopping: CancellationToken::new(),
         waiting: waiting(),
         memory: Memory::unbounded(),
     };
     let routes = routes(&service, Door::Public);
-    drop(_inside);
-    Edge { runtime, routes, _engine: engine }
+    Edge { server, routes }
 });
 
 /// Long beside what takes an answer that doesn't wait for anything.
@@ -88,8 +69,8 @@ fn answer_one(input: &[u8]) {
     let (takeover, handover) = Takeover::channel();
     request.extensions_mut().insert(takeover);
     request.extensions_mut().insert(Peer(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-    let Edge { runtime, routes, _engine: _ } = &*EDGE;
-    runtime.block_on(async {
+    let Edge { server, routes } = &*EDGE;
+    server.runtime.block_on(async {
         let mut service = warp::service(routes.clone());
         tokio::select! {
             response = service.call(request) => {

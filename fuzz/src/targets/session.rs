@@ -2,9 +2,7 @@
 //! a request that can be carried out is, and nothing of the session is left when it is over.
 
 use std::{
-    fs,
     future::poll_fn,
-    path::Path,
     sync::{Arc, LazyLock},
     task::Poll,
     time::{Duration, Instant},
@@ -12,22 +10,17 @@ use std::{
 
 use http::HeaderMap;
 use serde_json::Value;
-use tokio::runtime::{Builder, Runtime};
 use weir_sidecar::{
     auth::{Grant, Shown},
-    config,
     count::{Seat, Transport},
-    engine::Engine,
     frame::websocket::Coding,
     hub::Hub,
-    log::DataDir,
     memory::Memory,
-    pipeline::storage::Keeper,
     registry::Registry,
     session::{Access, Conversation as _, Home, Session},
 };
 
-use super::frames;
+use super::{frames, server::Server};
 
 const MANIFEST: &str = "\
 apiVersion: weir.dev/v1alpha1
@@ -72,33 +65,14 @@ const SAID: [&str; 11] = [
     "heartbeat",
 ];
 
-struct Server {
-    runtime: Runtime,
-    registry: Arc<Registry>,
-    hub: Arc<Hub>,
-    _engine: Engine,
-}
-
-static SERVER: LazyLock<Server> = LazyLock::new(|| {
-    let runtime = Builder::new_current_thread().enable_all().build().expect("there is a runtime");
-    let inside = runtime.enter();
-    let engine = Engine::start(1).expect("a shard starts");
-    let secrets = Path::new("/nonexistent");
-    let keeper = Keeper::new(DataDir::default(), secrets);
-    let registry = Arc::new(Registry::new(engine.wakers(), keeper, secrets));
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let manifest = folder.path().join("manifest.yaml");
-    fs::write(&manifest, MANIFEST).expect("a file can be written");
-    registry.apply(config::load(&[manifest]).expect("the manifest is valid"));
-    let hub = Arc::clone(registry.get("orders").expect("it is served").hub());
-    drop(inside);
-    Server { runtime, registry, hub, _engine: engine }
-});
+static SERVER: LazyLock<Server> = LazyLock::new(|| Server::start(MANIFEST));
 
 pub(super) fn talk(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let messages = text.split('\n').take(MOST_MESSAGES).filter(|message| !message.contains(LAST));
-    let Server { runtime, registry, hub, _engine: _ } = &*SERVER;
+    let Server { runtime, registry, .. } = &*SERVER;
+    let pipeline = registry.get("orders").expect("it is served");
+    let hub = pipeline.hub();
     let before = hub.accounts().subscribers();
     runtime.block_on(async {
         let seat = hub.take_seat(Transport::WebSocket, None).expect("there is a seat");

@@ -14,13 +14,13 @@ use tokio::time;
 use super::{
     problem::{problem, respond, set},
     routes::Service,
-    subscribe::{cursor, moment, shared, unavailable, wished},
+    subscribe::{shared, unavailable, wished},
 };
 use crate::{
     auth::Grant,
     event::{push_member, push_number},
     frame::{self, Control, GapReason},
-    hub::{Filter, Gap, Hub, Position, Start},
+    hub::{Filter, Gap, Hub, Position, Start, moment},
     log::{Cursor, Entry, LogError, Micros, Offset, Read},
     pipeline::Pipeline,
 };
@@ -76,15 +76,8 @@ struct Asked {
 impl Query {
     fn read(&self) -> Result<Asked, &'static str> {
         let Self { after, from, until, limit, filter: _, wait } = self;
-        let position =
-            match (after, from.as_deref()) {
-                (Some(text), _) => cursor(text),
-                (None, None | Some("earliest")) => Position::Earliest,
-                (None, Some("latest")) => Position::Latest,
-                (None, Some(time)) => Position::At(moment(time).ok_or(
-                    "from must be earliest, latest, or a time such as 2026-01-31T12:00:00Z",
-                )?),
-            };
+        let from = from.as_deref().unwrap_or("earliest");
+        let position = Position::asked(after.as_deref(), Some(from))?;
         let until = until
             .as_deref()
             .map(|time| moment(time).ok_or("until must be a time such as 2026-01-31T12:00:00Z"));

@@ -21,7 +21,6 @@ use crate::{
         websocket::{self, CloseCode, Coding, Handshake, HandshakeError, Subprotocol},
     },
     hub::{Filter, Framing, Gap, Hub, Position, Start, TooMany},
-    log::Micros,
     memory::Comer,
     pipeline::Pipeline,
     session::Access,
@@ -79,17 +78,6 @@ impl Query {
             ),
         }
     }
-}
-
-/// The moment of a wall-clock time; before 1970 there was nothing.
-pub(super) fn moment(time: &str) -> Option<Micros> {
-    let micros = time.parse::<jiff::Timestamp>().ok()?.as_microsecond();
-    Some(u64::try_from(micros).unwrap_or(0))
-}
-
-/// Behind the event of a cursor.
-pub(super) fn cursor(text: &str) -> Position {
-    Position::of_cursor(text)
 }
 
 /// A subscriber's request.

@@ -40,6 +40,13 @@ pub struct Gap {
     pub reason: GapReason,
 }
 
+/// The moment of a wall-clock time (RFC 3339); before 1970 there was nothing.
+#[must_use]
+pub fn moment(time: &str) -> Option<Micros> {
+    let micros = time.parse::<jiff::Timestamp>().ok()?.as_microsecond();
+    Some(u64::try_from(micros).unwrap_or(0))
+}
+
 impl Start {
     /// A start about which there is nothing to tell.
     #[must_use]
@@ -59,7 +66,8 @@ impl Position {
             (Some(text), _) => Ok(Self::of_cursor(text)),
             (None, None | Some("latest")) => Ok(Self::Latest),
             (None, Some("earliest")) => Ok(Self::Earliest),
-            (None, Some(time)) => Self::at(time)
+            (None, Some(time)) => moment(time)
+                .map(Self::At)
                 .ok_or("from must be earliest, latest, or a time such as 2026-01-31T12:00:00Z"),
         }
     }
@@ -68,12 +76,6 @@ impl Position {
     #[must_use]
     pub fn of_cursor(text: &str) -> Self {
         text.parse().map_or(Self::Malformed, Self::After)
-    }
-
-    /// The moment of a wall-clock time; before 1970 there was nothing.
-    fn at(time: &str) -> Option<Self> {
-        let micros = time.parse::<jiff::Timestamp>().ok()?.as_microsecond();
-        Some(Self::At(u64::try_from(micros).unwrap_or(0)))
     }
 
     /// The start in the log `id` that holds the events from `first` up to before `head`.
