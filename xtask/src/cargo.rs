@@ -129,13 +129,24 @@ mod tests {
 
     #[test]
     fn the_program_is_found_among_libraries_and_programs_of_other_names() {
+        let artifact = |name: &str, kind: &str, test: bool, executable: Option<&str>| {
+            json!({
+                "reason": "compiler-artifact",
+                "target": {"name": name, "kind": [kind]},
+                "profile": {"test": test},
+                "executable": executable,
+            })
+        };
         let built = [
-            json!({"reason": "compiler-artifact", "target": {"name": "weir-sidecar"}, "executable": null}),
-            json!({"reason": "compiler-artifact", "target": {"name": "crdgen"}, "executable": "/t/crdgen"}),
-            json!({"reason": "compiler-artifact", "target": {"name": "weir-sidecar"}, "executable": "/t/weir-sidecar"}),
+            artifact("weir-sidecar", "lib", false, None),
+            artifact("crdgen", "bin", false, Some("/t/crdgen")),
+            artifact("weir-sidecar", "bin", true, Some("/t/deps/weir-sidecar-tests")),
+            artifact("weir-sidecar", "bin", false, Some("/t/weir-sidecar")),
+            artifact("compare", "bench", true, Some("/t/deps/compare")),
             json!({"reason": "build-finished", "success": true}),
         ];
         assert_eq!(program(&built, "weir-sidecar").unwrap(), Path::new("/t/weir-sidecar"));
+        assert_eq!(program(&built, "compare").unwrap(), Path::new("/t/deps/compare"));
         let error = program(&built, "weir-operator").unwrap_err().to_string();
         assert_eq!(error, "Cargo built no program weir-operator");
     }
