@@ -144,23 +144,26 @@ impl Acceptor {
         }
     }
 
-    /// Serves one TCP connection.
+    /// Serves one TCP connection. What drives a protocol is boxed: in a storm most connections wait for their
+    /// first bytes, and such a one costs no more memory than that takes.
     async fn serve(self, socket: TcpStream, caller: Caller, routes: Routes, slot: Slot) {
         if let Err(error) = prepare(&socket) {
             tracing::debug!(%error, "can't set up a connection");
         }
         let Some((protocol, io)) = self.greet(socket).await else { return };
         match protocol {
-            Protocol::Tls if self.speaks_tls() => self.serve_tls(io, caller, routes, slot).await,
+            Protocol::Tls if self.speaks_tls() => {
+                Box::pin(self.serve_tls(io, caller, routes, slot)).await;
+            }
             // Whoever speaks TLS where there is none is told so by HTTP/1, as all who speak no HTTP.
             Protocol::Http1 | Protocol::Tls => {
-                let stream = http1::serve(&self, io, caller, routes).await;
+                let stream = Box::pin(http1::serve(&self, io, caller, routes)).await;
                 drop(slot);
                 if let Some(stream) = stream {
                     self.hand_to_engine(stream);
                 }
             }
-            Protocol::Http2 => http2::serve(&self, io, caller, routes, slot).await,
+            Protocol::Http2 => Box::pin(http2::serve(&self, io, caller, routes, slot)).await,
         }
     }
 
@@ -303,4 +306,32 @@ pub fn slots() -> Arc<Semaphore> {
 #[must_use]
 pub fn waiting() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(SLOTS / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use warp::Filter as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_waits_for_its_first_bytes_is_small() {
+        let acceptor = Acceptor {
+            engine: Arc::new(Engine::start(1).unwrap()),
+            slots: slots(),
+            tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            arrivals: Arrivals::default(),
+            tls: None,
+            stopping: CancellationToken::new(),
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let slot = acceptor.slots.clone().acquire_owned().await.unwrap();
+        let caller = Caller { peer: Peer(Ipv4Addr::LOCALHOST.into()), secure: false };
+        let routes = warp::any().map(|| StatusCode::OK.into_response()).boxed();
+        let serving = acceptor.clone().serve(socket, caller, routes, slot);
+        assert!(size_of_val(&serving) <= 1_024, "{} bytes", size_of_val(&serving));
+        acceptor.engine.stop();
+    }
 }

@@ -58,14 +58,16 @@ where
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(io), service);
     let taken = tokio::select! {
+        // The connection first: what one of its requests hands over is then taken in the same turn, and not
+        // when all other connections of a storm have had theirs and hold their buffers, too.
         biased;
-        taken = &mut taken => taken.ok()?,
         // What goes wrong here is the peer's doing: it left, or spoke no HTTP and was told so.
         ended = &mut connection => {
             let fault = ended.err().and_then(|error| Fault::of_http1(&error));
             fault.into_iter().for_each(|fault| acceptor.arrivals.note(fault));
             return None;
         }
+        taken = &mut taken => taken.ok()?,
         () = impatience => {
             acceptor.arrivals.note(Fault::Slow);
             return None;
