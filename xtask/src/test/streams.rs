@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
 
 use super::program;
 use super::programs::EVERYTHING;
@@ -22,6 +23,9 @@ const FILES: &[&str] = &["package.json", "package-lock.json", "conformance.test.
 
 /// The folder of these.
 const SOURCES: &str = "tests/durable-streams";
+
+/// The pipelines of the manifest: one whose streams are in memory, and one that keeps them on a disk.
+const PIPELINES: &[&str] = &["orders", "kept"];
 
 /// 50 small packages, from a slow mirror.
 const INSTALL_LIMIT: Duration = Duration::from_mins(10);
@@ -46,14 +50,22 @@ pub(crate) fn test(tally: &mut Tally) -> Result<()> {
     let sidecar = Sidecar::start(
         cargo::program(&built, "weir-sidecar")?,
         &sources.join("pipeline.yaml"),
-        &folder.join("sidecar.log"),
+        &folder,
     )?;
+    for pipeline in PIPELINES {
+        println!("against {pipeline}");
+        run_against(&sidecar, pipeline, &folder, tally)?;
+    }
+    Ok(())
+}
+
+fn run_against(sidecar: &Sidecar, pipeline: &str, folder: &Path, tally: &mut Tally) -> Result<()> {
     let mut suite = command::tool("node");
     suite
-        .current_dir(&folder)
+        .current_dir(folder)
         .args(["node_modules/vitest/vitest.mjs", "run", "--reporter=default"])
         .env("NO_COLOR", "1")
-        .env("WEIR_STREAMS_URL", format!("http://{}/orders/streams", sidecar.public));
+        .env("WEIR_STREAMS_URL", format!("http://{}/{pipeline}/streams", sidecar.public));
     let (run, outcome) = program::run(&mut suite, SUITE_LIMIT);
     tally.passed += run.passed;
     tally.failed += run.failed;
@@ -87,21 +99,27 @@ fn install() -> Result<PathBuf> {
 struct Sidecar {
     child: Child,
     public: SocketAddr,
+    /// What it keeps.
+    _data: TempDir,
 }
 
 impl Sidecar {
-    fn start(program: &Path, pipeline: &Path, log: &Path) -> Result<Self> {
+    fn start(program: &Path, manifest: &Path, folder: &Path) -> Result<Self> {
+        let log = folder.join("sidecar.log");
         let [public, admin, publish] = free_addresses()?;
-        let output = File::create(log)?;
+        let output = File::create(&log)?;
         let mut run = Command::new(program);
-        run.arg("run").arg(pipeline).args(["--status", "never"]);
+        let data = tempfile::tempdir_in(folder)?;
+        run.arg("run").arg(manifest).args(["--status", "never"]);
+        run.arg("--data-dir").arg(data.path());
         for (option, address) in [("--public", public), ("--admin", admin), ("--publish", publish)]
         {
             run.args([option, &address.to_string()]);
         }
         let child = run.stdout(output.try_clone()?).stderr(output).spawn();
-        let mut sidecar = Self { child: child.context("could not start the sidecar")?, public };
-        sidecar.wait(log)?;
+        let child = child.context("could not start the sidecar")?;
+        let mut sidecar = Self { child, public, _data: data };
+        sidecar.wait(&log)?;
         Ok(sidecar)
     }
 
