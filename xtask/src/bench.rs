@@ -11,6 +11,7 @@ use clap::ValueEnum;
 
 use crate::cargo::{self, cargo};
 use crate::command;
+use crate::test::TestCluster;
 
 /// The most that one benchmark takes with its defaults, several times over.
 const LIMIT: Duration = Duration::from_hours(2);
@@ -34,6 +35,8 @@ enum Benchmark {
     Ingest,
     /// Memory per idle subscriber
     Idle,
+    /// The operator against a real API server: scale, kills, takeover, outage; not among all
+    Operator,
 }
 
 /// The arguments of `cargo xtask bench`.
@@ -52,6 +55,9 @@ pub(crate) struct Options {
 /// When something cannot be built, a bar is missed, or nothing could be measured.
 pub(crate) fn command(options: &Options) -> Result<()> {
     let Options { benchmark, further } = options;
+    if *benchmark == Benchmark::Operator {
+        return measure_operator(further);
+    }
     // The sidecar last: the benchmark's build puts its own one in the same place.
     let bench = ["--no-run", "--package", "weir-sidecar", "--bench", "compare"];
     let bench = cargo::build(cargo("bench").args(bench))?;
@@ -59,7 +65,8 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     let (bench, sidecar) =
         (cargo::program(&bench, "compare")?, cargo::program(&sidecar, "weir-sidecar")?);
     let chosen = |each: &&Benchmark| {
-        **each != Benchmark::All && (*benchmark == Benchmark::All || benchmark == *each)
+        !matches!(**each, Benchmark::All | Benchmark::Operator)
+            && (*benchmark == Benchmark::All || benchmark == *each)
     };
     let mut missed = Vec::new();
     for each in Benchmark::value_variants().iter().filter(chosen) {
@@ -72,6 +79,20 @@ pub(crate) fn command(options: &Options) -> Result<()> {
         bail!("a bar was missed, or nothing could be measured, by: {}", missed.join(", "));
     }
     Ok(())
+}
+
+/// Measures the operator in a cluster without nodes that ends with the measurement.
+fn measure_operator(further: &[String]) -> Result<()> {
+    // What measures need not be fast; so it is built as the tests are.
+    let bench = ["--no-run", "--workspace", "--all-features", "--bench", "operator"];
+    let bench = cargo::build(cargo("test").args(bench))?;
+    let operator = cargo::build(cargo("build").args(["--release", "--package", "weir-operator"]))?;
+    let (bench, operator) =
+        (cargo::program(&bench, "operator")?, cargo::program(&operator, "weir-operator")?);
+    let cluster = TestCluster::api()?;
+    let mut run = cluster.inside(bench.as_os_str());
+    run.arg("--operator").arg(operator).args(further);
+    command::stream(&mut run, LIMIT)
 }
 
 fn run(bench: &Path, sidecar: &Path, benchmark: Benchmark, further: &[String]) -> Result<()> {

@@ -14,6 +14,8 @@ mod stages;
 mod streams;
 mod tally;
 
+pub(crate) use cluster::TestCluster;
+
 use std::process::ExitCode;
 use std::time::Instant;
 

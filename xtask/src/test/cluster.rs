@@ -1,7 +1,9 @@
 //! The tests that are marked `needs a cluster`: which programs hold them, and the cluster they get.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -87,9 +89,14 @@ impl TestCluster {
         outcomes.into_iter().collect()
     }
 
+    /// A command that has the cluster's environment, and is in its network.
+    pub(crate) fn inside(&self, program: &OsStr) -> Command {
+        using::inside(&self.environment, program)
+    }
+
     fn test_one(&self, program: &Program, arguments: &[&str], tally: &mut Tally) -> Result<()> {
         let Program { path, folder } = program;
-        let mut test = using::inside(&self.environment, path.as_os_str());
+        let mut test = self.inside(path.as_os_str());
         test.current_dir(folder).arg("--ignored").args(arguments);
         let (run, outcome) = program::run(&mut test, LIMIT);
         tally.add_formerly_ignored(run);
