@@ -2,6 +2,7 @@
 
 mod config_map;
 mod deployment;
+mod minimal;
 mod service;
 
 use std::collections::BTreeMap;
@@ -33,7 +34,7 @@ pub(super) struct Objects {
 pub struct BuildError {
     kind: String,
     name: String,
-    source: serde_saphyr::ser::Error,
+    source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 /// Builds everything that a pipeline asks for.

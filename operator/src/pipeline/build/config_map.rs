@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use weir_crds::manifest::Manifest;
 use weir_crds::names;
 
+use super::minimal::minimal;
 use super::{BuildError, metadata};
 use crate::pipeline::validate::ValidatedPipeline;
 
@@ -24,16 +26,26 @@ pub(super) fn build(pipeline: &ValidatedPipeline) -> Result<ConfigMap, BuildErro
     })
 }
 
-fn render<S: Serialize>(manifest: &Manifest<S>) -> Result<String, BuildError> {
-    serde_saphyr::to_string(manifest).map_err(|source| BuildError {
+fn render<S>(manifest: &Manifest<S>) -> Result<String, BuildError>
+where
+    S: Serialize + DeserializeOwned + PartialEq,
+{
+    let failed = |source| BuildError {
         kind: manifest.kind.clone(),
         name: manifest.metadata.name.clone(),
         source,
-    })
+    };
+    let document = minimal(manifest).map_err(|source| failed(source.into()))?;
+    serde_saphyr::to_string(&document).map_err(|source| failed(source.into()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use serde::Deserialize;
+    use serde_json::Value;
     use weir_crds::v1alpha1::{StreamPipelineSpec, StreamSLOSpec};
 
     use super::*;
@@ -78,5 +90,63 @@ mod tests {
         let read: Manifest<StreamPipelineSpec> =
             serde_yaml::from_str(&data["pipeline.yaml"]).unwrap();
         assert_eq!(read.spec, pipeline.spec);
+    }
+
+    /// The examples, as the sidecars of this version are given them. Those of the versions before stay where
+    /// they are: `sidecar/tests/shipped.rs` reads them all.
+    #[test]
+    fn what_this_version_gives_its_sidecars_is_kept_for_the_next() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let version = env!("CARGO_PKG_VERSION").rsplit_once('.').unwrap().0;
+        let kept = here.join("../sidecar/tests/shipped").join(format!("v{version}"));
+        for (name, data) in examples(&here.join("../examples")) {
+            let text = data.into_values().collect::<Vec<_>>().join("---\n");
+            let path = kept.join(name);
+            if std::env::var_os("WEIR_WRITE").is_some() {
+                fs::create_dir_all(&kept).unwrap();
+                fs::write(&path, &text).unwrap();
+            }
+            let written = fs::read_to_string(&path).unwrap_or_default();
+            assert_eq!(
+                text,
+                written,
+                "{}: WEIR_WRITE=1 cargo test -p weir-operator writes it anew",
+                path.display()
+            );
+        }
+    }
+
+    /// What the operator makes of the manifests in each file.
+    fn examples(folder: &Path) -> BTreeMap<String, BTreeMap<String, String>> {
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let documents = serde_yaml::Deserializer::from_str(&text);
+            let documents = documents.map(|document| Value::deserialize(document).unwrap());
+            let documents: Vec<Value> = documents.filter(|document| !document.is_null()).collect();
+            let data = documents.iter().filter(|document| document["kind"] == "StreamPipeline");
+            let data = data.flat_map(|pipeline| given(pipeline, &documents)).collect();
+            found.insert(path.file_name().unwrap().to_string_lossy().into_owned(), data);
+        }
+        found
+    }
+
+    fn given(pipeline: &Value, documents: &[Value]) -> BTreeMap<String, String> {
+        let name = pipeline["metadata"]["name"].as_str().unwrap().to_owned();
+        let applied = |document: &Value| {
+            let mut document = document.clone();
+            document["metadata"]["namespace"] = "shop".into();
+            document["metadata"]["uid"] = "11111111-2222-3333-4444-555555555555".into();
+            document["metadata"]["generation"] = 1.into();
+            document
+        };
+        let mut observed = observed(&serde_json::from_value(applied(pipeline)).unwrap());
+        let slos = documents.iter().filter(|document| {
+            document["kind"] == "StreamSLO" && document["spec"]["pipelineRef"]["name"] == name
+        });
+        observed.slos = slos.map(|slo| serde_json::from_value(applied(slo)).unwrap()).collect();
+        let data = build(&validated(&observed)).unwrap().data.unwrap();
+        data.into_iter().map(|(key, text)| (format!("{name}/{key}"), text)).collect()
     }
 }
