@@ -37,6 +37,6 @@ pub use slo::{Evaluation, KIND as STREAM_SLO, PipelineRef, StreamSLOSpec, TimeWi
 pub use source::{Generator, Http, Source, SourceKind};
 #[cfg(feature = "kube")]
 pub use status::{
-    BurnRateStatus, EndpointStatus, ErrorBudgetStatus, InjectionStatus, ObjectiveStatus,
-    ReplicaStatus, SloSummary, StreamPipelineStatus, StreamSLOStatus,
+    BurnRateStatus, EndpointStatus, ErrorBudgetStatus, GenerationStatus, InjectionStatus,
+    ObjectiveStatus, ReplicaStatus, SloSummary, StreamPipelineStatus, StreamSLOStatus,
 };

@@ -16,7 +16,7 @@ use crate::{
     admin::{self, Admin, Process},
     config::Config,
     edge::{
-        Arrivals, Door, Service, Tls,
+        Arrivals, Budget, Door, Service, Tls,
         accept::{Acceptor, slots, waiting},
         routes,
     },
@@ -99,6 +99,7 @@ impl App {
             stopping: stopping.clone(),
             waiting: waiting(),
             memory: memory.clone(),
+            bodies: Budget::of(memory.reading().limit),
         };
         let acceptor = Acceptor {
             engine: Arc::clone(&engine),
@@ -111,7 +112,9 @@ impl App {
             stopping: stopping.clone(),
         };
         let Listeners { public, admin: probes, publish, publish_socket } = listeners;
-        let application = routes(&service, Door::Application);
+        // Memory of its own, so that nobody on the public port keeps the application from publishing.
+        let bodies = Budget::of(memory.reading().limit);
+        let application = routes(&Service { bodies, ..service.clone() }, Door::Application);
         if let Some(socket) = publish_socket {
             tasks.spawn(acceptor.clone().serve_unix(socket, application.clone()));
         }

@@ -5,6 +5,7 @@
 
 pub mod accept;
 mod arrivals;
+mod budget;
 mod durable;
 mod farewell;
 mod gate;
@@ -24,8 +25,10 @@ mod tls;
 #[cfg(not(feature = "tls"))]
 #[path = "edge/tls_absent.rs"]
 mod tls;
+mod unsent;
 
 pub use arrivals::{Arrivals, Fault};
+pub use budget::Budget;
 pub use farewell::Farewell;
 pub(crate) use problem::respond;
 pub use routes::{Door, Service, routes};

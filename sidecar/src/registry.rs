@@ -9,13 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use weir_slo::{Instance, SAMPLES_V1, Samples, Timestamp};
 
 use crate::{
     clock,
-    config::Config,
+    config::{Config, ConfigErrors},
     engine::Wakers,
     pipeline::{Pipeline, storage::Keeper},
 };
@@ -29,6 +29,8 @@ pub struct Registry {
     /// Where the Secrets are that manifests name.
     secrets: PathBuf,
     pipelines: ArcSwap<BTreeMap<String, Arc<Pipeline>>>,
+    /// Why the configuration that was given last is not in force.
+    refused: ArcSwapOption<String>,
     /// Held while a change is applied, so that changes come one after the other.
     applying: Mutex<()>,
 }
@@ -47,6 +49,7 @@ impl Registry {
             keeper,
             secrets: secrets.to_owned(),
             pipelines: ArcSwap::default(),
+            refused: ArcSwapOption::empty(),
             applying: Mutex::default(),
         }
     }
@@ -57,6 +60,18 @@ impl Registry {
     pub fn apply(&self, config: Config) {
         let _one_at_a_time = self.applying.lock();
         self.change(config);
+        self.refused.store(None);
+    }
+
+    /// Goes on with the configuration that is in force, and tells whoever asks that another was refused.
+    pub fn refuse(&self, errors: &ConfigErrors) {
+        self.refused.store(Some(Arc::new(errors.in_short())));
+    }
+
+    /// Why the configuration that was given last is not in force; `None` where it is.
+    #[must_use]
+    pub fn refused(&self) -> Option<Arc<String>> {
+        self.refused.load_full()
     }
 
     fn change(&self, config: Config) {
@@ -125,6 +140,7 @@ impl Registry {
             api_version: SAMPLES_V1.to_owned(),
             instance: self.instance.clone(),
             now: clock::now(),
+            refused: self.refused().map(|why| why.as_ref().clone()),
             pipelines: self.all().values().map(|pipeline| pipeline.sample(since)).collect(),
         }
     }

@@ -70,7 +70,7 @@ pub fn main(arguments: &Run) -> ExitCode {
 }
 
 async fn serve(arguments: &Run) -> Result<(), RunError> {
-    let config = load(&arguments.paths)?;
+    let (config, refused) = load(&arguments.paths)?;
     let files = open_files::raise();
     open_files::check(&config, files);
     let mut watcher = Watcher::new(arguments.paths.clone(), config.clone());
@@ -83,6 +83,7 @@ async fn serve(arguments: &Run) -> Result<(), RunError> {
     let mut show =
         (arguments.status == Status::Auto).then(|| show::Show::start(arguments, &config));
     app.apply(config);
+    refused.inspect(|errors| app.registry().refuse(errors));
     let mut signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
     loop {
         tokio::select! {
@@ -112,15 +113,15 @@ fn hand_over(path: &Path, registry: &Registry) {
     }
 }
 
-/// Loads the manifests. A file that somebody named must be good. A directory is mounted, and may be
+/// Loads the manifests, or says why nothing is served. A file that somebody named must be good. A directory is mounted, and may be
 /// mended while the program runs: to end would keep the pod from starting, and with it the application.
-fn load(paths: &[PathBuf]) -> Result<Config, ConfigErrors> {
+fn load(paths: &[PathBuf]) -> Result<(Config, Option<ConfigErrors>), ConfigErrors> {
     match config::load(paths) {
         Err(errors) if paths.iter().all(|path| path.is_dir()) => {
             tracing::error!("serving nothing until the configuration is mended:\n{errors}");
-            Ok(Config::default())
+            Ok((Config::default(), Some(errors)))
         }
-        loaded => loaded,
+        loaded => Ok((loaded?, None)),
     }
 }
 
@@ -143,6 +144,7 @@ fn take_up(app: &App, change: Change, files: Option<u64>) {
         }
         Change::Refused(errors) => {
             tracing::error!("refused a changed configuration, the last good one stays:\n{errors}");
+            app.registry().refuse(&errors);
         }
     }
 }

@@ -34,6 +34,7 @@
 //!     api_version: SAMPLES_V1.into(),
 //!     instance: Instance { id: "6f1c0f5e".into(), started_at: start, version: "0.1.0".into() },
 //!     now,
+//!     refused: None,
 //!     pipelines: Vec::new(),
 //! };
 //!

@@ -22,6 +22,10 @@ pub struct Samples {
     pub instance: Instance,
     /// The sidecar's clock when it wrote this; [`ObjectiveSample::current`] is of this instant.
     pub now: Timestamp,
+    /// Why the configuration that the process was given last is not in force, so that it goes on with the
+    /// one before; absent where it is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// The pipelines that the process serves.
     #[serde(default)]
     pub pipelines: Vec<PipelineSample>,

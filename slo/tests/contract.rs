@@ -15,6 +15,7 @@ fn golden() -> Samples {
 fn the_golden_document_is_read_as_it_is_meant() {
     let samples = golden();
     assert!(samples.is_understood());
+    assert!(samples.refused.as_ref().unwrap().starts_with("stock.yaml:7:5: "));
     let [pipeline] = samples.pipelines.as_slice() else { panic!("one pipeline") };
     assert_eq!(pipeline.generation, Some(3));
     assert_eq!(pipeline.subscribers, Subscribers { sse: 12, websocket: 3 });

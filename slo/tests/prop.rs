@@ -380,6 +380,7 @@ fn document(instance: &str, started_at: Timestamp, now: Timestamp) -> Samples {
         api_version: SAMPLES_V1.into(),
         instance: Instance { id: instance.into(), started_at, version: String::new() },
         now,
+        refused: None,
         pipelines: Vec::new(),
     }
 }

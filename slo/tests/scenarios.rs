@@ -63,6 +63,7 @@ impl Sidecar {
             api_version: SAMPLES_V1.into(),
             instance: self.instance.clone(),
             now: self.now,
+            refused: None,
             pipelines: Vec::new(),
         };
         (samples, self.recorder.sample("latency", "latency/50ms", since))

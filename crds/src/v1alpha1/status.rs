@@ -15,7 +15,7 @@ pub struct StreamPipelineStatus {
     /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, SourcesHealthy, EndpointsReady and, for a sidecar placement, Injected.
+    /// Ready, SourcesHealthy, EndpointsReady, UpToDate, StreamComplete and, for a sidecar placement, Injected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
@@ -55,8 +55,22 @@ pub struct ReplicaStatus {
     pub ready: i32,
     /// How many serve, but not the newest generation.
     pub outdated: i32,
+    /// How many serve each generation of the spec, newest first; of the newest five.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub generations: Vec<GenerationStatus>,
     /// Ready of desired, as `2/3`, for the column.
     pub summary: String,
+}
+
+/// The replicas that serve one generation of the spec.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GenerationStatus {
+    /// The generation.
+    pub generation: i64,
+    /// How many replicas serve it.
+    pub replicas: i32,
 }
 
 /// The pods that should carry the sidecar.

@@ -48,6 +48,7 @@ static EDGE: LazyLock<Edge> = LazyLock::new(|| {
         stopping: CancellationToken::new(),
         waiting: waiting(),
         memory: Memory::unbounded(),
+        bodies: weir_sidecar::edge::Budget::of(None),
     };
     let routes = routes(&service, Door::Public);
     Edge { server, routes }

@@ -4,6 +4,7 @@
 
 mod census;
 mod complete;
+mod current;
 mod endpoints;
 mod injected;
 mod ready;
@@ -14,7 +15,8 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use weir_crds::names::port;
 use weir_crds::v1alpha1::{
-    EndpointStatus, Endpoints, InjectionStatus, ReplicaStatus, StreamPipeline, StreamPipelineStatus,
+    EndpointStatus, Endpoints, GenerationStatus, InjectionStatus, ReplicaStatus, StreamPipeline,
+    StreamPipelineStatus,
 };
 
 use self::census::Census;
@@ -22,6 +24,9 @@ pub(super) use self::transitions::transitions;
 use super::observe::Observed;
 use super::{Error, Outcome, namespace};
 use crate::conditions::{Finding, Status, merge};
+
+/// How many generations are listed.
+const MOST_GENERATIONS: usize = 5;
 
 /// The types of the conditions on a pipeline.
 pub(super) mod condition {
@@ -31,14 +36,16 @@ pub(super) mod condition {
     pub(in crate::pipeline) const SOURCES_HEALTHY: &str = "SourcesHealthy";
     /// Subscribers are served at the URLs.
     pub(in crate::pipeline) const ENDPOINTS_READY: &str = "EndpointsReady";
+    /// Every ready replica runs the newest generation of the spec.
+    pub(in crate::pipeline) const UP_TO_DATE: &str = "UpToDate";
     /// Every selected pod carries the sidecar.
     pub(in crate::pipeline) const INJECTED: &str = "Injected";
     /// A subscriber gets every event, whichever replica it is connected to.
     pub(in crate::pipeline) const STREAM_COMPLETE: &str = "StreamComplete";
 
     /// All of them.
-    pub(in crate::pipeline) const ALL: [&str; 5] =
-        [READY, SOURCES_HEALTHY, ENDPOINTS_READY, INJECTED, STREAM_COMPLETE];
+    pub(in crate::pipeline) const ALL: [&str; 6] =
+        [READY, SOURCES_HEALTHY, ENDPOINTS_READY, UP_TO_DATE, INJECTED, STREAM_COMPLETE];
 }
 
 /// The status after a reconcile that observed the cluster.
@@ -53,6 +60,7 @@ pub(super) fn status(
         Some(ready::find(observed, &census, outcome)),
         Some(sources::find(observed, &census)),
         Some(endpoints::find(observed, &census, outcome)),
+        Some(current::find(observed, &census, outcome)),
         injected::find(observed, &census),
         complete::find(observed, &census),
     ];
@@ -73,6 +81,7 @@ pub(super) fn status(
             desired: census.desired,
             ready: census.ready,
             outdated: census.outdated,
+            generations: generations(&census),
             summary: format!("{}/{}", census.ready, census.desired),
         }),
         injection: pipeline.spec.placement.sidecar.is_some().then(|| InjectionStatus {
@@ -119,6 +128,12 @@ fn conditions(
     pipeline: &StreamPipeline,
 ) -> &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition] {
     pipeline.status.as_ref().map_or(&[], |status| &status.conditions)
+}
+
+/// How many serve each generation, newest first.
+fn generations(census: &Census) -> Vec<GenerationStatus> {
+    let newest = census.generations.iter().rev().take(MOST_GENERATIONS);
+    newest.map(|(&generation, &replicas)| GenerationStatus { generation, replicas }).collect()
 }
 
 /// The URLs inside the cluster.

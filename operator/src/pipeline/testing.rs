@@ -56,7 +56,7 @@ pub(super) fn replica(pod: &str, generation: i64, healthy: bool) -> Replica {
         sources: vec![source],
         ..weir_slo::PipelineSample::default()
     };
-    Replica { pod: pod.to_owned(), report: Report::Serving(Box::new(sample)) }
+    Replica { pod: pod.to_owned(), report: Report::Serving(Box::new(sample)), refused: None }
 }
 
 /// A gateway or sidecar of which each named pod serves the current generation.

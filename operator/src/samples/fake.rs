@@ -158,6 +158,7 @@ pub(crate) fn samples(id: &str) -> Samples {
             version: "test".to_owned(),
         },
         now: Timestamp::from_millis(2),
+        refused: None,
         pipelines: Vec::new(),
     }
 }

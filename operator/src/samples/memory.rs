@@ -84,6 +84,7 @@ mod tests {
             api_version: SAMPLES_V1.to_owned(),
             instance,
             now: Timestamp::default(),
+            refused: None,
             pipelines: Vec::new(),
         };
         Ok(Arc::new(Reading { samples, since: Timestamp::from_millis(since), taken }))

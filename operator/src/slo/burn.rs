@@ -117,6 +117,7 @@ mod tests {
             api_version: SAMPLES_V1.to_owned(),
             instance: Instance { id: "a".to_owned(), started_at: start, version: String::new() },
             now: END,
+            refused: None,
             pipelines: Vec::new(),
         };
         let sample = ObjectiveSample { current: counts, recent, ..ObjectiveSample::default() };

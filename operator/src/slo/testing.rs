@@ -103,6 +103,7 @@ impl Counter {
                 version: String::new(),
             },
             now: current.at,
+            refused: None,
             pipelines: vec![pipeline],
         }
     }

@@ -102,6 +102,13 @@ impl Collector for Pipelines {
             MetricType::Info,
         )?;
         build.encode_info(&[("version", self.registry.instance().version.as_str())])?;
+        let mut loaded = encoder.encode_descriptor(
+            "weir_config_last_load_successful",
+            "Whether the configuration that the process was given last is in force; 0 where it was refused, and the one before stays.",
+            None,
+            MetricType::Gauge,
+        )?;
+        loaded.encode_gauge(&u64::from(self.registry.refused().is_none()))?;
         for Family { name, help, kind, read } in FAMILIES {
             let mut metric = encoder.encode_descriptor(name, help, None, kind.metric_type())?;
             for (pipeline, served) in &pipelines {

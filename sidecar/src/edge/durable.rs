@@ -126,11 +126,12 @@ impl Desk<'_> {
             Method::PUT | Method::POST => {
                 let most = streams.limits().stream_bytes.min(MOST_BODY_BYTES);
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
-                match collect(&call.headers, body, most, &service.stopping).await {
-                    Ok(body) if call.method == Method::PUT => {
+                match collect(&call.headers, body, most, service).await {
+                    // The part of the memory is held until the stream has the bytes.
+                    Ok((body, _part)) if call.method == Method::PUT => {
                         self.create(call, body.freeze()).await
                     }
-                    Ok(body) => self.append(call, body.freeze()).await,
+                    Ok((body, _part)) => self.append(call, body.freeze()).await,
                     Err(response) => {
                         streams.counts.refused.add(1);
                         return response.into_response();

@@ -1,6 +1,11 @@
 //! Answers the requests of a connection over HTTP/1, until one of them becomes a stream.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    future::{self, Future as _},
+    pin::Pin,
+    task::Poll,
+};
 
 use bytes::Bytes;
 use hyper::{server::conn::http1, service::service_fn};
@@ -15,6 +20,7 @@ use super::{
     accept::{Acceptor, Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes, answer},
     arrivals::Fault,
     takeover::{Handover, Manner, Taken, Takeover},
+    unsent::Unsent,
 };
 
 /// The most that hyper buffers of one connection. A request's head must fit; a body is passed on in
@@ -52,6 +58,7 @@ where
             Ok::<_, Infallible>(answer(routes, takeover.with_manner(manner), caller, request).await)
         }
     });
+    let (io, flushes) = Unsent::new(io);
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(KEEP_ALIVE)
@@ -73,13 +80,27 @@ where
             return None;
         }
         () = acceptor.stopping.cancelled() => {
-            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            Pin::new(&mut connection).graceful_shutdown();
             let _ = time::timeout(LAST_REQUESTS, connection).await;
             return None;
         }
     };
+    // The answers to earlier requests go out first.
+    let sending = future::poll_fn(|context| match Pin::new(&mut connection).poll(context) {
+        Poll::Ready(_) => Poll::Ready(false),
+        Poll::Pending if flushes.is_flushed() => Poll::Ready(true),
+        Poll::Pending => Poll::Pending,
+    });
+    let sent = flushes.is_flushed()
+        || tokio::select! {
+            sent = sending => sent,
+            () = acceptor.stopping.cancelled() => false,
+        };
+    if !sent {
+        return None;
+    }
     let parts = connection.into_parts();
-    let io = parts.io.into_inner();
+    let io = parts.io.into_inner().into_inner();
     match taken {
         Taken::Stream(handover) => Some(Stream { io, early: parts.read_buf, handover: *handover }),
         Taken::Farewell(farewell) => {
@@ -92,7 +113,7 @@ where
 /// Ends when a connection has had [`PATIENCE`] and has not asked for anything.
 async fn out_of_patience(asked: CancellationToken) {
     tokio::select! {
-        () = asked.cancelled() => std::future::pending().await,
+        () = asked.cancelled() => future::pending().await,
         () = time::sleep(PATIENCE) => {}
     }
 }

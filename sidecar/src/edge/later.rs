@@ -13,7 +13,7 @@ use super::{
     problem::{problem, respond, set},
 };
 use crate::{
-    count::{Transport, TurnedAway},
+    count::{Transport, TurnedAway, retry_soon_ms},
     frame::{
         self, Control, Format,
         websocket::{self, CloseCode, Subprotocol},
@@ -58,12 +58,7 @@ impl Later {
     }
 
     pub(super) fn by_status(&self) -> Response<Vec<u8>> {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        let mut response = problem(self.reason.name(), status, &self.message);
-        let seconds = self.reason.retry_ms().div_ceil(1_000);
-        set(&mut response, header::RETRY_AFTER, &seconds.to_string());
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response
+        unavailable(self.reason.name(), &self.message, self.reason.retry_ms())
     }
 
     fn note(&self, hub: &Hub, transport: Transport) {
@@ -130,6 +125,26 @@ fn close_code(reason: TurnedAway) -> CloseCode {
         | TurnedAway::TooManyFilters
         | TurnedAway::LogUnavailable => CloseCode::TryAgainLater,
     }
+}
+
+/// Tells a client of a pipeline that is not served, but may be in a configuration that was refused.
+pub(super) fn unserved(name: &str, wants_events: bool) -> Response<Vec<u8>> {
+    let code = "configuration_refused";
+    let message = format!(
+        "there is no pipeline {name} here yet: a configuration that may hold it was refused, and the log of \
+         this sidecar says why"
+    );
+    let answer = if wants_events { come_back } else { unavailable };
+    answer(code, &message, retry_soon_ms())
+}
+
+/// Tells whoever reads a status.
+fn unavailable(code: &str, message: &str, retry_ms: u64) -> Response<Vec<u8>> {
+    let mut response = problem(code, StatusCode::SERVICE_UNAVAILABLE, message);
+    let seconds = retry_ms.div_ceil(1_000);
+    set(&mut response, header::RETRY_AFTER, &seconds.to_string());
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// Tells a subscriber over SSE, in band.

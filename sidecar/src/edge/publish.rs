@@ -5,10 +5,13 @@ use std::time::{Duration, SystemTime};
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, Response, StatusCode, header};
 use tokio::time;
-use tokio_util::sync::CancellationToken;
 use warp::Stream;
 
-use super::problem::{problem, respond};
+use super::{
+    budget::Part,
+    problem::{problem, respond},
+    routes::Service,
+};
 use crate::{
     intake::{self, Answer, Context, MAX_BATCH},
     log::LogError,
@@ -26,7 +29,7 @@ pub(super) async fn publish<S, B>(
     pipeline: &Pipeline,
     headers: &HeaderMap,
     body: S,
-    stopping: &CancellationToken,
+    service: &Service,
 ) -> Response<Vec<u8>>
 where
     S: Stream<Item = Result<B, warp::Error>>,
@@ -41,8 +44,9 @@ where
         return problem("not_found", StatusCode::NOT_FOUND, detail);
     };
     let limit = max_event_bytes.saturating_add(BATCH_BYTES);
-    let body = match collect(headers, body, limit, stopping).await {
-        Ok(body) => body,
+    // Its part of the memory is held until the log has the events.
+    let (body, _part) = match collect(headers, body, limit, service).await {
+        Ok(collected) => collected,
         Err(response) => {
             source.reject();
             return response;
@@ -93,13 +97,13 @@ fn not_taken(pipeline: &str, error: &LogError) -> Response<Vec<u8>> {
     response
 }
 
-/// Reads the body, up to `limit` bytes.
+/// Reads the body, up to `limit` bytes, and with it its part of the memory for bodies.
 pub(super) async fn collect<S, B>(
     headers: &HeaderMap,
     body: S,
     limit: usize,
-    stopping: &CancellationToken,
-) -> Result<BytesMut, Response<Vec<u8>>>
+    service: &Service,
+) -> Result<(BytesMut, Part), Response<Vec<u8>>>
 where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
@@ -114,6 +118,7 @@ where
         return Err(too_large());
     }
     let mut body = std::pin::pin!(body);
+    let mut part_of_memory = service.bodies.part();
     let mut bytes = BytesMut::with_capacity(announced.min(64 * 1024));
     let deadline = time::Instant::now() + PATIENCE;
     loop {
@@ -124,14 +129,19 @@ where
                 let detail = "the body took longer than a minute: send less at once";
                 return Err(problem("timeout", StatusCode::REQUEST_TIMEOUT, detail));
             }
-            () = stopping.cancelled() => {
+            () = service.stopping.cancelled() => {
                 let detail = "this replica is stopping: ask another";
                 return Err(problem("unavailable", StatusCode::SERVICE_UNAVAILABLE, detail));
             }
         };
         match next {
-            None => return Ok(bytes),
+            None => return Ok((bytes, part_of_memory)),
             Some(Ok(part)) if bytes.len() + part.remaining() > limit => return Err(too_large()),
+            Some(Ok(part)) if !part_of_memory.grow(bytes.len() + part.remaining()) => {
+                return Err(busy(
+                    "as many bytes are on their way as there may be: send it again in a while",
+                ));
+            }
             Some(Ok(part)) => bytes.extend_from_slice(&collect_part(part)),
             Some(Err(_)) => {
                 let detail = "the body ended before it was complete: send it again";
@@ -139,6 +149,13 @@ where
             }
         }
     }
+}
+
+/// There is no memory for a body now.
+pub(super) fn busy(detail: &str) -> Response<Vec<u8>> {
+    let mut response = problem("busy", StatusCode::SERVICE_UNAVAILABLE, detail);
+    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    response
 }
 
 fn collect_part(mut part: impl Buf) -> bytes::Bytes {

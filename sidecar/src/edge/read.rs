@@ -54,7 +54,7 @@ pub(super) struct Query {
     after: Option<String>,
     /// Start at `earliest`, `latest`, or a time (RFC 3339).
     from: Option<String>,
-    /// Stop before the first event accepted at this time or later.
+    /// Stop behind the event of this cursor, or before the first event accepted at this time or later.
     until: Option<String>,
     /// The most events.
     limit: Option<String>,
@@ -68,9 +68,43 @@ pub(super) struct Query {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Asked {
     position: Position,
-    until: Option<Micros>,
+    until: Option<Until>,
     limit: usize,
     wait: Option<Duration>,
+}
+
+/// Where a page ends at the latest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Behind the event of this cursor.
+    Event(Cursor),
+    /// Before the first event accepted then or later.
+    Time(Micros),
+}
+
+impl Until {
+    fn asked(text: &str) -> Result<Self, &'static str> {
+        let cursor = || text.parse().map(Self::Event).ok();
+        moment(text)
+            .map(Self::Time)
+            .or_else(cursor)
+            .ok_or("until must be a cursor, or a time such as 2026-01-31T12:00:00Z")
+    }
+
+    const fn is_before(self, entry: &Entry) -> bool {
+        match self {
+            Self::Event(cursor) => entry.offset > cursor.offset,
+            Self::Time(time) => entry.time >= time,
+        }
+    }
+
+    /// Whether no page of this log ends there, because the cursor is of another one.
+    fn is_elsewhere(self, hub: &Hub) -> bool {
+        match self {
+            Self::Event(cursor) => cursor.log != hub.cursor(0).log,
+            Self::Time(_) => false,
+        }
+    }
 }
 
 impl Query {
@@ -78,9 +112,7 @@ impl Query {
         let Self { after, from, until, limit, filter: _, wait } = self;
         let from = from.as_deref().unwrap_or("earliest");
         let position = Position::asked(after.as_deref(), Some(from))?;
-        let until = until
-            .as_deref()
-            .map(|time| moment(time).ok_or("until must be a time such as 2026-01-31T12:00:00Z"));
+        let until = until.as_deref().map(Until::asked);
         let limit = limit.as_deref().map_or(Ok(USUAL_EVENTS), |limit| {
             let limit = limit.parse().ok().filter(|limit| (1..=MOST_EVENTS).contains(limit));
             limit.ok_or("limit must be a number from 1 to 1000")
@@ -173,6 +205,11 @@ pub(super) async fn serve(
         Ok(asked) => asked,
         Err(detail) => return problem("query", StatusCode::BAD_REQUEST, detail),
     };
+    if asked.until.is_some_and(|until| until.is_elsewhere(hub)) {
+        let detail =
+            "until is a cursor of another log, which has been lost or replaced: ask without it";
+        return problem("query", StatusCode::BAD_REQUEST, detail);
+    }
     let Some(form) = Form::accepted(headers) else {
         let detail = "a page comes as application/json, application/x-ndjson or \
                       application/cloudevents-batch+json: accept one of these";
@@ -261,7 +298,7 @@ impl Range<'_> {
         };
         let mut page = Page { gap, first, entries: Vec::new(), end: first, up_to_date: false };
         for (index, entry) in found.into_iter().enumerate() {
-            let is_past = asked.until.is_some_and(|until| entry.time >= until);
+            let is_past = asked.until.is_some_and(|until| until.is_before(&entry));
             if is_past || page.entries.len() == asked.limit {
                 return Ok(page);
             }
@@ -433,7 +470,7 @@ mod tests {
         let asked = query("from=1970-01-01T00:00:01Z&until=1970-01-01T00:00:02Z&limit=7&wait=30s");
         let expected = Asked {
             position: Position::At(1_000_000),
-            until: Some(2_000_000),
+            until: Some(Until::Time(2_000_000)),
             limit: 7,
             wait: Some(Duration::from_secs(30)),
         };

@@ -11,10 +11,12 @@ use warp::{
 
 use super::{
     accept::{Routes, Secure},
+    budget::Budget,
     durable::{self, Call},
     gate::{self, InUrl},
+    later::{asks_for_events, unserved},
     problem::{not_found, problem},
-    publish::publish,
+    publish::{busy, publish},
     read,
     subscribe::{self, Query, Subscription},
     takeover::Takeover,
@@ -45,6 +47,8 @@ pub struct Service {
     pub waiting: Arc<Semaphore>,
     /// Says whom there is memory for.
     pub memory: Memory,
+    /// Bounds what the bodies of requests and answers take of it.
+    pub bodies: Budget,
 }
 
 impl Service {
@@ -70,11 +74,11 @@ pub fn routes(service: &Service, door: Door) -> Routes {
                 .unify()
                 .or(publishing)
                 .unify()
-                .or(read_route(service))
-                .unify()
                 .or(ticket_route(service))
                 .unify()
                 .map(Reply::into_response)
+                .or(read_route(service))
+                .unify()
                 .or(durable_route(service))
                 .unify()
                 .or(fallback)
@@ -130,14 +134,18 @@ fn subscribe_route(service: &Service, transport: Transport) -> Route {
         .and(warp::path::end())
         .and(warp::get())
         .and(subscription())
-        .then(move |name: String, subscription| {
+        .then(move |name: String, subscription: Subscription| {
             let service = service.clone();
             async move {
                 match service.registry.get(&name) {
                     Some(pipeline) => {
                         subscribe::serve(transport, &service, &pipeline, subscription).await
                     }
-                    None => unknown(&service.registry, &name),
+                    None => {
+                        let sse = transport == Transport::Sse;
+                        let wants_events = sse && asks_for_events(&subscription.headers);
+                        unknown_to(&service.registry, &name, wants_events)
+                    }
                 }
             }
         })
@@ -152,30 +160,29 @@ fn publish_route(service: &Service, door: Door) -> Route {
         .and(in_url())
         .and(warp::body::stream())
         .then(move |name: String, headers: HeaderMap, in_url: InUrl, body| {
-            let Service { registry, draining: _, stopping, waiting: _, memory: _ } =
-                service.clone();
+            let service = service.clone();
             async move {
-                match registry.get(&name) {
+                match service.registry.get(&name) {
                     Some(_) if is_cross_site(door, &headers) => cross_site(),
                     Some(pipeline) if door == Door::Application => {
-                        publish(&pipeline, &headers, body, &stopping).await
+                        publish(&pipeline, &headers, body, &service).await
                     }
                     Some(pipeline) if pipeline.hub().settings().publish => {
                         let right = Right::Publish;
                         match gate::admit(&pipeline, &headers, &in_url, right).await {
-                            Ok(_) => publish(&pipeline, &headers, body, &stopping).await,
+                            Ok(_) => publish(&pipeline, &headers, body, &service).await,
                             Err(refusal) => *refusal,
                         }
                     }
                     Some(_) => closed(&name),
-                    None => unknown(&registry, &name),
+                    None => unknown(&service.registry, &name),
                 }
             }
         })
         .boxed()
 }
 
-fn read_route(service: &Service) -> Route {
+fn read_route(service: &Service) -> Routes {
     let service = service.clone();
     warp::path!(String / "events")
         .and(warp::get().or(warp::head()).unify())
@@ -187,15 +194,16 @@ fn read_route(service: &Service) -> Route {
             async move {
                 match service.registry.get(&name) {
                     Some(pipeline) if pipeline.hub().settings().read => {
-                        read_page(&pipeline, &query, &headers, &in_url, &service).await
+                        let page = read_page(&pipeline, &query, &headers, &in_url, &service).await;
+                        held(page, &service)
                     }
                     Some(_) => {
                         let detail = format!(
                             "the pipeline {name} is not read by GET: set spec.endpoints.read"
                         );
-                        not_found(detail)
+                        not_found(detail).into_response()
                     }
-                    None => unknown(&service.registry, &name),
+                    None => unknown(&service.registry, &name).into_response(),
                 }
             }
         })
@@ -217,6 +225,17 @@ async fn read_page(
         }
         Err(refusal) => *refusal,
     }
+}
+
+/// A page that counts as memory of the bodies until it is sent.
+fn held(page: Response<Vec<u8>>, service: &Service) -> Answer {
+    let mut part = service.bodies.part();
+    if !part.grow(page.body().len()) {
+        let detail =
+            "as many bytes are on their way to readers as there may be: ask again in a while";
+        return busy(detail).into_response();
+    }
+    page.map(|body| part.with(body)).into_response()
 }
 
 fn ticket_route(service: &Service) -> Route {
@@ -339,6 +358,13 @@ fn closed(name: &str) -> Response<Vec<u8>> {
 }
 
 fn unknown(registry: &Registry, name: &str) -> Response<Vec<u8>> {
+    unknown_to(registry, name, false)
+}
+
+fn unknown_to(registry: &Registry, name: &str, wants_events: bool) -> Response<Vec<u8>> {
+    if registry.refused().is_some() {
+        return unserved(name, wants_events);
+    }
     let known: Vec<_> = registry.all().keys().cloned().collect();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     not_found(format!("there is no pipeline {name} here; served are: {known}"))

@@ -77,7 +77,7 @@ mod tests {
         };
         let api_version = weir_slo::SAMPLES_V1.to_owned();
         let now = Timestamp::from_millis(2);
-        Samples { api_version, instance, now, pipelines: vec![pipeline] }
+        Samples { api_version, instance, now, refused: None, pipelines: vec![pipeline] }
     }
 
     #[test]

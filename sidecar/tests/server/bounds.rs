@@ -142,3 +142,31 @@ async fn strangers_can_not_keep_the_application_out() {
     }
     assert_eq!(server.post("1").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_stream_that_is_asked_for_behind_an_unread_answer_comes_behind_it() {
+    let open = OPEN.replace("endpoints: {", "endpoints: {read: {}, ");
+    let server = Server::start(&open).await;
+    for n in 0..10 {
+        server.post(&format!("\"{n}{}\"", "x".repeat(100_000))).await;
+    }
+    let mut client = TcpStream::connect(server.public).await.unwrap();
+    let both = b"GET /orders/events?limit=10 HTTP/1.1\r\nhost: t\r\n\r\n\
+                 GET /orders/sse HTTP/1.1\r\nhost: t\r\n\r\n";
+    client.write_all(both).await.unwrap();
+    // Both requests are there, and no more of the page than the kernel holds.
+    server.metric_becomes("weir_reads_total{pipeline=\"orders\"} ", 1).await;
+    server.post("1").await;
+    let mut got = Vec::new();
+    let has = |got: &[u8], what: &str| got.windows(what.len()).any(|part| part == what.as_bytes());
+    while !has(&got, "retry: ") {
+        assert!(timeout(PATIENCE, client.read_buf(&mut got)).await.unwrap().unwrap() > 0);
+    }
+    let got = String::from_utf8(got).unwrap();
+    let (head, rest) = got.split_once("\r\n\r\n").unwrap();
+    let length = head.to_ascii_lowercase();
+    let length = length.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let (page, stream) = rest.split_at(length.parse().unwrap());
+    assert!(page.starts_with('{') && page.ends_with('}'), "{} bytes", page.len());
+    assert!(stream.starts_with("HTTP/1.1 200 OK\r\n"), "{}", stream.get(..200).unwrap_or(stream));
+}

@@ -1,7 +1,7 @@
 //! Changed configurations, drain and stop.
 
 use crate::{
-    client::{Frame, Request},
+    client::{Frame, Request, Sse},
     fixture::{OPEN, Server, config},
 };
 
@@ -18,6 +18,41 @@ async fn a_changed_configuration_keeps_the_connections_and_the_log() {
     sse.until_line(":").await;
     let mut replay = server.sse("?from=earliest").await;
     assert_eq!(replay.next_data().await, "1");
+}
+
+#[tokio::test]
+async fn while_a_change_is_refused_who_asks_for_what_it_may_hold_is_to_come_back() {
+    let server = Server::start(OPEN).await;
+    let loaded = "weir_config_last_load_successful ";
+    assert_eq!(server.metric(loaded).await, Some(1));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("stock.yaml"), "kind: StreamPipeline\n").unwrap();
+    let errors = weir_sidecar::config::load(&[folder.path().to_owned()]).unwrap_err();
+    server.app.registry().refuse(&errors);
+
+    assert_eq!(server.metric(loaded).await, Some(0));
+    let samples = server.admin("/samples").await.json();
+    assert!(samples["refused"].as_str().unwrap().starts_with("stock.yaml:1:1:"), "{samples}");
+    let events = ("accept", "text/event-stream");
+    let mut source = Sse::open(server.public, "/stock/sse", &[events]).await;
+    assert!(source.head.starts_with("HTTP/1.1 200 "), "{}", source.head);
+    assert!(source.next().await.unwrap().data.contains("configuration_refused"));
+    assert!(source.retry.is_some());
+    for request in
+        [Request::get("/stock/sse"), Request::get("/stock/events"), Request::post("/stock/events")]
+    {
+        let answer = request.send(server.public).await;
+        assert_eq!(answer.status, 503);
+        assert!(answer.head.to_ascii_lowercase().contains("\r\nretry-after: "), "{}", answer.head);
+    }
+    let mut held = server.sse("").await;
+    server.post("1").await;
+    assert_eq!(held.next_data().await, "1");
+
+    server.app.apply(config(OPEN, None));
+    assert_eq!(server.metric(loaded).await, Some(1));
+    assert!(server.admin("/samples").await.json().get("refused").is_none());
+    assert_eq!(Request::get("/stock/sse").send(server.public).await.status, 404);
 }
 
 #[tokio::test]

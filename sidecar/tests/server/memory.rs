@@ -5,9 +5,11 @@ use std::{fs, path::Path};
 use serde_json::json;
 use tempfile::TempDir;
 
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+
 use crate::{
     client::{Frame, Request, Sse},
-    fixture::{OPEN, Server, config},
+    fixture::{OPEN, PATIENCE, Server, config},
 };
 
 /// A control group, as far as a server looks at it.
@@ -137,4 +139,67 @@ async fn what_the_kernel_can_take_back_is_not_scarce() {
     cgroup.write("memory.current", "990000");
     server.metric_becomes("weir_memory_used_bytes ", 590_000).await;
     assert!(!is_refused(&server, "").await);
+}
+
+/// A server of whose memory a quarter of `limit` is for bodies.
+async fn start_with_limit(spec: &str, limit: u64) -> (Server, Cgroup) {
+    let cgroup = Cgroup::new();
+    cgroup.write("memory.max", &limit.to_string());
+    cgroup.write("memory.current", "1");
+    let server = Server::start_in_cgroup(config(spec, None), cgroup.path()).await;
+    (server, cgroup)
+}
+
+/// Sends this once and again until it is answered so.
+async fn is_answered(server: &Server, request: impl Fn() -> Request, status: u16) -> String {
+    let asking = async {
+        loop {
+            let answer = request().send(server.public).await;
+            if answer.status == status {
+                return answer.head.to_ascii_lowercase();
+            }
+        }
+    };
+    timeout(PATIENCE, asking).await.unwrap()
+}
+
+#[tokio::test]
+async fn bodies_that_never_end_leave_the_memory_to_others() {
+    let (server, _cgroup) = start_with_limit(OPEN, 1_000_000).await;
+    let half = "x".repeat(100_000);
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut socket = TcpStream::connect(server.public).await.unwrap();
+        let head = "POST /orders/events HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\n\
+                    content-length: 200002\r\n\r\n\"";
+        socket.write_all(format!("{head}{half}").as_bytes()).await.unwrap();
+        slow.push(socket);
+    }
+    let post = || {
+        let body = format!("\"{half}\"");
+        Request::post("/orders/events").header("content-type", "application/json").body(&body)
+    };
+    let head = is_answered(&server, post, 503).await;
+    assert!(head.contains("\r\nretry-after: 1\r\n"), "{head}");
+    // The application has memory of its own.
+    assert_eq!(post().send(server.publish).await.status, 200);
+    drop(slow);
+    is_answered(&server, post, 200).await;
+}
+
+#[tokio::test]
+async fn pages_that_nobody_reads_leave_the_memory_to_others() {
+    let open = OPEN.replace("endpoints: {", "endpoints: {read: {}, ");
+    let (server, _cgroup) = start_with_limit(&open, 8_000_000).await;
+    for n in 0..12 {
+        server.post(&format!("\"{n}{}\"", "x".repeat(100_000))).await;
+    }
+    let page = || Request::get("/orders/events?limit=1000");
+    let mut unread = TcpStream::connect(server.public).await.unwrap();
+    let request = b"GET /orders/events?limit=1000 HTTP/1.1\r\nhost: t\r\n\r\n";
+    unread.write_all(request).await.unwrap();
+    let head = is_answered(&server, page, 503).await;
+    assert!(head.contains("\r\nretry-after: 1\r\n"), "{head}");
+    drop(unread);
+    is_answered(&server, page, 200).await;
 }

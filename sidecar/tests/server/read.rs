@@ -153,6 +153,15 @@ async fn a_range_ends_before_its_time_and_a_bad_one_is_refused() {
     assert_eq!((numbers(&none).len(), &none.json()["upToDate"]), (0, &false.into()));
     let all = get(&server, "?from=2020-01-01T00:00:00Z&until=2999-01-01T00:00:00Z").await;
     assert_eq!(numbers(&all), [0, 1]);
+    let cursors: Vec<_> =
+        (0..2).map(|n| all.json()["events"][n]["cursor"].as_str().unwrap().to_owned()).collect();
+    let first = get(&server, &format!("?until={}", cursors[0])).await;
+    assert_eq!((numbers(&first), &first.json()["upToDate"]), (vec![0], &false.into()));
+    let second = get(&server, &format!("?after={}&until={}", cursors[0], cursors[1])).await;
+    assert_eq!(numbers(&second), [1]);
+    let elsewhere = get(&server, "?until=0123456789ab-1").await;
+    assert_eq!(elsewhere.status, 400);
+    assert!(elsewhere.text().contains("of another log"), "{elsewhere:?}");
     for bad in ["?limit=0", "?wait=5m", "?until=now", "?limit=1&limit=2"] {
         let refused = get(&server, bad).await;
         assert_eq!(refused.status, 400, "{bad}: {refused:?}");

@@ -18,6 +18,8 @@ pub(in crate::pipeline) struct Replica {
     pub(in crate::pipeline) pod: String,
     /// What it answered.
     pub(in crate::pipeline) report: Report,
+    /// Why it goes on with an older configuration, of whichever pipeline; `None` where it does not.
+    pub(in crate::pipeline) refused: Option<String>,
 }
 
 /// What a replica answered.
@@ -50,6 +52,7 @@ pub(super) async fn ask(
     let answers = context.sampler.sample_all(targets.map(|target| (target, query)).collect());
     let understood = answers.await.into_iter().map(|(target, answer)| Replica {
         pod: target.pod,
+        refused: answer.as_ref().ok().and_then(|reading| reading.samples.refused.clone()),
         report: understand(answer, namespace, pipeline),
     });
     understood.collect()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use weir_crds::v1alpha1::PlacementKind;
 use weir_slo::PipelineSample;
 
-use crate::pipeline::observe::{Observed, ObservedPod, Report};
+use crate::pipeline::observe::{Observed, ObservedPod, Replica, Report};
 
 /// The replicas of a pipeline, counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +18,10 @@ pub(super) struct Census {
     pub(super) ready: i32,
     /// How many of these do not run the newest generation.
     pub(super) outdated: i32,
+    /// How many serve each generation.
+    pub(super) generations: BTreeMap<i64, i32>,
+    /// Outdated replicas that refused a configuration, each with the reason.
+    pub(super) refusing: Vec<(String, String)>,
     /// How many selected pods carry the sidecar.
     pub(super) injected: i32,
     /// The names of the selected pods that don't.
@@ -53,20 +57,30 @@ impl Census {
             ..Self::default()
         };
         for replica in replicas {
-            census.add(&replica.pod, &replica.report, pipeline.metadata.generation);
+            census.add(replica, pipeline.metadata.generation);
         }
         census
     }
 
-    fn add(&mut self, pod: &str, report: &Report, generation: Option<i64>) {
-        match report {
+    fn add(&mut self, replica: &Replica, generation: Option<i64>) {
+        let Replica { pod, report, refused } = replica;
+        let outdated = match report {
             Report::Serving(sample) => {
-                self.outdated += i32::from(sample.generation != generation);
                 self.add_sources(pod, sample);
+                if let Some(generation) = sample.generation {
+                    *self.generations.entry(generation).or_default() += 1;
+                }
+                sample.generation != generation
             }
-            Report::NotServing => self.outdated += 1,
-            Report::Silent(why) => self.silent.push(format!("{pod} ({why})")),
-        }
+            Report::NotServing => true,
+            Report::Silent(why) => {
+                self.silent.push(format!("{pod} ({why})"));
+                false
+            }
+        };
+        self.outdated += i32::from(outdated);
+        let refused = refused.as_ref().filter(|_| outdated);
+        self.refusing.extend(refused.map(|why| (pod.clone(), why.clone())));
     }
 
     fn add_sources(&mut self, pod: &str, sample: &PipelineSample) {

@@ -31,9 +31,7 @@ fn serving(census: &Census) -> (Status, &'static str, String) {
     let Census { desired, ready, outdated, troubles, .. } = census;
     let mut message = format!("{ready} of {desired} replicas serve");
     if *outdated > 0 {
-        message.push_str(&format!(
-            ", {outdated} of them not yet the newest generation (should that last, their logs say why)"
-        ));
+        message.push_str(&format!(", {outdated} of them not yet the newest generation"));
     }
     if !troubles.is_empty() {
         message.push_str(&format!("; not up: {}", some(troubles, MOST_TROUBLES)));

@@ -110,12 +110,19 @@ fn a_gateway_that_nobody_serves_says_what_keeps_it() {
 fn replicas_of_an_older_generation_are_outdated_until_they_have_reloaded() {
     let mut observed = running(&gateway("orders", 3), &["a", "b", "c"]);
     observed.replicas[0] = replica("a", 2, true);
-    observed.replicas[1] = Replica { pod: "b".to_owned(), report: Report::NotServing };
+    observed.replicas[1] =
+        Replica { pod: "b".to_owned(), report: Report::NotServing, refused: None };
     let status = applied(&observed);
-    assert_eq!(status.replicas.as_ref().unwrap().outdated, 2);
-    let message = "3 of 3 replicas serve, 2 of them not yet the newest generation \
-                   (should that last, their logs say why)";
+    let replicas = status.replicas.as_ref().unwrap();
+    assert_eq!(replicas.outdated, 2);
+    let generations = replicas.generations.iter();
+    let generations: Vec<_> = generations.map(|of| (of.generation, of.replicas)).collect();
+    assert_eq!(generations, [(3, 1), (2, 1)]);
+    let message = "3 of 3 replicas serve, 2 of them not yet the newest generation";
     assert_eq!(say(&status, "EndpointsReady"), ("True", "Updating", message));
+    let message =
+        "2 of 3 replicas do not run generation 3 yet: a change takes a few seconds to reach them";
+    assert_eq!(say(&status, "UpToDate"), ("False", "Updating", message));
     assert!(!is_settled(&observed));
 }
 
@@ -314,4 +321,29 @@ fn a_warning_from_the_start_is_told_once() {
     let reasons: Vec<_> =
         told.iter().map(|notice| (notice.warning, notice.reason.as_str())).collect();
     assert_eq!(reasons, [(false, "Serving"), (true, "LocalLogWithReplicas")]);
+}
+
+#[test]
+fn a_replica_that_refuses_the_newest_generation_is_named_with_its_reason() {
+    let mut observed = running(&gateway("orders", 2), &["a", "b"]);
+    observed.replicas[0] = replica("a", 2, true);
+    observed.replicas[0].refused = Some("pipeline.yaml:3:5: spec.log: no such field".to_owned());
+    let message = "generation 3 was refused by a, where the one before is served on (pipeline.yaml:3:5: \
+                   spec.log: no such field): mend the spec, or bring the sidecars to the operator's version";
+    let status = applied(&observed);
+    assert_eq!(say(&status, "UpToDate"), ("False", "ConfigurationRefused", message));
+    assert_eq!(say(&status, "Ready").0, "True", "the last good one is served");
+    // What it refused was another pipeline's.
+    observed.replicas[0].report = replica("a", 3, true).report;
+    let upright = ("True", "UpToDate", "2 of 2 ready replicas run generation 3");
+    assert_eq!(say(&applied(&observed), "UpToDate"), upright);
+}
+
+#[test]
+fn what_a_silent_replica_runs_is_not_known() {
+    let mut observed = running(&gateway("orders", 2), &["a", "b"]);
+    observed.replicas[1].report = Report::Silent("no answer within 1000 ms".to_owned());
+    let status = applied(&observed);
+    let message = "what b (no answer within 1000 ms) runs is not known: see SourcesHealthy";
+    assert_eq!(say(&status, "UpToDate"), ("Unknown", "ReplicaSilent", message));
 }
