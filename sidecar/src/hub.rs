@@ -57,7 +57,7 @@ use crate::{
     log::{Appended, Cursor, Entry, Held, Log, LogError, LogId, Offset, Read, Tail, size_of_event},
 };
 
-/// How long a subscriber waits until this replica has seen what another has shown it.
+/// How long a client waits until the log is open, and until this replica has seen what another has shown it.
 const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// How events are told apart where they are conflated. What can't be compiled is refused with the
@@ -74,6 +74,8 @@ pub struct Hub {
     tail: Arc<Tail>,
     /// Set once, when the log is open.
     log: OnceLock<Opened>,
+    /// Told when the log is open, or can't be opened.
+    opening: Notify,
     /// Why the log isn't open, or can't be reached; empty while it works.
     fault: ArcSwapOption<String>,
     history: History,
@@ -130,6 +132,7 @@ impl Hub {
             name: name.to_owned(),
             tail: Arc::new(tail),
             log: OnceLock::new(),
+            opening: Notify::new(),
             fault: ArcSwapOption::empty(),
             history: History::default(),
             loads: AtomicU64::new(0),
@@ -153,6 +156,7 @@ impl Hub {
         let id = log.id();
         if self.log.set(Opened { id, log }).is_ok() {
             self.fault.store(None);
+            self.opening.notify_waiters();
         }
     }
 
@@ -171,6 +175,7 @@ impl Hub {
     /// Says why the log can't be used, or that it can.
     pub fn set_fault(&self, fault: Option<String>) {
         self.fault.store(fault.map(Arc::new));
+        self.opening.notify_waiters();
     }
 
     /// Why the log can't be used; `None` while it can.
@@ -250,7 +255,7 @@ impl Hub {
     ///
     /// Says why the log can't take them; it has taken none.
     pub async fn publish(&self, events: Vec<Posted>) -> Result<Appended, LogError> {
-        let Some(log) = self.log() else { return Err(self.not_open()) };
+        let Opened { id: _, log } = self.opened().await?;
         if self.is_closed() {
             let why = "the pipeline is gone, or gets another log";
             return Err(LogError::Unavailable(why.to_owned()));
@@ -298,7 +303,27 @@ impl Hub {
     fn not_open(&self) -> LogError {
         let why =
             self.fault().map_or_else(|| "it is being opened".to_owned(), |why| why.to_string());
-        LogError::Unavailable(why)
+        LogError::NotOpen(why)
+    }
+
+    /// The log. While it is being opened, and nothing is known to be in the way, it is waited for: that takes
+    /// milliseconds as a rule, and whoever comes at the start of the process need not come twice.
+    async fn opened(&self) -> Result<&Opened, LogError> {
+        let opened = async {
+            loop {
+                let mut changed = pin!(self.opening.notified());
+                // Before the look, so that no change is missed.
+                changed.as_mut().enable();
+                if let Some(opened) = self.log.get() {
+                    return Ok(opened);
+                }
+                if self.fault().is_some() || self.is_closed() {
+                    return Err(self.not_open());
+                }
+                changed.await;
+            }
+        };
+        time::timeout(CATCH_UP, opened).await.unwrap_or_else(|_| Err(self.not_open()))
     }
 
     /// The cursor of an offset.
@@ -338,7 +363,7 @@ impl Hub {
     ///
     /// Says why the log can't be asked.
     pub async fn start(&self, position: &Position) -> Result<Start, LogError> {
-        let Some(Opened { id, log }) = self.log.get() else { return Err(self.not_open()) };
+        let Opened { id, log } = self.opened().await?;
         let first = log.first();
         match position {
             Position::At(time) => {
@@ -458,6 +483,7 @@ impl Hub {
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.closing.notify_waiters();
+        self.opening.notify_waiters();
         self.tail.tell();
     }
 

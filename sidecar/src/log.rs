@@ -183,6 +183,9 @@ pub enum LogError {
     /// It isn't there, or not yet: another try may succeed.
     #[error("the log can't be reached: {0}")]
     Unavailable(String),
+    /// It is not open yet, so nothing was asked of it.
+    #[error("the log can't be reached: {0}")]
+    NotOpen(String),
     /// There is no room for more.
     #[error("the log is full: {0}")]
     Full(String),
@@ -199,7 +202,7 @@ impl LogError {
     #[must_use]
     pub const fn is_certain(&self) -> bool {
         match self {
-            Self::Full(_) | Self::SlowConsumer(_) => true,
+            Self::NotOpen(_) | Self::Full(_) | Self::SlowConsumer(_) => true,
             Self::Unavailable(_) | Self::Damaged(_) => false,
         }
     }
@@ -208,7 +211,7 @@ impl LogError {
     #[must_use]
     pub const fn category(&self) -> &'static str {
         match self {
-            Self::Unavailable(_) => "log_unavailable",
+            Self::Unavailable(_) | Self::NotOpen(_) => "log_unavailable",
             Self::Full(_) => "log_full",
             Self::SlowConsumer(_) => "slow_consumer",
             Self::Damaged(_) => "log_damaged",

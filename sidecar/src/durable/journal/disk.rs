@@ -130,9 +130,10 @@ impl OnDisk {
 fn refusal(error: LogError) -> Refusal {
     match error {
         LogError::Full(why) => Refusal::DiskFull(why),
-        LogError::Unavailable(why) | LogError::SlowConsumer(why) | LogError::Damaged(why) => {
-            Refusal::Storage(why)
-        }
+        LogError::Unavailable(why)
+        | LogError::NotOpen(why)
+        | LogError::SlowConsumer(why)
+        | LogError::Damaged(why) => Refusal::Storage(why),
     }
 }
 
