@@ -17,7 +17,7 @@ fn every_configuration_that_was_ever_shipped_is_served() {
     for version in fs::read_dir(shipped).unwrap() {
         for file in fs::read_dir(version.unwrap().path()).unwrap() {
             let path = file.unwrap().path();
-            let loaded = config::load(&[path.clone()]);
+            let loaded = config::load(std::slice::from_ref(&path));
             let config = loaded.unwrap_or_else(|errors| panic!("{}:\n{errors}", path.display()));
             assert!(!config.pipelines.is_empty(), "{} holds no pipeline", path.display());
             read += 1;

@@ -327,7 +327,7 @@ mod tests {
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let slot = acceptor.slots.clone().acquire_owned().await.unwrap();
+        let slot = Arc::clone(&acceptor.slots).acquire_owned().await.unwrap();
         let caller = Caller { peer: Peer(Ipv4Addr::LOCALHOST.into()), secure: false };
         let routes = warp::any().map(|| StatusCode::OK.into_response()).boxed();
         let serving = acceptor.clone().serve(socket, caller, routes, slot);

@@ -1,11 +1,6 @@
 //! Answers the requests of a connection over HTTP/1, until one of them becomes a stream.
 
-use std::{
-    convert::Infallible,
-    future::{self, Future as _},
-    pin::Pin,
-    task::Poll,
-};
+use std::{convert::Infallible, future, pin::Pin, task::Poll};
 
 use bytes::Bytes;
 use hyper::{server::conn::http1, service::service_fn};
@@ -20,7 +15,7 @@ use super::{
     accept::{Acceptor, Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes, answer},
     arrivals::Fault,
     takeover::{Handover, Manner, Taken, Takeover},
-    unsent::Unsent,
+    unsent::{Flushes, Unsent},
 };
 
 /// The most that hyper buffers of one connection. A request's head must fit; a body is passed on in
@@ -86,16 +81,10 @@ where
         }
     };
     // The answers to earlier requests go out first.
-    let sending = future::poll_fn(|context| match Pin::new(&mut connection).poll(context) {
-        Poll::Ready(_) => Poll::Ready(false),
-        Poll::Pending if flushes.is_flushed() => Poll::Ready(true),
-        Poll::Pending => Poll::Pending,
-    });
-    let sent = flushes.is_flushed()
-        || tokio::select! {
-            sent = sending => sent,
-            () = acceptor.stopping.cancelled() => false,
-        };
+    let sent = tokio::select! {
+        sent = flushed(&mut connection, &flushes) => sent,
+        () = acceptor.stopping.cancelled() => false,
+    };
     if !sent {
         return None;
     }
@@ -108,6 +97,21 @@ where
             None
         }
     }
+}
+
+/// Drives a connection until nothing that was written to it waits to be sent; `false` where it ended before.
+async fn flushed(connection: &mut (impl Future + Unpin), flushes: &Flushes) -> bool {
+    future::poll_fn(|context| {
+        if flushes.is_flushed() {
+            return Poll::Ready(true);
+        }
+        match Pin::new(&mut *connection).poll(context) {
+            Poll::Ready(_) => Poll::Ready(false),
+            Poll::Pending if flushes.is_flushed() => Poll::Ready(true),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// Ends when a connection has had [`PATIENCE`] and has not asked for anything.

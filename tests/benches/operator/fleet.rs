@@ -45,11 +45,11 @@ pub(crate) async fn apply(namespace: &Namespace, count: usize, rate: usize) -> R
     let slos = namespace.custom("StreamSLO", "streamslos");
     let both = (0..count).flat_map(|n| {
         let name = format!("stream-{n:03}");
-        let pipeline = object("StreamPipeline", &name, json!({
+        let pipeline = object("StreamPipeline", &name, &json!({
             "placement": { "gateway": { "replicas": 1 } },
             "sources": [{ "name": "demo", "generator": { "rate": rate } }],
         }));
-        let slo = object("StreamSLO", &name, json!({
+        let slo = object("StreamSLO", &name, &json!({
             "pipelineRef": { "name": name },
             "timeWindow": { "duration": "28d" },
             "objectives": [{ "name": "speed", "target": "99", "latency": { "threshold": "50ms" } }],
@@ -68,7 +68,7 @@ pub(crate) async fn apply(namespace: &Namespace, count: usize, rate: usize) -> R
         .await
 }
 
-fn object(kind: &str, name: &str, spec: Value) -> Value {
+fn object(kind: &str, name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "weir.dev/v1alpha1",
         "kind": kind,

@@ -8,6 +8,11 @@
 //! `cargo xtask bench operator` builds it, starts a control plane without nodes, and runs this. Bars are in
 //! seconds and bytes because a user waits seconds; they leave room for a slow machine.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "of a JSON value, which has null where there is nothing"
+)]
+
 mod fleet;
 mod kills;
 mod operator;

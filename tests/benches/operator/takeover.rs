@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use weir_tests::{eventually, with_namespace};
 
 use crate::operator::Operator;
@@ -24,8 +24,11 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
         let mut longest = 0.0_f64;
         for round in 1..=ROUNDS {
             let next = Operator::start(bench, &namespace, &format!("takeover-{round}"))?;
-            eventually("it follows", LIMIT, async || Ok(anyhow::ensure!(!next.leads().await?, "it leads")))
-                .await?;
+            eventually("it follows", LIMIT, async || {
+                ensure!(!next.leads().await?, "it leads");
+                Ok(())
+            })
+            .await?;
             leader.kill()?;
             let killed = Instant::now();
             fleet::apply(&namespace, 1, 1 + round).await?;
