@@ -32,6 +32,12 @@ pub mod label {
 pub mod annotation {
     /// The pipelines whose configuration an injected pod mounts, separated by commas.
     pub const PIPELINES: &str = "weir.dev/pipelines";
+    /// The image of the sidecar that a pod was injected with, as the operator named it.
+    pub const SIDECAR_IMAGE: &str = "weir.dev/sidecar-image";
+    /// Why a pod that a pipeline selects could not be injected.
+    pub const NOT_INJECTED: &str = "weir.dev/not-injected";
+    /// When a workload was last restarted so that its pods get what they lack; on its pod template.
+    pub const RESTARTED_AT: &str = "weir.dev/restartedAt";
 }
 
 /// Ports of the sidecar. An application often has 8080 itself, hence these.

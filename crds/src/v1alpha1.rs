@@ -27,7 +27,8 @@ pub use objective::{
 pub use pipeline::StreamPipeline;
 pub use pipeline::{KIND as STREAM_PIPELINE, StreamPipelineSpec};
 pub use placement::{
-    Gateway, LabelSelector, LabelSelectorRequirement, Operator, Placement, PlacementKind, Sidecar,
+    Gateway, LabelSelector, LabelSelectorRequirement, Operator, Placement, PlacementKind, Restart,
+    Sidecar,
 };
 pub use secret::SecretKey;
 pub use shared_log::{NatsStorage, RedisStorage};
@@ -38,5 +39,6 @@ pub use source::{Generator, Http, Source, SourceKind};
 #[cfg(feature = "kube")]
 pub use status::{
     BurnRateStatus, EndpointStatus, ErrorBudgetStatus, GenerationStatus, InjectionStatus,
-    ObjectiveStatus, ReplicaStatus, SloSummary, StreamPipelineStatus, StreamSLOStatus,
+    ObjectiveStatus, ReplicaStatus, RestartStatus, SloSummary, StreamPipelineStatus,
+    StreamSLOStatus,
 };

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::leading::Leading;
 use self::serving::Serving;
 use crate::args::Args;
-use crate::certificates::CertificateMetrics;
+use crate::certificates::{CertificateMetrics, LivesError};
 use crate::context::Context;
 use crate::leader::Lost;
 use crate::metrics::ReconcileMetrics;
@@ -57,6 +57,9 @@ pub enum AppError {
     /// Something is missing in the cluster.
     #[error(transparent)]
     Preflight(#[from] PreflightError),
+    /// The webhook's certificates could not be renewed in time.
+    #[error(transparent)]
+    Lives(#[from] LivesError),
     /// A port is not to be had.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -97,6 +100,7 @@ pub async fn run_with(
     provider: Arc<CryptoProvider>,
     stop: CancellationToken,
 ) -> Result<(), AppError> {
+    let lives = args.lives()?;
     let mut registry = registry();
     let context = Arc::new(context(&args, client, &mut registry));
     tokio::select! {
@@ -104,7 +108,7 @@ pub async fn run_with(
         () = stop.cancelled() => return Ok(()),
     }
     let certificate = CertificateMetrics::register(&mut registry);
-    let leading = Leading::prepare(&args, &context, &provider, &certificate, &mut registry);
+    let leading = Leading::prepare(&args, lives, &context, &provider, &certificate, &mut registry);
     let serving = Serving::prepare(&args, &context, provider, certificate, &mut registry).await?;
     let injects = args.webhook_config.is_some();
     let closing = CancellationToken::new();

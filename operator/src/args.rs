@@ -1,11 +1,14 @@
 //! The command line and the environment.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, ValueEnum};
 use http::Uri;
 use weir_crds::names::port;
+use weir_crds::scalar::Duration;
 
+use crate::certificates::{Lives, LivesError};
 use crate::context::Options;
 
 /// Makes StreamPipelines run, injects the sidecar, and judges StreamSLOs.
@@ -62,12 +65,32 @@ pub struct Args {
     /// The MutatingWebhookConfiguration that names this webhook. Without it there is no webhook.
     #[arg(long, alias = "webhook-config-name", value_name = "NAME")]
     pub webhook_config: Option<String>,
+    /// Inject by MutatingAdmissionPolicies of the API server (Kubernetes 1.36), whose names begin with this,
+    /// instead of by a webhook.
+    #[arg(long, conflicts_with = "webhook_config", value_name = "NAME")]
+    pub injection_policies: Option<String>,
+    /// The ClusterRole that owns these policies, so that they go with it.
+    #[arg(long, requires = "injection_policies", value_name = "NAME")]
+    pub injection_policies_owner: Option<String>,
+    /// A namespace that is never injected, besides the operator's own and kube-system; may be repeated.
+    #[arg(long = "excluded-namespace", value_name = "NAME")]
+    pub excluded_namespaces: Vec<String>,
     /// The Service under which the API server reaches the webhook.
     #[arg(long, default_value = "weir-operator", value_name = "NAME")]
     pub webhook_service: String,
     /// The Secret that holds the webhook's certificate.
     #[arg(long, default_value = "weir-webhook-tls", value_name = "NAME")]
     pub webhook_secret: String,
+    /// A directory with the webhook's tls.crt and tls.key, which somebody else renews and makes the API
+    /// server trust. Without it the operator makes its certificate, and keeps it in the Secret.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub webhook_certificate_dir: Option<PathBuf>,
+    /// How long the certificate is valid that the operator makes; one that is there is used to its end.
+    #[arg(long, default_value = "2160h", value_name = "DURATION")]
+    pub webhook_certificate_life: Duration,
+    /// How long the authority is valid that the operator makes; at least three times as long.
+    #[arg(long, default_value = "8760h", value_name = "DURATION")]
+    pub webhook_authority_life: Duration,
     /// Where the webhook listens.
     #[arg(long, default_value = "0.0.0.0:9443", value_name = "ADDRESS")]
     pub webhook_address: SocketAddr,
@@ -103,6 +126,15 @@ impl Args {
         })
     }
 
+    /// For how long the operator's authorities and certificates are valid.
+    ///
+    /// # Errors
+    ///
+    /// Fails where they could not be renewed without a gap.
+    pub fn lives(&self) -> Result<Lives, LivesError> {
+        Lives::new(self.webhook_authority_life.get(), self.webhook_certificate_life.get())
+    }
+
     /// The part that the controllers need.
     #[must_use]
     pub fn options(&self) -> Options {
@@ -112,6 +144,9 @@ impl Args {
             watch_namespace: self.watch_namespace.clone(),
             sidecar_image: self.sidecar_image.clone(),
             sidecar_image_pull_policy: self.sidecar_pull_policy.clone(),
+            policies: self.injection_policies.clone(),
+            policies_owner: self.injection_policies_owner.clone(),
+            excluded_namespaces: self.excluded_namespaces.clone(),
             admin_port: port::ADMIN,
             concurrency: self.concurrency,
         }
@@ -151,6 +186,10 @@ mod tests {
     fn what_is_wrong_is_refused_with_the_choices() {
         let error = parse(&["--sidecar-pull-policy=Sometimes"]).unwrap_err().to_string();
         assert!(error.contains("IfNotPresent"), "{error}");
+        assert!(parse(&["--webhook-config=a", "--injection-policies=b"]).is_err());
+        assert!(parse(&["--webhook-certificate-life=soon"]).is_err());
+        assert!(parse(&["--webhook-authority-life=2000h"]).unwrap().lives().is_err());
+        assert_eq!(parse(&[]).unwrap().lives(), Ok(Lives::default()));
         assert!(parse(&["--concurrency=0"]).is_err());
         assert!(parse(&["--leader-elect=false"]).is_ok_and(|args| !args.leader_elect));
     }

@@ -8,20 +8,25 @@
 //!   an authority is dropped only once it has expired. So no moment has a certificate that the API
 //!   server would not trust, but for the very first.
 //! - A Secret that holds a valid certificate is not written.
+//! - Where somebody else makes the certificate, and mounts it, nothing is written at all.
 
 mod bundle;
 mod inspect;
 mod issue;
 mod keeper;
+mod lives;
 mod loader;
 mod material;
 mod metrics;
+mod mounted;
 mod plan;
 mod trust;
 
 pub use self::keeper::{Keeper, KeeperError};
+pub use self::lives::{Lives, LivesError};
 pub use self::loader::{Certificate, load};
 pub use self::metrics::CertificateMetrics;
+pub use self::mounted::follow;
 pub use self::trust::await_trust;
 
 /// The DNS names under which the API server reaches a Service.

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource};
+use tokio::sync::OnceCell;
 
 use crate::failure::explain;
 use crate::farewells::Farewells;
+use crate::injection::is_protected;
 use crate::metrics::ReconcileMetrics;
 use crate::samples::Sampler;
 
@@ -24,6 +28,8 @@ pub struct Context {
     pub sampler: Arc<Sampler>,
     /// The final counters of sidecars that have ended.
     pub farewells: Arc<Farewells>,
+    /// The reference to the owner of the policies by which pods are injected, once it was read.
+    pub policies_owner: Arc<OnceCell<OwnerReference>>,
     /// What the operator was started with.
     pub options: Options,
 }
@@ -41,10 +47,25 @@ pub struct Options {
     pub sidecar_image: String,
     /// The pull policy of that image; the cluster's default where absent.
     pub sidecar_image_pull_policy: Option<String>,
+    /// The release after which the policies are named by which pods are injected; without it a webhook does it.
+    pub policies: Option<String>,
+    /// The ClusterRole with which these policies go.
+    pub policies_owner: Option<String>,
+    /// Namespaces that are never injected, besides the operator's own and that of Kubernetes.
+    pub excluded_namespaces: Vec<String>,
     /// The sidecar's admin port, on which its samples are read. Another one only in tests.
     pub admin_port: u16,
     /// How many objects of a kind are reconciled at the same time.
     pub concurrency: u16,
+}
+
+impl Options {
+    /// Whether pods of a namespace may be injected.
+    #[must_use]
+    pub fn injects_into(&self, namespace: &str) -> bool {
+        !is_protected(namespace, &self.namespace)
+            && !self.excluded_namespaces.iter().any(|excluded| excluded == namespace)
+    }
 }
 
 impl Context {
@@ -62,7 +83,8 @@ impl Context {
         };
         let recorder = Recorder::new(client.clone(), reporter);
         let farewells = Arc::default();
-        Self { client, recorder, metrics, sampler, farewells, options }
+        let policies_owner = Arc::default();
+        Self { client, recorder, metrics, sampler, farewells, policies_owner, options }
     }
 
     /// The resources of a kind in the namespaces that are watched.
@@ -91,6 +113,11 @@ impl Context {
     /// Publishes an Event. One that can't be published is logged: the status says the same, so a
     /// reconcile does not fail for it.
     pub async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, notice: Notice) {
+        self.publish_about(&object.object_ref(&()), notice).await;
+    }
+
+    /// Publishes an Event about an object of any kind, as [`publish`](Self::publish) does.
+    pub async fn publish_about(&self, reference: &ObjectReference, notice: Notice) {
         let Notice { warning, reason, note } = notice;
         let event = Event {
             type_: if warning { EventType::Warning } else { EventType::Normal },
@@ -99,7 +126,7 @@ impl Context {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
+        if let Err(error) = self.recorder.publish(&event, reference).await {
             tracing::warn!(reason, error = explain(&error), "event not published");
         }
     }

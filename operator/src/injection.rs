@@ -11,6 +11,8 @@
 mod obstacle;
 mod parts;
 mod patch;
+pub mod policy;
+mod standing;
 
 use serde_json::Value;
 use weir_crds::v1alpha1::StreamPipeline;
@@ -18,6 +20,7 @@ use weir_crds::v1alpha1::StreamPipeline;
 pub use self::obstacle::obstacle;
 pub use self::patch::PatchError;
 use self::patch::PodPatch;
+pub use self::standing::{Lack, lacks};
 use crate::sidecar::Image;
 
 /// The namespace of Kubernetes' own parts, which must start without the help of anybody.
@@ -36,8 +39,13 @@ pub enum Decision {
     Patch(json_patch::Patch),
     /// The pod has everything already.
     Complete,
-    /// The pod can't be injected, for this reason.
-    Refused(String),
+    /// The pod can't be injected.
+    Refused {
+        /// Why.
+        reason: String,
+        /// Notes the reason on the pod, where it does not stand there yet.
+        note: Option<json_patch::Patch>,
+    },
 }
 
 /// Decides what becomes of `pod`, which `pipelines` select.
@@ -50,23 +58,19 @@ pub fn inject(
     pipelines: &[&StreamPipeline],
     image: &Image,
 ) -> Result<Decision, PatchError> {
+    let mut patch = PodPatch::new(pod);
     if let Some(reason) = obstacle(pod) {
-        return Ok(Decision::Refused(reason));
+        parts::note_refusal(&mut patch, &reason)?;
+        return Ok(Decision::Refused { reason, note: patch.into_patch() });
     }
     let mut sorted = pipelines.to_vec();
     sorted.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-    let mut patch = PodPatch::new(pod);
     parts::mark(&mut patch, &sorted)?;
     parts::add_volumes(&mut patch, &sorted)?;
     parts::add_sidecar(&mut patch, &sorted, image)?;
     parts::connect_application(&mut patch, &sorted)?;
     parts::raise_grace_period(&mut patch, &sorted)?;
-    let operations = patch.into_operations();
-    Ok(if operations.is_empty() {
-        Decision::Complete
-    } else {
-        Decision::Patch(json_patch::Patch(operations))
-    })
+    Ok(patch.into_patch().map_or(Decision::Complete, Decision::Patch))
 }
 
 #[cfg(test)]

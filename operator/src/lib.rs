@@ -6,7 +6,8 @@
 //! - [`app`]: what runs where, and in which order it starts and stops.
 //! - [`pipeline`]: the StreamPipeline controller.
 //! - [`slo`], [`samples`], [`farewells`]: the StreamSLO controller, and what the sidecars counted.
-//! - [`webhook`], [`injection`], [`certificates`]: how a pod gets the sidecar when it is created.
+//! - [`webhook`], [`injection`], [`certificates`]: how a pod gets the sidecar when it is created;
+//!   [`policies`]: the same without a webhook.
 //! - [`controller`]: what drives every kind: spans, metrics, backoff, bounded concurrency.
 //! - [`apply`], [`conditions`], [`failure`]: what every controller writes with, and how it fails.
 //! - [`context`]: what every phase is handed.
@@ -28,6 +29,7 @@ pub mod labels;
 pub mod leader;
 pub mod metrics;
 pub mod pipeline;
+pub mod policies;
 pub mod preflight;
 pub mod samples;
 pub mod secrets;

@@ -7,11 +7,13 @@
 //! - An object of a wanted name that the pipeline does not control is left alone (`NameTaken`).
 //! - Everything that is made carries an owner reference, so a deleted pipeline takes it along; what a
 //!   change made superfluous is deleted.
-//! - A change of the configuration alone restarts no pod.
+//! - A change of the configuration alone restarts no pod; what needs new pods is said, or, where the
+//!   pipeline asks for it, brought about by `repair`, between apply and report.
 
 mod apply;
 mod build;
 mod observe;
+mod repair;
 mod report;
 mod status;
 #[cfg(test)]
@@ -32,11 +34,14 @@ use crate::apply::ApplyError;
 use crate::context::Context;
 use crate::controller::{Done, Next, Reconciler};
 use crate::failure::{Category, Failure};
+use crate::policies;
 
 /// Finds what no watch tells: a source that fell ill, a replica that no longer answers.
 const RESYNC: Duration = Duration::from_secs(30);
 /// The same while replicas have yet to take up a new configuration, which somebody waits for.
 const UNSETTLED: Duration = Duration::from_secs(3);
+/// The same while a workload is being rolled out, which no watch tells either.
+const MOVING: Duration = Duration::from_secs(10);
 
 /// The StreamPipeline controller.
 pub struct Pipelines {
@@ -63,6 +68,9 @@ pub enum Error {
     /// The objects could not be written.
     #[error("can't apply the pipeline's objects")]
     Apply(#[source] ApplyError),
+    /// The policy by which its pods are injected could not be written.
+    #[error("can't put the policy in force by which its pods are injected")]
+    Policy(#[source] ApplyError),
     /// The status could not be written.
     #[error("can't report the pipeline's status")]
     Report(#[source] ApplyError),
@@ -73,7 +81,9 @@ impl Failure for Error {
         match self {
             Self::Observe(error) => Category::of(error.cause()),
             Self::Build(_) => Category::Internal,
-            Self::Apply(error) | Self::Report(error) => Category::of(error.cause()),
+            Self::Apply(error) | Self::Policy(error) | Self::Report(error) => {
+                Category::of(error.cause())
+            }
         }
     }
 }
@@ -106,8 +116,9 @@ impl Reconciler for Pipelines {
             Err(error) => return Err(report::unobserved(context, &pipeline, error.into()).await),
         };
         let outcome = advance(context, &observed).await;
-        let reported = report::report(context, &observed, &outcome).await;
-        finish(outcome, reported)
+        let repairs = repair::repair(context, &observed, &outcome).await;
+        let reported = report::report(context, &observed, &outcome, &repairs).await;
+        finish(outcome, reported, repairs.iter().any(|repair| repair.is_moving))
     }
 }
 
@@ -121,20 +132,28 @@ async fn advance(context: &Context, observed: &Observed) -> Outcome {
         Ok(objects) => objects,
         Err(error) => return Outcome::Failed(error.into()),
     };
-    match apply::apply(context, &valid, objects, &observed.pods).await {
+    if let Err(error) = apply::apply(context, &valid, objects, &observed.pods).await {
+        return Outcome::Failed(Error::Apply(error));
+    }
+    // Last: what it has pods mount stands by then.
+    match policies::put(context, &observed.pipeline).await {
         Ok(()) => Outcome::Applied,
-        Err(error) => Outcome::Failed(Error::Apply(error)),
+        Err(error) => Outcome::Failed(Error::Policy(error)),
     }
 }
 
 /// What the driver is told. The error of a phase comes before that of the report on it.
-fn finish(outcome: Outcome, reported: Result<bool, Error>) -> Result<Done, Error> {
+fn finish(outcome: Outcome, reported: Result<bool, Error>, is_moving: bool) -> Result<Done, Error> {
     let outcome = match outcome {
         Outcome::Applied => "ok",
         Outcome::Rejected(_) => "rejected",
         Outcome::Failed(error) => return Err(error),
     };
-    let delay = if reported? { RESYNC } else { UNSETTLED };
+    let delay = match (reported?, is_moving) {
+        (false, _) => UNSETTLED,
+        (true, true) => MOVING,
+        (true, false) => RESYNC,
+    };
     Ok(Done { outcome, next: Next::Around(delay) })
 }
 

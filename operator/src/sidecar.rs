@@ -23,6 +23,8 @@ const LEAST_MEBIBYTES: u64 = 128;
 /// The limit for the default log of 64 MiB, and for all smaller ones, so that a change among those
 /// restarts nothing.
 const USUAL_MEBIBYTES: u64 = 256;
+/// What the container asks for.
+pub const REQUESTED: [(&str, &str); 2] = [("cpu", "20m"), ("memory", "64Mi")];
 /// Where the kubelet looks for a container's last words, where its spec says nothing else.
 const TERMINATION_MESSAGE: &str = "/dev/termination-log";
 /// Where the image has the program.
@@ -129,6 +131,8 @@ pub fn container(
         }),
         resources: Some(resources(log_bytes)),
         security_context: Some(security_context()),
+        // Where it ends before it has last words, the end of its log says why.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(volume_mounts),
         ..Container::default()
     }
@@ -178,20 +182,23 @@ fn get(path: &str) -> HTTPGetAction {
     }
 }
 
+/// The container's limit of memory in MiB: it leaves room for logs of `log_bytes` in all twice over, for
+/// what an allocator loses to fragments, and for the events that are being read and written.
+#[must_use]
+pub fn memory_mebibytes(log_bytes: u64) -> u64 {
+    (LEAST_MEBIBYTES + 2 * log_bytes.div_ceil(1 << 20)).max(USUAL_MEBIBYTES)
+}
+
 /// Requests, without which an autoscaler of the application could not compute its utilization; and a
 /// limit of memory alone, because one of CPU would throttle bursts.
-///
-/// The limit leaves room for logs of `log_bytes` in all twice over: for what an allocator loses to
-/// fragments, and for the events that are being read and written.
 fn resources(log_bytes: u64) -> ResourceRequirements {
-    let limit = (LEAST_MEBIBYTES + 2 * log_bytes.div_ceil(1 << 20)).max(USUAL_MEBIBYTES);
-    let limit = format!("{limit}Mi");
+    let limit = format!("{}Mi", memory_mebibytes(log_bytes));
     let amounts = |pairs: &[(&str, &str)]| {
         let pair = |&(name, amount): &(&str, &str)| (name.to_owned(), Quantity(amount.to_owned()));
         Some(pairs.iter().map(pair).collect::<BTreeMap<_, _>>())
     };
     ResourceRequirements {
-        requests: amounts(&[("cpu", "20m"), ("memory", "64Mi")]),
+        requests: amounts(&REQUESTED),
         limits: amounts(&[("memory", &limit)]),
         ..ResourceRequirements::default()
     }

@@ -14,6 +14,9 @@ pub(crate) fn options() -> Options {
         watch_namespace: None,
         sidecar_image: "registry.test/weir-sidecar:1".to_owned(),
         sidecar_image_pull_policy: Some("IfNotPresent".to_owned()),
+        policies: None,
+        policies_owner: None,
+        excluded_namespaces: Vec::new(),
         admin_port: 7071,
         concurrency: 4,
     }

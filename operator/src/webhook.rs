@@ -103,8 +103,9 @@ impl Webhook {
                 (Verdict::Injected, Answer { patch: Some(patch), warning: None })
             }
             Ok(Decision::Complete) => (Verdict::Complete, Answer::default()),
-            Ok(Decision::Refused(reason)) => {
-                (Verdict::Refused, warn(&format!("it is not injected, because {reason}")))
+            Ok(Decision::Refused { reason, note }) => {
+                let answer = warn(&format!("it is not injected, because {reason}"));
+                (Verdict::Refused, Answer { patch: note, ..answer })
             }
             Err(error) => {
                 tracing::warn!(

@@ -1,8 +1,13 @@
 //! A pipeline that is being served: its hub, its sources and its objectives' meters.
 
+mod secrets;
 pub mod storage;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio_util::task::AbortOnDropHandle;
 use weir_crds::v1alpha1::{DiskStorage, Objective, ObjectiveKind, Source, SourceKind, StorageKind};
@@ -28,6 +33,8 @@ pub struct Pipeline {
     guard: Guard,
     sources: BTreeMap<String, RunningSource>,
     streams: Option<Arc<Streams>>,
+    /// Where the Secrets are that the manifest names.
+    secrets: PathBuf,
 }
 
 /// A source, and the task that feeds it where it has one. The task ends with the last handle.
@@ -68,7 +75,7 @@ impl Pipeline {
         });
         let sources = sources.collect();
         let streams = streams(&config, running, keeper);
-        Self { config, hub, guard, sources, streams }
+        Self { config, hub, guard, sources, streams, secrets: secrets.to_owned() }
     }
 
     fn has_log_of(&self, config: &PipelineConfig) -> bool {
@@ -134,7 +141,7 @@ impl Pipeline {
     /// What the operator is told.
     #[must_use]
     pub fn sample(&self, since: Timestamp) -> PipelineSample {
-        let PipelineConfig { namespace, name, uid, generation, spec: _, slos } = &self.config;
+        let PipelineConfig { namespace, name, uid, generation, spec, slos } = &self.config;
         let meters = self.hub.accounts().meters();
         PipelineSample {
             namespace: namespace.clone(),
@@ -143,6 +150,7 @@ impl Pipeline {
             generation: *generation,
             sources: self.sources().map(|source| source.sample()).collect(),
             log: Some(sample_log(&self.hub, self.streams())),
+            missing_secrets: secrets::missing(spec, &self.secrets),
             subscribers: self.hub.accounts().subscribers(),
             deliveries: self.hub.cut().deliveries,
             slos: slos.iter().map(|slo| sample_slo(slo, &meters, since)).collect(),

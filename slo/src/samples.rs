@@ -64,6 +64,9 @@ pub struct PipelineSample {
     /// The log's state; absent where the sidecar is too old to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogSample>,
+    /// The Secrets that the manifest names and of which the process finds nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_secrets: Vec<String>,
     /// Subscribers connected now.
     #[serde(default)]
     pub subscribers: Subscribers,

@@ -42,6 +42,11 @@
 {{- printf "%s-webhook" (include "weir.fullname" .) -}}
 {{- end -}}
 
+{{/* Whether pods are injected by a webhook: "true", or nothing. */}}
+{{- define "weir.webhook" -}}
+{{- if and .Values.webhook.enabled (eq .Values.injection.mode "webhook") -}}true{{- end -}}
+{{- end -}}
+
 {{/* The labels that select the operator's pods; they never change during an upgrade. */}}
 {{- define "weir.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "weir.name" . }}

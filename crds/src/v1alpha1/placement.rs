@@ -53,6 +53,21 @@ impl Placement {
 pub struct Sidecar {
     /// Selects the pods, in the pipeline's namespace, that get the sidecar when they are created.
     pub selector: LabelSelector,
+    /// Whether the workloads of selected pods are restarted so that the pods get what they lack: the sidecar
+    /// itself, a newer image of it, or what the pipeline has come to need of it, such as a Secret.
+    #[serde(default)]
+    pub restart: Restart,
+}
+
+/// Whether workloads are restarted for the sidecar's sake.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Restart {
+    /// Never. The condition `Injected` says which pods lack what, and the command that helps.
+    #[default]
+    Never,
+    /// A Deployment, StatefulSet or DaemonSet whose pods lack something is restarted by its own rolling
+    /// update. One that is paused, or being rolled out, is left alone; so are pods of any other origin.
+    OnChange,
 }
 
 /// Selects objects by their labels; all requirements must hold.

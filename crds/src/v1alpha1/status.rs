@@ -3,7 +3,7 @@
 //! Numbers that are shown are strings of fixed precision, so that a status changes only when what a
 //! user sees does.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,8 @@ pub struct StreamPipelineStatus {
     /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, SourcesHealthy, EndpointsReady, UpToDate, StreamComplete and, for a sidecar placement, Injected.
+    /// Ready, SourcesHealthy, EndpointsReady, UpToDate, StreamComplete, SecretsPresent where Secrets are named,
+    /// and Injected for a sidecar placement.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
@@ -85,6 +86,32 @@ pub struct InjectionStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub missing: Vec<String>,
+    /// How many pods carry a sidecar to which something is missing that a new pod would have.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub outdated: i32,
+    /// The restarts of the last day, at most ten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub restarts: Vec<RestartStatus>,
+}
+
+/// The last restart of a workload for the sidecar's sake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestartStatus {
+    /// The workload, as `deployment/web`.
+    pub workload: String,
+    /// When it was restarted.
+    pub at: Time,
+    /// What the pods lacked, as a hash: it is restarted for the same cause three times at most.
+    pub cause: String,
+    /// How many times it has been restarted for this cause.
+    pub attempts: i32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_none(number: &i32) -> bool {
+    *number == 0
 }
 
 /// The state of an SLO.

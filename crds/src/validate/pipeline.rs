@@ -8,8 +8,8 @@ use super::{
 };
 use crate::v1alpha1::{
     Delivery, DiskStorage, DurableStreams, Endpoints, Gateway, LabelSelector,
-    LabelSelectorRequirement, Log, Operator, Placement, PlacementKind, Retention, SlowConsumer,
-    Source, SourceKind, Storage, StorageKind, StreamPipelineSpec, WebSocket,
+    LabelSelectorRequirement, Log, Operator, Placement, PlacementKind, Retention, Sidecar,
+    SlowConsumer, Source, SourceKind, Storage, StorageKind, StreamPipelineSpec, WebSocket,
 };
 
 /// The least room on a disk: a few of the largest requests.
@@ -42,7 +42,9 @@ pub fn pipeline(name: &str, spec: &StreamPipelineSpec) -> Vec<Violation> {
 
 fn check_placement(found: &mut Violations, placement: &Placement) {
     match placement.kind() {
-        Some(PlacementKind::Sidecar(sidecar)) => check_selector(found, &sidecar.selector),
+        Some(PlacementKind::Sidecar(Sidecar { selector, restart: _ })) => {
+            check_selector(found, selector);
+        }
         Some(PlacementKind::Gateway(Gateway { replicas })) => {
             found.range("spec.placement.gateway.replicas", *replicas, 1, 100);
         }

@@ -9,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::AppError;
 use crate::args::Args;
-use crate::certificates::{CertificateMetrics, Keeper};
+use crate::certificates::{CertificateMetrics, Keeper, Lives};
 use crate::context::Context;
 use crate::controller::drive;
 use crate::farewells;
 use crate::leader::{Elector, KubeLeases, Timing};
 use crate::pipeline::Pipelines;
+use crate::policies;
 use crate::slo::Slos;
 use crate::tasks::{Ended, Tasks};
 
@@ -30,6 +31,7 @@ pub(super) struct Leading {
 impl Leading {
     pub(super) fn prepare(
         args: &Args,
+        lives: Lives,
         context: &Arc<Context>,
         provider: &Arc<CryptoProvider>,
         certificate: &CertificateMetrics,
@@ -46,12 +48,15 @@ impl Leading {
             let leases = KubeLeases::new(client(), &args.namespace, &args.lease);
             Elector::new(leases, context.options.identity.clone(), Timing::default())
         });
-        let keeper = args.webhook_config.as_ref().map(|configuration| Keeper {
+        // What somebody else makes nobody here keeps.
+        let own = args.webhook_config.as_ref().filter(|_| args.webhook_certificate_dir.is_none());
+        let keeper = own.map(|configuration| Keeper {
             client: client(),
             namespace: args.namespace.clone(),
             service: args.webhook_service.clone(),
             secret: args.webhook_secret.clone(),
             configuration: configuration.clone(),
+            lives,
             provider: Arc::clone(provider),
             metrics: certificate.clone(),
         });
@@ -95,6 +100,10 @@ fn start(
     tasks.spawn("pipelines", drive(pipelines, Arc::clone(context), stop.clone()));
     tasks.spawn("farewells", farewells::watch(Arc::clone(context), stop.clone()));
     tasks.spawn("slos", drive(slos, Arc::clone(context), stop.clone()));
+    if let Some(release) = context.options.policies.clone() {
+        let sweeping = policies::sweep(Arc::clone(context), release, stop.clone());
+        tasks.spawn("policies", sweeping);
+    }
     if let Some(keeper) = keeper {
         tasks.spawn("certificate", keeper.run(stop.clone()));
     }

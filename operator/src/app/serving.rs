@@ -1,5 +1,6 @@
 //! What every replica runs.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,7 +22,7 @@ use weir_crds::v1alpha1::StreamPipeline;
 use super::AppError;
 use crate::admin::{self, Readiness};
 use crate::args::Args;
-use crate::certificates::{Certificate, CertificateMetrics, await_trust, load};
+use crate::certificates::{self, Certificate, CertificateMetrics, await_trust, load};
 use crate::context::Context;
 use crate::failure::chain;
 use crate::serve::{bind, serve};
@@ -44,9 +45,17 @@ struct Injecting {
     certificate: Arc<Certificate>,
     provider: Arc<CryptoProvider>,
     metrics: CertificateMetrics,
-    secret: String,
+    origin: Origin,
     configuration: String,
     context: Arc<Context>,
+}
+
+/// Where the certificate comes from.
+enum Origin {
+    /// The Secret of this name, which the leader keeps.
+    Secret(String),
+    /// Files in this directory, which somebody else keeps.
+    Directory(PathBuf),
 }
 
 impl Serving {
@@ -77,7 +86,10 @@ impl Serving {
             certificate,
             provider,
             metrics,
-            secret: args.webhook_secret.clone(),
+            origin: match &args.webhook_certificate_dir {
+                None => Origin::Secret(args.webhook_secret.clone()),
+                Some(directory) => Origin::Directory(directory.clone()),
+            },
             configuration,
             context: Arc::clone(context),
         };
@@ -114,7 +126,7 @@ impl Injecting {
             certificate,
             provider,
             metrics,
-            secret,
+            origin,
             configuration,
             context,
         } = self;
@@ -123,14 +135,23 @@ impl Injecting {
         let read = Arc::new(AtomicBool::new(false));
         let is_read = Arc::clone(&read);
         readiness.require("pipelines read", move || is_read.load(Ordering::Acquire));
-        let secrets = context.namespaced::<Secret>(&context.options.namespace);
-        let loading = load(secrets, secret, certificate, provider, metrics, closing.clone());
-        tasks.spawn("certificate", loading);
+        let (shown, stop) = (metrics.clone(), closing.clone());
+        match origin {
+            Origin::Secret(name) => {
+                let secrets = context.namespaced::<Secret>(&context.options.namespace);
+                let loading = load(secrets, name, certificate, provider, shown, stop);
+                tasks.spawn("certificate", loading);
+            }
+            Origin::Directory(directory) => {
+                let following = certificates::follow(directory, certificate, provider, shown, stop);
+                tasks.spawn("certificate", following);
+            }
+        }
         let trusted = Arc::new(AtomicBool::new(false));
         let is_trusted = Arc::clone(&trusted);
         readiness.require("trusted by the API server", move || is_trusted.load(Ordering::Acquire));
         let configurations: Api<MutatingWebhookConfiguration> = Api::all(context.client.clone());
-        let trust = await_trust(configurations, configuration, trusted, closing.clone());
+        let trust = await_trust(configurations, configuration, trusted, metrics, closing.clone());
         tasks.spawn("trust", trust);
         let store = webhook.pipelines.clone();
         let (pipelines, stop) = (context.watched(), closing.clone());

@@ -139,10 +139,14 @@ mod tests {
     use std::time::Duration;
 
     use super::super::issue;
-    use super::super::plan::{AUTHORITY_LIFE, BACKDATED, CERTIFICATE_LIFE};
+    use super::super::lives::Lives;
     use super::*;
 
     const NAME: &str = "weir.weir-system.svc";
+
+    fn lives() -> Lives {
+        Lives::default()
+    }
 
     fn provider() -> Arc<CryptoProvider> {
         Arc::new(rustls::crypto::aws_lc_rs::default_provider())
@@ -162,20 +166,22 @@ mod tests {
 
     #[test]
     fn what_was_just_made_is_trusted_for_its_name_and_its_time() {
-        let material = issue::begin(&names(), now()).unwrap();
+        let material = issue::begin(&names(), lives(), now()).unwrap();
         let standing = look(&material, NAME, now()).unwrap();
         assert!(standing.by_newest);
-        assert_eq!(standing.certificate.from, now() - BACKDATED);
-        assert_eq!(standing.certificate.until, now() + CERTIFICATE_LIFE);
-        assert_eq!(standing.authority.until, now() + AUTHORITY_LIFE);
+        assert_eq!(standing.certificate.from, now() - lives().backdated());
+        assert_eq!(standing.certificate.until, now() + lives().certificate());
+        assert_eq!(standing.authority.until, now() + lives().authority());
     }
 
     #[test]
     fn another_name_an_expired_certificate_and_a_foreign_key_are_refused() {
-        let material = issue::begin(&names(), now()).unwrap();
+        let material = issue::begin(&names(), lives(), now()).unwrap();
         assert!(look(&material, "other.weir-system.svc", now()).is_err());
-        assert!(look(&material, NAME, now() + CERTIFICATE_LIFE + Duration::from_secs(1)).is_err());
-        let other = issue::begin(&names(), now()).unwrap();
+        assert!(
+            look(&material, NAME, now() + lives().certificate() + Duration::from_secs(1)).is_err()
+        );
+        let other = issue::begin(&names(), lives(), now()).unwrap();
         let mixed = Material { key: other.key.clone(), ..material.clone() };
         assert!(look(&mixed, NAME, now()).is_err());
         let untrusted = Material { authorities: other.authorities, ..material.clone() };
@@ -186,24 +192,24 @@ mod tests {
 
     #[test]
     fn while_the_authority_changes_both_certificates_are_trusted() {
-        let old = issue::begin(&names(), now()).unwrap();
+        let old = issue::begin(&names(), lives(), now()).unwrap();
         let later = now() + Duration::from_hours(24);
         let kept = unexpired(&old.authorities, later).unwrap();
-        let added = issue::add_authority(old.clone(), &kept, later).unwrap();
+        let added = issue::add_authority(old.clone(), &kept, lives(), later).unwrap();
         let standing = look(&added, NAME, later).unwrap();
         assert!(!standing.by_newest);
-        assert_eq!(standing.authority.until, later + AUTHORITY_LIFE);
-        let renewed = issue::issue(added.clone(), &names(), later).unwrap();
+        assert_eq!(standing.authority.until, later + lives().authority());
+        let renewed = issue::issue(added.clone(), &names(), lives(), later).unwrap();
         assert!(look(&renewed, NAME, later).unwrap().by_newest);
         assert!(renewed.authorities == added.authorities && renewed.key != old.key);
     }
 
     #[test]
     fn an_expired_authority_leaves_the_bundle() {
-        let old = issue::begin(&names(), now()).unwrap();
+        let old = issue::begin(&names(), lives(), now()).unwrap();
         let later = now() + Duration::from_hours(300 * 24);
-        let both = issue::add_authority(old.clone(), &old.authorities, later).unwrap();
-        let last = now() + AUTHORITY_LIFE;
+        let both = issue::add_authority(old.clone(), &old.authorities, lives(), later).unwrap();
+        let last = now() + lives().authority();
         assert!(
             unexpired(&both.authorities, last - Duration::from_secs(1)).unwrap()
                 == both.authorities

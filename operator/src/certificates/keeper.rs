@@ -14,13 +14,12 @@ use tokio_util::sync::CancellationToken;
 use weir_crds::names::FIELD_MANAGER;
 
 use super::inspect::{InspectError, standing, unexpired};
+use super::lives::Lives;
 use super::material::Material;
 use super::plan::{Plan, plan};
 use super::{CertificateMetrics, bundle, dns_names, issue};
 use crate::failure::{chain, explain};
 
-/// An upgrade may take the authorities away, and no pod is injected until they are back.
-const INTERVAL: Duration = Duration::from_secs(10);
 /// Longer than a handful of requests takes that get anywhere.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -36,6 +35,8 @@ pub struct Keeper {
     pub secret: String,
     /// The name of the MutatingWebhookConfiguration.
     pub configuration: String,
+    /// For how long authorities and certificates are valid.
+    pub lives: Lives,
     /// The TLS implementation.
     pub provider: Arc<CryptoProvider>,
     /// Where it is shown.
@@ -91,7 +92,7 @@ impl Keeper {
                 }
             }
             tokio::select! {
-                () = sleep(INTERVAL) => {}
+                () = sleep(self.lives.interval()) => {}
                 () = shutdown.cancelled() => return,
             }
         }
@@ -128,18 +129,18 @@ impl Keeper {
             };
             look(material).inspect_err(warn).ok().map(|standing| (material, standing))
         });
-        let plan = plan(usable.map(|(_, standing)| standing), now);
-        let Some((material, _)) = usable else { return Ok(issue::begin(&names, now)?) };
+        let plan = plan(usable.map(|(_, standing)| standing), self.lives, now);
+        let Some((material, _)) = usable else { return Ok(issue::begin(&names, self.lives, now)?) };
         if plan != Plan::Keep {
             tracing::info!(?plan, "renewing the webhook's certificate");
         }
         Ok(match plan {
-            Plan::Begin => issue::begin(&names, now)?,
+            Plan::Begin => issue::begin(&names, self.lives, now)?,
             Plan::AddAuthority => {
                 let kept = unexpired(&material.authorities, now)?;
-                issue::add_authority(material.clone(), &kept, now)?
+                issue::add_authority(material.clone(), &kept, self.lives, now)?
             }
-            Plan::IssueCertificate => issue::issue(material.clone(), &names, now)?,
+            Plan::IssueCertificate => issue::issue(material.clone(), &names, self.lives, now)?,
             Plan::Keep => material.clone(),
         })
     }
@@ -160,9 +161,9 @@ impl Keeper {
         };
         if let Some(patch) = bundle::patch(&found, authorities) {
             let patch: Patch<()> = Patch::Json(patch);
-            api.patch(&self.configuration, &PatchParams::default(), &patch)
-                .await
-                .map_err(failed)?;
+            let manager = Some(FIELD_MANAGER.to_owned());
+            let params = PatchParams { field_manager: manager, ..PatchParams::default() };
+            api.patch(&self.configuration, &params, &patch).await.map_err(failed)?;
             tracing::info!(name = self.configuration, "told the API server whom to trust");
         }
         Ok(true)

@@ -28,6 +28,11 @@ impl Certificate {
     pub fn is_loaded(&self) -> bool {
         self.0.load().is_some()
     }
+
+    #[cfg(test)]
+    pub(super) fn served(&self) -> Option<Arc<CertifiedKey>> {
+        self.0.load_full()
+    }
 }
 
 impl fmt::Debug for Certificate {
@@ -79,7 +84,17 @@ fn take_up(
     metrics: &CertificateMetrics,
 ) {
     let Some(material) = secret.and_then(Material::of) else { return };
-    let ready = certified_key(&material, provider);
+    serve(&material, certificate, provider, metrics);
+}
+
+/// Serves this certificate from now on, if it is one; else what is served stays.
+pub(super) fn serve(
+    material: &Material,
+    certificate: &Certificate,
+    provider: &CryptoProvider,
+    metrics: &CertificateMetrics,
+) {
+    let ready = certified_key(material, provider);
     match ready.and_then(|key| Ok::<_, InspectError>((expiry(&key)?, key))) {
         Ok((expiry, key)) => {
             certificate.0.store(Some(Arc::new(key)));
@@ -87,7 +102,7 @@ fn take_up(
             tracing::info!(%expiry, "serving the webhook's certificate");
         }
         Err(error) => {
-            tracing::warn!(error = chain(&error), "what the webhook's Secret holds is not usable");
+            tracing::warn!(error = chain(&error), "the webhook's new certificate is not usable");
         }
     }
 }
@@ -98,6 +113,7 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::super::issue;
+    use super::super::lives::Lives;
     use super::*;
 
     #[test]
@@ -105,7 +121,8 @@ mod tests {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let metrics = CertificateMetrics::register(&mut Registry::default());
         let certificate = Certificate::default();
-        let material = issue::begin(&["a.b.svc".to_owned()], Timestamp::now()).unwrap();
+        let material =
+            issue::begin(&["a.b.svc".to_owned()], Lives::default(), Timestamp::now()).unwrap();
         let take = |secret: Option<&Secret>| take_up(secret, &certificate, &provider, &metrics);
         take(None);
         assert!(!certificate.is_loaded());

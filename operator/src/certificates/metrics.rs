@@ -24,7 +24,7 @@ impl CertificateMetrics {
         );
         registry.register(
             "webhook_configured",
-            "Whether the leader finds the webhook's configuration, with its authorities in it: 1 or 0",
+            "Whether the webhook's configuration is there, with its authorities in it, as last seen: 1 or 0",
             configured.clone(),
         );
         Self { expiry, configured }

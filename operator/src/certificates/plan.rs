@@ -7,18 +7,9 @@
 //!                            added  └ once B has settled
 //! ```
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
-/// How long an authority is valid.
-pub(super) const AUTHORITY_LIFE: Duration = Duration::from_hours(365 * 24);
-/// How long a certificate is valid.
-pub(super) const CERTIFICATE_LIFE: Duration = Duration::from_hours(90 * 24);
-/// How far before its making a certificate is valid already, for clocks that are behind.
-pub(super) const BACKDATED: Duration = Duration::from_hours(1);
-/// How long the API server is given to learn of an authority before a certificate of it is served.
-const SETTLING: Duration = Duration::from_mins(10);
+use super::lives::Lives;
 
 /// From when until when something is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,11 +51,11 @@ pub(super) enum Plan {
 }
 
 /// Decides what is to be done.
-pub(super) fn plan(standing: Option<Standing>, now: Timestamp) -> Plan {
+pub(super) fn plan(standing: Option<Standing>, lives: Lives, now: Timestamp) -> Plan {
     let Some(Standing { authority, certificate, by_newest }) = standing else {
         return Plan::Begin;
     };
-    let settled = now >= authority.from + BACKDATED + SETTLING;
+    let settled = now >= authority.from + lives.backdated() + lives.settling();
     if authority.is_late(now) {
         Plan::AddAuthority
     } else if (!by_newest && settled) || (by_newest && certificate.is_late(now)) {
@@ -76,83 +67,120 @@ pub(super) fn plan(standing: Option<Standing>, now: Timestamp) -> Plan {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const DAY: Duration = Duration::from_hours(24);
+
+    fn lives() -> Lives {
+        Lives::default()
+    }
+
+    fn authority_life() -> Duration {
+        lives().authority()
+    }
+
+    fn certificate_life() -> Duration {
+        lives().certificate()
+    }
 
     fn start() -> Timestamp {
         Timestamp::from_second(1_800_000_000).unwrap()
     }
 
     fn period(from: Timestamp, life: Duration) -> Period {
-        Period { from: from - BACKDATED, until: from + life }
+        Period { from: from - lives().backdated(), until: from + life }
     }
 
     fn fresh() -> Standing {
         Standing {
-            authority: period(start(), AUTHORITY_LIFE),
-            certificate: period(start(), CERTIFICATE_LIFE),
+            authority: period(start(), authority_life()),
+            certificate: period(start(), certificate_life()),
             by_newest: true,
         }
     }
 
     #[test]
     fn without_anything_usable_all_is_made() {
-        assert_eq!(plan(None, start()), Plan::Begin);
+        assert_eq!(plan(None, lives(), start()), Plan::Begin);
     }
 
     #[test]
     fn what_is_fresh_is_kept() {
-        assert_eq!(plan(Some(fresh()), start()), Plan::Keep);
-        assert_eq!(plan(Some(fresh()), start() + 59 * DAY), Plan::Keep);
+        assert_eq!(plan(Some(fresh()), lives(), start()), Plan::Keep);
+        assert_eq!(plan(Some(fresh()), lives(), start() + 59 * DAY), Plan::Keep);
     }
 
     #[test]
     fn a_certificate_is_renewed_in_its_last_third() {
-        assert_eq!(plan(Some(fresh()), start() + 61 * DAY), Plan::IssueCertificate);
+        assert_eq!(plan(Some(fresh()), lives(), start() + 61 * DAY), Plan::IssueCertificate);
     }
 
     #[test]
     fn an_authority_is_followed_in_its_last_third_before_the_certificate_is_renewed() {
         let late = start() + 250 * DAY;
         let standing =
-            Standing { certificate: period(late - 80 * DAY, CERTIFICATE_LIFE), ..fresh() };
-        assert_eq!(plan(Some(standing), late), Plan::AddAuthority);
+            Standing { certificate: period(late - 80 * DAY, certificate_life()), ..fresh() };
+        assert_eq!(plan(Some(standing), lives(), late), Plan::AddAuthority);
     }
 
     #[test]
     fn a_new_authority_signs_only_after_it_has_settled() {
         let added = start() + 250 * DAY;
         let standing = Standing {
-            authority: period(added, AUTHORITY_LIFE),
-            certificate: period(added - 10 * DAY, CERTIFICATE_LIFE),
+            authority: period(added, authority_life()),
+            certificate: period(added - 10 * DAY, certificate_life()),
             by_newest: false,
         };
-        assert_eq!(plan(Some(standing), added + Duration::from_mins(9)), Plan::Keep);
-        assert_eq!(plan(Some(standing), added + Duration::from_mins(10)), Plan::IssueCertificate);
+        assert_eq!(plan(Some(standing), lives(), added + Duration::from_mins(9)), Plan::Keep);
+        assert_eq!(
+            plan(Some(standing), lives(), added + Duration::from_mins(10)),
+            Plan::IssueCertificate
+        );
     }
 
-    #[test]
-    fn over_ten_years_every_certificate_is_of_an_authority_that_was_known_before() {
-        let (mut now, mut known_since) = (start(), start());
-        let mut standing = fresh();
-        while now < start() + 3_650 * DAY {
-            assert!(now < standing.certificate.until && now < standing.authority.until);
-            match plan(Some(standing), now) {
+    /// Lets the time of many lives pass, in steps of the keeper.
+    fn pass(lives: Lives, start: Timestamp) {
+        let period = |from: Timestamp, life: Duration| Period {
+            from: from - lives.backdated(),
+            until: from + life,
+        };
+        let (mut now, mut known_since) = (start, start);
+        let mut standing = Standing {
+            authority: period(start, lives.authority()),
+            certificate: period(start, lives.certificate()),
+            by_newest: true,
+        };
+        let mut signer = standing.authority;
+        while now < start + 10 * lives.authority() {
+            assert!(now < standing.certificate.until && now < signer.until);
+            match plan(Some(standing), lives, now) {
                 Plan::Begin => panic!("began anew"),
                 Plan::AddAuthority => {
-                    standing.authority = period(now, AUTHORITY_LIFE);
+                    standing.authority = period(now, lives.authority());
                     standing.by_newest = false;
                     known_since = now;
                 }
                 Plan::IssueCertificate => {
-                    assert!(known_since == start() || now >= known_since + SETTLING);
-                    standing.certificate = period(now, CERTIFICATE_LIFE);
+                    assert!(known_since == start || now >= known_since + lives.settling());
+                    standing.certificate = period(now, lives.certificate());
                     standing.by_newest = true;
+                    signer = standing.authority;
                 }
                 Plan::Keep => {}
             }
-            now += Duration::from_hours(1);
+            now += lives.interval().max(lives.certificate() / 200);
+        }
+        assert!(known_since > start);
+    }
+
+    #[test]
+    fn every_certificate_is_of_an_authority_that_was_known_before_and_outlives_it() {
+        pass(lives(), start());
+        let second = Duration::from_secs(1);
+        for (authority, certificate) in [(30, 10), (36, 12), (3_600, 600)] {
+            pass(Lives::new(authority * second, certificate * second).unwrap(), start());
         }
     }
 }

@@ -12,6 +12,7 @@ use kube::Api;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::CertificateMetrics;
 use crate::failure::chain;
 
 /// Short beside the start of a pod, for which somebody waits, and rare for the API server.
@@ -23,6 +24,7 @@ pub async fn await_trust(
     configurations: Api<MutatingWebhookConfiguration>,
     name: String,
     trusted: Arc<AtomicBool>,
+    metrics: CertificateMetrics,
     shutdown: CancellationToken,
 ) {
     let look = async {
@@ -34,6 +36,7 @@ pub async fn await_trust(
                     // Where there is none nobody calls, and so nothing is to be waited for.
                     trusted.store(has_authorities.unwrap_or(true), Ordering::Release);
                     if has_authorities == Some(true) {
+                        metrics.is_configured(true);
                         return;
                     }
                 }

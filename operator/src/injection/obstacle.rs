@@ -5,7 +5,7 @@ use serde_json::Value;
 use weir_crds::names::{SIDECAR_CONTAINER, port};
 
 /// The ports that the sidecar opens.
-const PORTS: [u16; 3] = [port::PUBLIC, port::ADMIN, port::PUBLISH];
+pub(super) const PORTS: [u16; 3] = [port::PUBLIC, port::ADMIN, port::PUBLISH];
 
 /// What keeps a pod from being injected, as a sentence that begins with the pod's part in it.
 #[must_use]
@@ -23,9 +23,23 @@ pub fn obstacle(pod: &Value) -> Option<String> {
     if containers().any(|container| name(container) == SIDECAR_CONTAINER) {
         return Some(format!("it has a container of its own called {SIDECAR_CONTAINER}"));
     }
-    containers().find_map(taken_port).map(|(container, port)| {
-        format!("its container {container} has port {port}, which the sidecar needs")
+    let beside = inits(spec).filter(|container| runs_beside(container));
+    containers().chain(beside).find_map(taken_port).map(|(container, port)| {
+        format!(
+            "its container {container} has port {port}, which the sidecar needs: it takes 7070, 7071 and \
+             7072"
+        )
     })
+}
+
+fn inits(spec: &Value) -> impl Iterator<Item = &Value> {
+    spec.get("initContainers").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Whether an init container is another native sidecar, which holds its ports for as long as the pod lives.
+fn runs_beside(container: &Value) -> bool {
+    let restarts = container.get("restartPolicy").and_then(Value::as_str) == Some("Always");
+    restarts && name(container) != SIDECAR_CONTAINER
 }
 
 fn taken_port(container: &Value) -> Option<(&str, u64)> {
@@ -52,6 +66,16 @@ mod tests {
     }
 
     #[test]
+    fn a_port_of_an_init_container_that_ends_and_those_of_the_sidecar_itself_are_no_obstacle() {
+        let ports = json!([{ "containerPort": 7070 }]);
+        let inits = json!([
+            { "name": "migrate", "ports": ports },
+            { "name": "weir-sidecar", "restartPolicy": "Always", "ports": ports },
+        ]);
+        assert_eq!(obstacle(&json!({ "spec": { "initContainers": inits } })), None);
+    }
+
+    #[test]
     fn each_obstacle_is_named() {
         for (spec, words) in [
             (json!({ "hostNetwork": true }), "hostNetwork"),
@@ -62,6 +86,12 @@ mod tests {
                     { "name": "app" }, { "name": "side", "ports": [{ "containerPort": 7071 }] },
                 ] }),
                 "side has port 7071",
+            ),
+            (
+                json!({ "initContainers": [{
+                    "name": "mesh", "restartPolicy": "Always", "ports": [{ "containerPort": 7070 }],
+                }] }),
+                "mesh has port 7070",
             ),
         ] {
             let found = obstacle(&json!({ "spec": spec })).unwrap();

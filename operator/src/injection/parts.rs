@@ -22,7 +22,7 @@ use crate::sidecar::{
 /// The volume that holds the socket. No name of a volume below begins like it.
 const SOCKET_VOLUME: &str = "weir-run";
 /// What a pod has where it says nothing.
-const DEFAULT_GRACE_SECONDS: i64 = 30;
+pub(super) const DEFAULT_GRACE_SECONDS: i64 = 30;
 
 /// The volume that holds the manifests of a pipeline: at most 59 characters of the 63 there may be.
 fn volume(pipeline: &str) -> String {
@@ -54,36 +54,66 @@ pub(super) fn mark(patch: &mut PodPatch, pipelines: &[&StreamPipeline]) -> Resul
     patch.set_text(&annotations, annotation::PIPELINES, &all.join(","))
 }
 
+/// Notes on a pod why it is not injected: its author sees it there when the warning is long gone.
+pub(super) fn note_refusal(patch: &mut PodPatch, reason: &str) -> Result<(), PatchError> {
+    patch.set_text(&at(["metadata", "annotations"]), annotation::NOT_INJECTED, reason)
+}
+
 /// The socket's directory, that of logs on a disk, each pipeline's manifests, and the Secrets that they name.
+pub(super) fn volumes(pipelines: &[&StreamPipeline]) -> Vec<Value> {
+    // In memory: a directory on disk keeps a cluster autoscaler from removing the node. It holds one
+    // socket, which takes no space.
+    let mut volumes = vec![
+        json!({ "name": SOCKET_VOLUME, "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } }),
+    ];
+    if keep_data(pipelines) {
+        volumes.push(json!({ "name": DATA_VOLUME, "emptyDir": {} }));
+    }
+    for name in names(pipelines) {
+        // Optional: a pod starts also where its pipeline was deleted a moment ago.
+        volumes.push(json!({
+            "name": volume(&name),
+            "configMap": { "name": config_map(&name), "optional": true },
+        }));
+    }
+    for secret in secrets_of(pipelines) {
+        volumes.push(serde_json::to_value(secrets::volume(secret)).unwrap_or_default());
+    }
+    volumes
+}
+
+/// Adds the volumes that are missing.
 pub(super) fn add_volumes(
     patch: &mut PodPatch,
     pipelines: &[&StreamPipeline],
 ) -> Result<(), PatchError> {
-    // In memory: a directory on disk keeps a cluster autoscaler from removing the node. It holds one
-    // socket, which takes no space.
-    let socket =
-        json!({ "name": SOCKET_VOLUME, "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } });
-    add_named(patch, &at(["spec", "volumes"]), socket)?;
-    if keep_data(pipelines) {
-        let data = json!({ "name": DATA_VOLUME, "emptyDir": {} });
-        add_named(patch, &at(["spec", "volumes"]), data)?;
-    }
-    for name in names(pipelines) {
-        // Optional: a pod starts also where its pipeline was deleted a moment ago.
-        let manifests = json!({
-            "name": volume(&name),
-            "configMap": { "name": config_map(&name), "optional": true },
-        });
-        add_named(patch, &at(["spec", "volumes"]), manifests)?;
-    }
-    for secret in secrets_of(pipelines) {
-        let volume = serde_json::to_value(secrets::volume(secret)).unwrap_or_default();
-        add_named(patch, &at(["spec", "volumes"]), volume)?;
-    }
-    Ok(())
+    let list = at(["spec", "volumes"]);
+    volumes(pipelines).into_iter().try_for_each(|volume| add_named(patch, &list, volume))
 }
 
-/// The native sidecar, at the front of the init containers, so that all others may publish.
+/// The native sidecar.
+pub(super) fn sidecar(pipelines: &[&StreamPipeline], image: &Image) -> Value {
+    let mut mounts = vec![socket_mount()];
+    mounts.extend(sidecar_mounts(pipelines));
+    let log_bytes = log_bytes(pipelines.iter().map(|pipeline| &pipeline.spec.log));
+    let container = container(image, Place::BesideApplication, log_bytes, mounts);
+    let mut container = serde_json::to_value(container).unwrap_or_default();
+    if let Value::Object(container) = &mut container {
+        container.insert("restartPolicy".to_owned(), "Always".into());
+    }
+    container
+}
+
+/// What the sidecar mounts for these pipelines, beside the socket's directory.
+pub(super) fn sidecar_mounts(pipelines: &[&StreamPipeline]) -> Vec<VolumeMount> {
+    let data = keep_data(pipelines).then(data_mount);
+    let manifests = names(pipelines);
+    let manifests = manifests.iter().map(|name| manifests_mount(name));
+    let secrets = secrets_of(pipelines).into_iter().map(secrets::mount);
+    data.into_iter().chain(manifests).chain(secrets).collect()
+}
+
+/// Adds the native sidecar, at the front of the init containers, so that all others may publish.
 pub(super) fn add_sidecar(
     patch: &mut PodPatch,
     pipelines: &[&StreamPipeline],
@@ -92,29 +122,13 @@ pub(super) fn add_sidecar(
     let list = at(["spec", "initContainers"]);
     let place = patch.items(&list)?.iter().position(|item| is_named(item, SIDECAR_CONTAINER));
     let Some(index) = place else {
-        let mut mounts = vec![socket_mount()];
-        mounts.extend(keep_data(pipelines).then(data_mount));
-        mounts.extend(names(pipelines).iter().map(|name| manifests_mount(name)));
-        mounts.extend(secrets_of(pipelines).into_iter().map(secrets::mount));
-        let log_bytes = log_bytes(pipelines.iter().map(|pipeline| &pipeline.spec.log));
-        let container = container(image, Place::BesideApplication, log_bytes, mounts);
-        let mut container = serde_json::to_value(container).unwrap_or_default();
-        if let Value::Object(container) = &mut container {
-            container.insert("restartPolicy".to_owned(), "Always".into());
-        }
-        return patch.prepend(&list, container);
+        // What was asked for: another webhook may have the image come from a mirror.
+        let annotations = at(["metadata", "annotations"]);
+        patch.set_text(&annotations, annotation::SIDECAR_IMAGE, &image.reference)?;
+        return patch.prepend(&list, sidecar(pipelines, image));
     };
-    let mounts = at(["spec", "initContainers", &index.to_string(), "volumeMounts"]);
-    if keep_data(pipelines) {
-        add_mount(patch, &mounts, &data_mount())?;
-    }
-    for name in names(pipelines) {
-        add_mount(patch, &mounts, &manifests_mount(&name))?;
-    }
-    for secret in secrets_of(pipelines) {
-        add_mount(patch, &mounts, &secrets::mount(secret))?;
-    }
-    Ok(())
+    let list = at(["spec", "initContainers", &index.to_string(), "volumeMounts"]);
+    sidecar_mounts(pipelines).iter().try_for_each(|mount| add_mount(patch, &list, mount))
 }
 
 /// What each container of the application needs to publish.
@@ -149,7 +163,7 @@ pub(super) fn raise_grace_period(
 }
 
 /// The variables; the first pipeline into which the application can publish gives the URL.
-fn environment(pipelines: &[&StreamPipeline]) -> Vec<(&'static str, String)> {
+pub(super) fn environment(pipelines: &[&StreamPipeline]) -> Vec<(&'static str, String)> {
     let base = format!("http://127.0.0.1:{}", port::PUBLISH);
     let posted = |pipeline: &&&StreamPipeline| {
         pipeline.spec.sources.iter().any(|source| source.http.is_some())
@@ -165,7 +179,7 @@ fn keep_data(pipelines: &[&StreamPipeline]) -> bool {
     keeps_data(pipelines.iter().map(|pipeline| &pipeline.spec.log))
 }
 
-fn socket_mount() -> VolumeMount {
+pub(super) fn socket_mount() -> VolumeMount {
     VolumeMount {
         name: SOCKET_VOLUME.to_owned(),
         mount_path: SOCKET_DIR.to_owned(),
@@ -174,7 +188,7 @@ fn socket_mount() -> VolumeMount {
 }
 
 /// A directory for each pipeline: whole ConfigMaps in one directory would overwrite each other.
-fn manifests_mount(pipeline: &str) -> VolumeMount {
+pub(super) fn manifests_mount(pipeline: &str) -> VolumeMount {
     VolumeMount {
         name: volume(pipeline),
         mount_path: format!("{CONFIG_DIR}/{pipeline}"),

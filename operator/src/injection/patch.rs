@@ -2,7 +2,7 @@
 //! that each part sees what the parts before it added.
 
 use json_patch::jsonptr::{Pointer, PointerBuf};
-use json_patch::{AddOperation, PatchOperation};
+use json_patch::{AddOperation, Patch, PatchOperation};
 use serde_json::{Value, json};
 
 /// Why a patch could not be made.
@@ -32,8 +32,9 @@ impl PodPatch {
         Self { pod: pod.clone(), operations: Vec::new() }
     }
 
-    pub(super) fn into_operations(self) -> Vec<PatchOperation> {
-        self.operations
+    /// The operations; `None` where there are none.
+    pub(super) fn into_patch(self) -> Option<Patch> {
+        (!self.operations.is_empty()).then_some(Patch(self.operations))
     }
 
     /// The value at an address; `None` where there is none, or null.

@@ -38,7 +38,7 @@ fn injected(pod: &Value, pipelines: &[StreamPipeline]) -> Value {
     match decide(&pod.clone(), pipelines) {
         Decision::Patch(patch) => json_patch::patch(&mut pod, &patch).unwrap(),
         Decision::Complete => {}
-        Decision::Refused(reason) => panic!("{reason}"),
+        Decision::Refused { reason, note: _ } => panic!("{reason}"),
     }
     pod
 }
@@ -98,7 +98,11 @@ fn the_pod_is_marked_so_that_the_service_and_the_controller_find_it() {
         "app": "shop", "weir.dev/injected": "true", "pipeline.weir.dev/orders": "true",
     });
     assert_eq!(pod["metadata"]["labels"], labels);
-    assert_eq!(pod["metadata"]["annotations"], json!({ "weir.dev/pipelines": "orders" }));
+    let annotations = json!({
+        "weir.dev/pipelines": "orders",
+        "weir.dev/sidecar-image": "registry.test/weir-sidecar:1",
+    });
+    assert_eq!(pod["metadata"]["annotations"], annotations);
 }
 
 #[test]
@@ -263,8 +267,14 @@ fn a_grace_period_is_raised_to_the_longest_drain_and_never_lowered() {
 fn a_pod_that_cannot_be_injected_is_refused_with_the_reason() {
     let mut pod = pod();
     pod["spec"]["hostNetwork"] = json!(true);
-    let Decision::Refused(reason) = decide(&pod, &orders()) else { panic!("injected") };
+    let Decision::Refused { reason, note } = decide(&pod, &orders()) else { panic!("injected") };
     assert!(reason.contains("hostNetwork"), "{reason}");
+    let mut noted = pod.clone();
+    json_patch::patch(&mut noted, &note.unwrap()).unwrap();
+    assert_eq!(noted["metadata"]["annotations"], json!({ "weir.dev/not-injected": reason }));
+    assert_eq!(noted["spec"], pod["spec"]);
+    let again = decide(&noted, &orders());
+    assert_eq!(again, Decision::Refused { reason, note: None });
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod pod;
 mod replica;
+mod workload;
+mod workloads;
 
 use futures::TryFutureExt;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -14,11 +16,12 @@ use weir_crds::v1alpha1::{PlacementKind, StreamPipeline, StreamSLO};
 
 pub(super) use self::pod::ObservedPod;
 pub(super) use self::replica::{Replica, Report};
+pub(super) use self::workload::{Rollout, Workload, WorkloadKind, refusal};
 use super::namespace;
 use crate::context::Context;
-use crate::injection::is_protected;
 use crate::labels;
 use crate::selector;
+use crate::sidecar::Image;
 
 /// The state of the cluster that concerns one pipeline.
 #[derive(Debug, Clone)]
@@ -31,6 +34,8 @@ pub(super) struct Observed {
     pub(super) existing: Existing,
     /// The pods that are, or should be, its replicas; without those that are finished or leaving.
     pub(super) pods: Vec<ObservedPod>,
+    /// The workloads whose pods are selected; none for a gateway.
+    pub(super) workloads: Vec<Workload>,
     /// What each ready pod that carries the data plane answered.
     pub(super) replicas: Vec<Replica>,
 }
@@ -77,13 +82,14 @@ pub(super) async fn observe(
     let Some(pipeline) = found.filter(|found| found.metadata.deletion_timestamp.is_none()) else {
         return Ok(None);
     };
-    let (slos, existing, pods) = futures::try_join!(
+    let (slos, existing, pods, workloads) = futures::try_join!(
         slos(context, &namespace, &pipeline),
         existing(context, &namespace, &pipeline),
         pods(context, &namespace, &pipeline),
+        workloads::read(context, &namespace, &pipeline),
     )?;
     let replicas = replica::ask(context, &pods, &namespace, &pipeline.name_any()).await;
-    Ok(Some(Observed { pipeline, slos, existing, pods, replicas }))
+    Ok(Some(Observed { pipeline, slos, existing, pods, workloads, replicas }))
 }
 
 async fn slos(
@@ -137,15 +143,16 @@ async fn pods(
         None => Vec::new(),
     };
     let api = context.namespaced::<Pod>(namespace);
+    let image = Image::of(&context.options);
     let mut pods: Vec<ObservedPod> = Vec::new();
     for selector in selectors.iter().filter(|selector| !selector.is_empty()) {
         let found = api.list(&ListParams::default().labels(selector)).await;
         let found = found.map_err(reading("the pods"))?.items;
-        pods.extend(found.iter().filter_map(|pod| ObservedPod::of(pod, pipeline)));
+        pods.extend(found.iter().filter_map(|pod| ObservedPod::of(pod, pipeline, &image)));
     }
     pods.sort_by(|a, b| a.name.cmp(&b.name));
     pods.dedup_by(|a, b| a.name == b.name);
-    if is_protected(namespace, &context.options.namespace) {
+    if !context.options.injects_into(namespace) {
         for pod in pods.iter_mut().filter(|pod| !pod.member) {
             pod.obstacle = Some(format!("no pod of the namespace {namespace} is ever injected"));
         }

@@ -5,6 +5,7 @@ use kube::ResourceExt;
 use weir_crds::v1alpha1::{StreamPipeline, StreamPipelineStatus};
 
 use super::observe::Observed;
+use super::repair::Repair;
 use super::status::{condition, is_settled, status, transitions, unobserved as unobserved_status};
 use super::{Error, Outcome, namespace};
 use crate::apply::apply_status;
@@ -16,13 +17,14 @@ pub(super) async fn report(
     context: &Context,
     observed: &Observed,
     outcome: &Outcome,
+    repairs: &[Repair],
 ) -> Result<bool, Error> {
     if let Outcome::Failed(error) = outcome
         && is_passing(error)
     {
         return Ok(false);
     }
-    let status = status(observed, outcome, Timestamp::now());
+    let status = status(observed, outcome, repairs, Timestamp::now());
     write(context, &observed.pipeline, &status).await?;
     Ok(is_settled(observed))
 }
@@ -86,7 +88,7 @@ mod tests {
 
     fn reported() -> StreamPipelineStatus {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        status(&running(&gateway("orders", 1), &["a"]), &Outcome::Applied, now)
+        status(&running(&gateway("orders", 1), &["a"]), &Outcome::Applied, &[], now)
     }
 
     #[test]

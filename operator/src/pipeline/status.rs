@@ -8,6 +8,8 @@ mod current;
 mod endpoints;
 mod injected;
 mod ready;
+mod refused;
+mod secrets;
 mod sources;
 mod transitions;
 
@@ -15,13 +17,14 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use weir_crds::names::port;
 use weir_crds::v1alpha1::{
-    EndpointStatus, Endpoints, GenerationStatus, InjectionStatus, ReplicaStatus, StreamPipeline,
-    StreamPipelineStatus,
+    EndpointStatus, Endpoints, GenerationStatus, InjectionStatus, ReplicaStatus, RestartStatus,
+    StreamPipeline, StreamPipelineStatus,
 };
 
 use self::census::Census;
 pub(super) use self::transitions::transitions;
 use super::observe::Observed;
+use super::repair::{Repair, remember};
 use super::{Error, Outcome, namespace};
 use crate::conditions::{Finding, Status, merge};
 
@@ -38,20 +41,30 @@ pub(super) mod condition {
     pub(in crate::pipeline) const ENDPOINTS_READY: &str = "EndpointsReady";
     /// Every ready replica runs the newest generation of the spec.
     pub(in crate::pipeline) const UP_TO_DATE: &str = "UpToDate";
+    /// The Secrets that the pipeline names are there; absent where it names none.
+    pub(in crate::pipeline) const SECRETS_PRESENT: &str = "SecretsPresent";
     /// Every selected pod carries the sidecar.
     pub(in crate::pipeline) const INJECTED: &str = "Injected";
     /// A subscriber gets every event, whichever replica it is connected to.
     pub(in crate::pipeline) const STREAM_COMPLETE: &str = "StreamComplete";
 
     /// All of them.
-    pub(in crate::pipeline) const ALL: [&str; 6] =
-        [READY, SOURCES_HEALTHY, ENDPOINTS_READY, UP_TO_DATE, INJECTED, STREAM_COMPLETE];
+    pub(in crate::pipeline) const ALL: [&str; 7] = [
+        READY,
+        SOURCES_HEALTHY,
+        ENDPOINTS_READY,
+        UP_TO_DATE,
+        SECRETS_PRESENT,
+        INJECTED,
+        STREAM_COMPLETE,
+    ];
 }
 
 /// The status after a reconcile that observed the cluster.
 pub(super) fn status(
     observed: &Observed,
     outcome: &Outcome,
+    repairs: &[Repair],
     now: Timestamp,
 ) -> StreamPipelineStatus {
     let pipeline = &observed.pipeline;
@@ -61,7 +74,8 @@ pub(super) fn status(
         Some(sources::find(observed, &census)),
         Some(endpoints::find(observed, &census, outcome)),
         Some(current::find(observed, &census, outcome)),
-        injected::find(observed, &census),
+        secrets::find(observed, &census),
+        injected::find(observed, &census, repairs),
         complete::find(observed, &census),
     ];
     let generation = pipeline.metadata.generation;
@@ -88,8 +102,17 @@ pub(super) fn status(
             selected: census.desired,
             injected: census.injected,
             missing: census.missing.iter().take(injected::MOST_NAMES).cloned().collect(),
+            outdated: census.incomplete,
+            restarts: restarts(pipeline, repairs, now),
         }),
     }
+}
+
+/// The restarts that stand in the status so that they are not repeated.
+fn restarts(pipeline: &StreamPipeline, repairs: &[Repair], now: Timestamp) -> Vec<RestartStatus> {
+    let before = pipeline.status.as_ref().and_then(|status| status.injection.as_ref());
+    let before = before.map_or(&[][..], |injection| &injection.restarts);
+    remember(before, repairs.iter().filter_map(|repair| repair.restarted.clone()), now)
 }
 
 /// The status after a reconcile that could not even observe the cluster: what was known is not known

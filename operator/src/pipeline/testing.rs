@@ -13,6 +13,7 @@ pub(super) fn observed(pipeline: &StreamPipeline) -> Observed {
         slos: Vec::new(),
         existing: Existing::default(),
         pods: Vec::new(),
+        workloads: Vec::new(),
         replicas: Vec::new(),
     }
 }

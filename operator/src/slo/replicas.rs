@@ -137,6 +137,7 @@ mod tests {
             selected,
             injected: selected,
             missing: missing.iter().map(|&name| name.to_owned()).collect(),
+            ..InjectionStatus::default()
         };
         let status = StreamPipelineStatus { injection: Some(injection), ..Default::default() };
         pipeline.status = Some(status);

@@ -62,6 +62,9 @@ pub(crate) fn options(namespace: &str) -> Options {
         watch_namespace: Some(namespace.to_owned()),
         sidecar_image: "registry.test/weir-sidecar:1".to_owned(),
         sidecar_image_pull_policy: None,
+        policies: None,
+        policies_owner: None,
+        excluded_namespaces: Vec::new(),
         admin_port: port::ADMIN,
         concurrency: 4,
     }

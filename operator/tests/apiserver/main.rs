@@ -8,10 +8,16 @@
     reason = "a test may panic; the lints know only functions that are tests themselves"
 )]
 
+mod admission;
 mod app;
+mod certificates;
 mod election;
 mod fixture;
+mod installation;
 mod pipelines;
+mod policies;
 mod refusals;
 mod replicas;
+mod restarts;
 mod slos;
+mod workloads;

@@ -184,3 +184,34 @@ async fn a_pod_that_slipped_through_is_noticed_at_once() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_secret_that_a_sidecar_misses_is_named_on_the_pipeline() -> Result<()> {
+    with_namespace("secret", async |namespace| {
+        let mut missing = samples(&namespace.name, 1, true);
+        missing["pipelines"][0]["missingSecrets"] = json!(["tls"]);
+        let admin = Admin::start(missing).await?;
+        let mut options = options(&namespace.name);
+        options.admin_port = admin.port;
+        let client = namespace.cluster.client.clone();
+        let controller = Controller::start_as(&namespace, client, options).await?;
+        create_pipeline(&namespace, "orders", sidecar()).await?;
+        let tls = json!({ "spec": { "endpoints": { "tls": { "secretName": "tls" } } } });
+        change(&namespace, "orders", tls).await?;
+        create_pod(&namespace, "web-1", true).await?;
+        come_up(&namespace, "web-1").await?;
+        let found =
+            condition(&namespace, "orders", "SecretsPresent", "False", "SecretMissing").await?;
+        ensure!(found.message.starts_with("missing: tls (web-1 finds nothing of it)"), "{found:?}");
+        // The pod was made before the pipeline named the Secret, so that it is not mounted either.
+        let found =
+            condition(&namespace, "orders", "Injected", "False", "SidecarsIncomplete").await?;
+        ensure!(found.message.contains("made without the Secret tls: web-1"), "{found:?}");
+        *admin.samples.lock() = samples(&namespace.name, 2, true);
+        touch(&namespace).await?;
+        condition(&namespace, "orders", "SecretsPresent", "True", "Present").await?;
+        controller.stop().await
+    })
+    .await
+}

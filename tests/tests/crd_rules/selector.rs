@@ -8,7 +8,24 @@ const KEY: &str = "a key must be a label's key, such as app or app.kubernetes.io
 const VALUE: &str = "a value must be a label's value: at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit";
 
 pub(crate) fn cases() -> Vec<Case> {
-    [labels(), requirements(), operators(), values(), keys()].concat()
+    [labels(), requirements(), operators(), values(), keys(), restarts()].concat()
+}
+
+fn restarts() -> Vec<Case> {
+    let patch = |restart: &str| format!("spec: {{placement: {{sidecar: {{restart: {restart}}}}}}}");
+    let field = "spec.placement.sidecar.restart";
+    vec![
+        accepted(HTTP, &patch("Never")),
+        accepted(HTTP, &patch("OnChange")),
+        refused(
+            HTTP,
+            &patch("Always"),
+            &format!(
+                "{field}: Unsupported value: \"Always\": supported values: \"Never\", \"OnChange\""
+            ),
+            &format!("{field}: unknown variant `Always`, expected `Never` or `OnChange`"),
+        ),
+    ]
 }
 
 fn labels() -> Vec<Case> {

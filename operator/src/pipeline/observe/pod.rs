@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
-use weir_crds::names::{SIDECAR_CONTAINER, label};
+use weir_crds::names::{PUBLISH_URL_ENV, SIDECAR_CONTAINER, label};
 use weir_crds::v1alpha1::{PlacementKind, StreamPipeline};
 
-use crate::{injection, labels};
+use crate::injection::{self, Lack, lacks};
+use crate::labels;
+use crate::sidecar::Image;
 
 /// A pod that is, or should be, a replica of a pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +29,12 @@ pub(in crate::pipeline) struct ObservedPod {
     pub(in crate::pipeline) member: bool,
     /// What keeps it from being injected, however often it is made anew.
     pub(in crate::pipeline) obstacle: Option<String>,
+    /// What a new pod would have that it has not.
+    pub(in crate::pipeline) lacks: Vec<Lack>,
+    /// The other pipelines that its sidecar serves.
+    pub(in crate::pipeline) neighbours: Vec<String>,
+    /// The pipeline that the application's variable of a URL leads to.
+    pub(in crate::pipeline) publishes_to: Option<String>,
     /// What made it: `replicaset/web-5d`.
     pub(in crate::pipeline) owner: Option<String>,
     /// What a person would restart so that it is made anew: `deployment/web`.
@@ -39,7 +47,11 @@ pub(in crate::pipeline) struct ObservedPod {
 
 impl ObservedPod {
     /// What matters of a pod; `None` for one that is finished, is leaving, or has opted out.
-    pub(super) fn of(pod: &Pod, pipeline: &StreamPipeline) -> Option<Self> {
+    pub(in crate::pipeline) fn of(
+        pod: &Pod,
+        pipeline: &StreamPipeline,
+        image: &Image,
+    ) -> Option<Self> {
         let name = pipeline.name_any();
         let opted_out = pod.labels().get(label::INJECTION).is_some_and(|value| value == "disabled");
         let (selected, wanted) = match pipeline.spec.placement.kind()? {
@@ -59,6 +71,9 @@ impl ObservedPod {
             selected,
             member,
             obstacle: if member { None } else { obstacle(pod) },
+            lacks: if member && selected { lacks(pod, pipeline, image) } else { Vec::new() },
+            neighbours: neighbours(pod, &name),
+            publishes_to: publishes_to(pod),
             owner: owner(pod),
             workload: workload(pod),
             config_hash: pod.annotations().get(&labels::config_hash(&name)).cloned(),
@@ -86,6 +101,19 @@ fn has_data_plane(pod: &Pod) -> bool {
 /// What the webhook would say to such a pod. It looks at JSON, as it is what it gets.
 fn obstacle(pod: &Pod) -> Option<String> {
     serde_json::to_value(pod).ok().as_ref().and_then(injection::obstacle)
+}
+
+fn neighbours(pod: &Pod, pipeline: &str) -> Vec<String> {
+    let all = labels::pipelines_of(pod.labels()).filter(|name| *name != pipeline);
+    all.map(str::to_owned).collect()
+}
+
+/// The pipeline of the URL that the injection gave to the application.
+fn publishes_to(pod: &Pod) -> Option<String> {
+    let containers = &pod.spec.as_ref()?.containers;
+    let mut variables = containers.iter().flat_map(|container| container.env.iter().flatten());
+    let url = variables.find(|variable| variable.name == PUBLISH_URL_ENV)?.value.as_ref()?;
+    Some(url.strip_suffix("/events")?.rsplit_once('/')?.1.to_owned())
 }
 
 /// Whether the pod is finished, or on its way out.
@@ -133,10 +161,19 @@ fn trouble(pod: &Pod) -> Option<String> {
 fn waits_for(status: &ContainerStatus) -> Option<String> {
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref().filter(|reason| !is_underway(reason))?;
-    Some(match &waiting.message {
+    // That it is about to be started again says less than why it ended.
+    Some(match last_words(status).or(waiting.message.as_deref()) {
         Some(message) => format!("{reason}: {message}"),
         None => reason.to_owned(),
     })
+}
+
+/// The last line that the container wrote before it failed.
+fn last_words(status: &ContainerStatus) -> Option<&str> {
+    let ended = status.last_state.as_ref()?.terminated.as_ref()?;
+    let line = ended.message.as_deref()?.trim_end().lines().last()?;
+    // The counters that it leaves where all is well are for machines.
+    (ended.exit_code != 0 && !line.is_empty() && !line.starts_with('{')).then_some(line)
 }
 
 /// Whether a container waits as every container does for a moment.
@@ -156,7 +193,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::testing::{pipeline, sidecar_pipeline};
+    use crate::testing::{options, pipeline, sidecar_pipeline};
 
     fn pod(change: impl FnOnce(&mut Value)) -> Pod {
         let mut pod = json!({
@@ -174,7 +211,9 @@ mod tests {
                 }],
             },
             "spec": {
-                "containers": [{ "name": "app" }],
+                "containers": [{ "name": "app", "env": [
+                    { "name": "WEIR_PUBLISH_URL", "value": "http://127.0.0.1:7072/audit/events" },
+                ] }],
                 "initContainers": [{ "name": "weir-sidecar" }],
             },
             "status": {
@@ -186,9 +225,13 @@ mod tests {
         serde_json::from_value(pod).unwrap()
     }
 
+    fn observe(pod: &Pod, pipeline: &StreamPipeline) -> Option<ObservedPod> {
+        ObservedPod::of(pod, pipeline, &Image::of(&options()))
+    }
+
     #[test]
     fn an_injected_pod_is_a_selected_member_that_serves() {
-        let observed = ObservedPod::of(&pod(|_| {}), &sidecar_pipeline("orders")).unwrap();
+        let observed = observe(&pod(|_| {}), &sidecar_pipeline("orders")).unwrap();
         let expected = ObservedPod {
             name: "web-5d-x".to_owned(),
             uid: "pod-uid".to_owned(),
@@ -197,6 +240,9 @@ mod tests {
             selected: true,
             member: true,
             obstacle: None,
+            lacks: Vec::new(),
+            neighbours: Vec::new(),
+            publishes_to: Some("audit".to_owned()),
             owner: Some("replicaset/web-5d".to_owned()),
             workload: Some("deployment/web".to_owned()),
             config_hash: Some("abc".to_owned()),
@@ -209,7 +255,7 @@ mod tests {
     #[test]
     fn a_pod_without_the_container_is_no_member_whatever_its_labels_say() {
         let bare = pod(|pod| pod["spec"]["initContainers"] = json!([]));
-        let observed = ObservedPod::of(&bare, &sidecar_pipeline("orders")).unwrap();
+        let observed = observe(&bare, &sidecar_pipeline("orders")).unwrap();
         assert!(observed.selected && !observed.member);
     }
 
@@ -218,13 +264,13 @@ mod tests {
         let node = pod(|pod| {
             pod["spec"] = json!({ "containers": [{ "name": "app" }], "hostNetwork": true });
         });
-        let observed = ObservedPod::of(&node, &sidecar_pipeline("orders")).unwrap();
+        let observed = observe(&node, &sidecar_pipeline("orders")).unwrap();
         assert!(observed.obstacle.unwrap().contains("hostNetwork"));
     }
 
     #[test]
     fn a_pod_with_the_sidecar_of_another_pipeline_is_no_member() {
-        let observed = ObservedPod::of(&pod(|_| {}), &sidecar_pipeline("other")).unwrap();
+        let observed = observe(&pod(|_| {}), &sidecar_pipeline("other")).unwrap();
         assert!(observed.selected && !observed.member);
     }
 
@@ -233,23 +279,34 @@ mod tests {
         let pipeline = sidecar_pipeline("orders");
         for phase in ["Succeeded", "Failed"] {
             assert!(
-                ObservedPod::of(&pod(|pod| pod["status"]["phase"] = json!(phase)), &pipeline)
-                    .is_none()
+                observe(&pod(|pod| pod["status"]["phase"] = json!(phase)), &pipeline).is_none()
             );
         }
         let leaving =
             pod(|pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"));
-        assert!(ObservedPod::of(&leaving, &pipeline).is_none());
+        assert!(observe(&leaving, &pipeline).is_none());
         let opted_out = pod(|pod| {
             pod["metadata"]["labels"] = json!({ "app": "shop", "weir.dev/injection": "disabled" });
         });
-        assert!(ObservedPod::of(&opted_out, &pipeline).is_none());
+        assert!(observe(&opted_out, &pipeline).is_none());
+    }
+
+    #[test]
+    fn a_pod_names_the_pipelines_that_share_its_sidecar_and_what_it_lacks() {
+        let shared =
+            pod(|pod| pod["metadata"]["labels"]["pipeline.weir.dev/audit"] = json!("true"));
+        let mut pipeline = sidecar_pipeline("orders");
+        pipeline.spec.endpoints.tls =
+            serde_json::from_value(json!({ "secretName": "tls" })).unwrap();
+        let observed = observe(&shared, &pipeline).unwrap();
+        assert_eq!(observed.neighbours, ["audit"]);
+        assert_eq!(observed.lacks, [Lack::Secret("tls".to_owned())]);
     }
 
     #[test]
     fn a_member_that_the_selector_ceased_to_match_still_counts_as_member() {
         let moved = pod(|pod| pod["metadata"]["labels"]["app"] = json!("elsewhere"));
-        let observed = ObservedPod::of(&moved, &sidecar_pipeline("orders")).unwrap();
+        let observed = observe(&moved, &sidecar_pipeline("orders")).unwrap();
         assert!(!observed.selected && observed.member);
     }
 
@@ -259,8 +316,8 @@ mod tests {
             pod["metadata"]["labels"] =
                 json!({ "weir.dev/pipeline": "orders", "app.kubernetes.io/component": "gateway" });
         });
-        assert!(ObservedPod::of(&gateway, &pipeline("orders")).unwrap().member);
-        assert!(!ObservedPod::of(&gateway, &pipeline("other")).unwrap().member);
+        assert!(observe(&gateway, &pipeline("orders")).unwrap().member);
+        assert!(!observe(&gateway, &pipeline("other")).unwrap().member);
     }
 
     #[test]
@@ -283,6 +340,17 @@ mod tests {
             }]);
         });
         assert_eq!(trouble(&failing).as_deref(), Some("ImagePullBackOff: no such image"));
+        let crashing = pod(|pod| {
+            pod["status"]["initContainerStatuses"] = json!([{
+                "name": "weir-sidecar", "image": "i", "imageID": "", "ready": false, "restartCount": 2,
+                "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 10s" } },
+                "lastState": { "terminated": {
+                    "exitCode": 1, "message": "starting\ncan't listen on port 7070\n",
+                } },
+            }]);
+        });
+        let words = "CrashLoopBackOff: can't listen on port 7070";
+        assert_eq!(trouble(&crashing).as_deref(), Some(words));
         let pending = pod(|pod| {
             pod["status"]["conditions"] =
                 json!([{ "type": "PodScheduled", "status": "False", "message": "no nodes" }]);

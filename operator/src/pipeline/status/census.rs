@@ -24,6 +24,8 @@ pub(super) struct Census {
     pub(super) refusing: Vec<(String, String)>,
     /// How many selected pods carry the sidecar.
     pub(super) injected: i32,
+    /// How many of these lack something that a new pod would have.
+    pub(super) incomplete: i32,
     /// The names of the selected pods that don't.
     pub(super) missing: Vec<String>,
     /// Ready replicas that do not answer, each with the reason: `web-1 (no answer within 1000 ms)`.
@@ -37,7 +39,7 @@ pub(super) struct Census {
 impl Census {
     /// Counts.
     pub(super) fn of(observed: &Observed) -> Self {
-        let Observed { pipeline, slos: _, existing: _, pods, replicas } = observed;
+        let Observed { pipeline, slos: _, existing: _, pods, workloads: _, replicas } = observed;
         let selected = || pods.iter().filter(|pod| pod.selected);
         let lasting = lasting(selected());
         let mut census = Self {
@@ -52,6 +54,7 @@ impl Census {
             },
             ready: number(pods.iter().filter(|pod| pod.selected && pod.serves()).count()),
             injected: number(selected().filter(|pod| pod.member).count()),
+            incomplete: number(selected().filter(|pod| !pod.lacks.is_empty()).count()),
             missing: selected().filter(|pod| !pod.member).map(|pod| pod.name.clone()).collect(),
             troubles: pods.iter().filter_map(trouble).collect(),
             ..Self::default()

@@ -1,13 +1,12 @@
 //! The condition EndpointsReady: subscribers are served at the URLs.
 
-use k8s_openapi::api::apps::v1::Deployment;
 use weir_crds::v1alpha1::PlacementKind;
 
 use super::census::Census;
-use super::{condition, some};
+use super::{condition, refused, some};
 use crate::conditions::{Finding, Status};
 use crate::pipeline::Outcome;
-use crate::pipeline::observe::Observed;
+use crate::pipeline::observe::{Observed, refusal};
 use crate::selector;
 
 /// How many replicas are named with what keeps them from starting.
@@ -22,12 +21,12 @@ pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> F
             "the pipeline's objects are not written: see Ready".to_owned(),
         ),
         Outcome::Applied | Outcome::Failed(_) if census.ready == 0 => absent(observed, census),
-        Outcome::Applied | Outcome::Failed(_) => serving(census),
+        Outcome::Applied | Outcome::Failed(_) => serving(observed, census),
     };
     Finding { type_: condition::ENDPOINTS_READY, status, reason, message }
 }
 
-fn serving(census: &Census) -> (Status, &'static str, String) {
+fn serving(observed: &Observed, census: &Census) -> (Status, &'static str, String) {
     let Census { desired, ready, outdated, troubles, .. } = census;
     let mut message = format!("{ready} of {desired} replicas serve");
     if *outdated > 0 {
@@ -35,6 +34,9 @@ fn serving(census: &Census) -> (Status, &'static str, String) {
     }
     if !troubles.is_empty() {
         message.push_str(&format!("; not up: {}", some(troubles, MOST_TROUBLES)));
+    }
+    if let Some(refused) = refused::find(observed) {
+        message.push_str(&format!("; {refused}"));
     }
     let reason = match (outdated, ready < desired) {
         (1.., _) => "Updating",
@@ -46,6 +48,10 @@ fn serving(census: &Census) -> (Status, &'static str, String) {
 
 /// Why nobody serves, and what to do.
 fn absent(observed: &Observed, census: &Census) -> (Status, &'static str, String) {
+    let refused = refused::find(observed).filter(|_| census.desired == 0);
+    if let Some(refused) = refused {
+        return (Status::False, "PodsRefused", refused);
+    }
     let (reason, message) = match observed.pipeline.spec.placement.kind() {
         Some(PlacementKind::Sidecar(sidecar)) if census.desired == 0 => (
             "NoPodSelected",
@@ -74,14 +80,4 @@ fn unready(observed: &Observed, census: &Census) -> String {
         ([], Some(refused)) => format!("{message}: no pod can be made: {refused}"),
         (troubles, _) => format!("{message}: {}", some(troubles, MOST_TROUBLES)),
     }
-}
-
-/// Why the Deployment can't make pods: a quota, or a policy.
-fn refusal(deployment: &Deployment) -> Option<String> {
-    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
-    let failure = conditions.iter().find(|condition| {
-        condition.type_.as_deref() == Some("ReplicaFailure")
-            && condition.status.as_deref() == Some("True")
-    });
-    failure.and_then(|condition| condition.message.clone())
 }

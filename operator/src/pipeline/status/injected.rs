@@ -1,12 +1,16 @@
-//! The condition Injected: every selected pod carries the sidecar.
+//! The condition Injected: every selected pod carries the sidecar, with all that the pipeline needs of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_crds::v1alpha1::{Restart, Sidecar};
 
 use super::census::Census;
-use super::{condition, some};
+use super::{condition, refused, some};
 use crate::conditions::{Finding, Status};
+use crate::injection::Lack;
 use crate::pipeline::namespace;
 use crate::pipeline::observe::{Observed, ObservedPod};
+use crate::pipeline::repair::{Repair, stale, workload_of};
 use crate::selector;
 
 /// How many pods are named, here and in the status.
@@ -15,56 +19,135 @@ pub(super) const MOST_NAMES: usize = 10;
 const MOST_WORKLOADS: usize = 3;
 
 /// Finds the condition; `None` where nothing is to be injected.
-pub(super) fn find(observed: &Observed, census: &Census) -> Option<Finding> {
-    let sidecar = observed.pipeline.spec.placement.sidecar.as_ref()?;
-    let Census { desired, injected, missing, .. } = census;
-    let (status, reason, message) = if *desired == 0 {
-        let selector = selector::render(&sidecar.selector);
-        (Status::Unknown, "NoPodSelected", format!("no pod of the namespace matches {selector}"))
-    } else if missing.is_empty() {
-        let message = format!("{injected} of {desired} selected pods carry the sidecar");
-        (Status::True, "AllInjected", message)
-    } else {
-        (Status::False, "PodsWithoutSidecar", lacking(observed, census))
-    };
+pub(super) fn find(observed: &Observed, census: &Census, repairs: &[Repair]) -> Option<Finding> {
+    let Sidecar { selector, restart } = observed.pipeline.spec.placement.sidecar.as_ref()?;
+    if census.desired == 0 {
+        let (reason, message) = match refused::find(observed) {
+            Some(refused) => ("PodsRefused", refused),
+            None => {
+                let selector = selector::render(selector);
+                ("NoPodSelected", format!("no pod of the namespace matches {selector}"))
+            }
+        };
+        let status = Status::Unknown;
+        return Some(Finding { type_: condition::INJECTED, status, reason, message });
+    }
+    let (status, reason) = verdict(observed, census);
+    let mut parts = vec![head(census)];
+    parts.extend(lacking(observed));
+    match restart {
+        Restart::Never => parts.extend(remedy(observed)),
+        Restart::OnChange => parts.extend(repaired(observed, repairs)),
+    }
+    parts.extend(hopeless(observed));
+    parts.extend(shared(observed));
+    let message = parts.join("; ");
     Some(Finding { type_: condition::INJECTED, status, reason, message })
 }
 
-fn lacking(observed: &Observed, census: &Census) -> String {
-    let Census { desired, injected, missing, .. } = census;
-    let lacking = observed.pods.iter().filter(|pod| pod.selected && !pod.member);
-    let (hopeless, own): (Vec<_>, Vec<_>) = lacking.partition(|pod| pod.obstacle.is_some());
-    let mut parts = vec![format!(
-        "{injected} of {desired} selected pods carry the sidecar, which a pod gets when it is created; \
-         without: {}",
-        some(missing, MOST_NAMES)
-    )];
-    if !own.is_empty() {
-        parts.push(remedy(&own, &namespace(&observed.pipeline)));
+fn verdict(observed: &Observed, census: &Census) -> (Status, &'static str) {
+    let needs = observed.pods.iter().flat_map(|pod| &pod.lacks).any(Lack::is_needed);
+    match (census.missing.is_empty(), needs, census.incomplete) {
+        (false, ..) => (Status::False, "PodsWithoutSidecar"),
+        (true, true, _) => (Status::False, "SidecarsIncomplete"),
+        // They serve all the same.
+        (true, false, 1..) => (Status::True, "SidecarsOutdated"),
+        (true, false, _) => (Status::True, "AllInjected"),
     }
-    if let Some((pod, obstacle)) =
-        hopeless.first().and_then(|pod| Some((pod, pod.obstacle.as_ref()?)))
-    {
-        let name = &pod.name;
-        parts.push(format!(
-            "{name} can't be injected, because {obstacle}: change the pod or the selector"
-        ));
-    }
-    parts.join("; ")
 }
 
-/// How the pods come to be made anew.
-fn remedy(pods: &[&ObservedPod], namespace: &str) -> String {
+fn head(census: &Census) -> String {
+    let Census { desired, injected, missing, .. } = census;
+    let carry = format!("{injected} of {desired} selected pods carry the sidecar");
+    if missing.is_empty() {
+        return carry;
+    }
+    format!("{carry}, which a pod gets when it is created; without: {}", some(missing, MOST_NAMES))
+}
+
+/// Which pods lack a part that a new pod would have.
+fn lacking(observed: &Observed) -> Vec<String> {
+    let mut lacking: BTreeMap<&Lack, Vec<String>> = BTreeMap::new();
+    for pod in observed.pods.iter().filter(|pod| pod.selected) {
+        for lack in &pod.lacks {
+            lacking.entry(lack).or_default().push(pod.name.clone());
+        }
+    }
+    let words = |(lack, pods): (&Lack, Vec<String>)| {
+        format!("made without {lack}: {}", some(&pods, MOST_NAMES))
+    };
+    lacking.into_iter().map(words).collect()
+}
+
+/// How the pods come to be made anew, by hand.
+fn remedy(observed: &Observed) -> Option<String> {
+    let pods: Vec<&ObservedPod> = stale(observed).collect();
+    if pods.is_empty() {
+        return None;
+    }
     let workloads: BTreeSet<&str> = pods.iter().filter_map(|pod| restartable(pod)).collect();
     if workloads.is_empty() {
-        return "delete these pods, so that they are made anew".to_owned();
+        return Some("delete these pods, so that they are made anew".to_owned());
     }
+    let namespace = namespace(&observed.pipeline);
     let commands: Vec<String> = workloads
         .iter()
         .take(MOST_WORKLOADS)
         .map(|workload| format!("kubectl rollout restart {workload} -n {namespace}"))
         .collect();
-    format!("restart what made them: {}", commands.join(", "))
+    Some(format!("restart what made them: {}", commands.join(", ")))
+}
+
+/// What is done about the pods, and about which of them nothing is.
+fn repaired(observed: &Observed, repairs: &[Repair]) -> Vec<String> {
+    let one = |repair: &Repair| format!("{} {}", repair.workload, repair.words);
+    let mut parts: Vec<String> = repairs.iter().take(MOST_WORKLOADS).map(one).collect();
+    let left = stale(observed).filter(|pod| workload_of(observed, pod).is_none());
+    let left: Vec<String> = left.map(origin).collect();
+    if !left.is_empty() {
+        parts.push(format!(
+            "only Deployments, StatefulSets and DaemonSets are restarted; delete by hand, so that they are \
+             made anew: {}",
+            some(&left, MOST_NAMES)
+        ));
+    }
+    parts
+}
+
+fn origin(pod: &ObservedPod) -> String {
+    match &pod.workload {
+        Some(workload) => format!("{} (of {workload})", pod.name),
+        None => format!("{} (of nobody)", pod.name),
+    }
+}
+
+/// Which pod can't be injected however often it is made.
+fn hopeless(observed: &Observed) -> Option<String> {
+    let mut lacking = observed.pods.iter().filter(|pod| pod.selected && !pod.member);
+    let (name, obstacle) = lacking.find_map(|pod| Some((&pod.name, pod.obstacle.as_ref()?)))?;
+    Some(format!("{name} can't be injected, because {obstacle}: change the pod or the selector"))
+}
+
+/// With which other pipelines the sidecar is shared, and what that means for the application.
+fn shared(observed: &Observed) -> Option<String> {
+    let members = || observed.pods.iter().filter(|pod| pod.member);
+    let neighbours: BTreeSet<&String> = members().flat_map(|pod| &pod.neighbours).collect();
+    if neighbours.is_empty() {
+        return None;
+    }
+    let names: Vec<String> = neighbours.into_iter().cloned().collect();
+    let shared = format!("the sidecar serves {}, too", some(&names, MOST_NAMES));
+    let own = kube::ResourceExt::name_any(&observed.pipeline);
+    let posted = observed.pipeline.spec.sources.iter().any(|source| source.http.is_some());
+    let elsewhere =
+        members().find_map(|pod| pod.publishes_to.as_ref().filter(|name| **name != own));
+    Some(match elsewhere.filter(|_| posted) {
+        Some(other) => format!(
+            "{shared}, and $WEIR_PUBLISH_URL leads to {other}: publish into this one by \
+             $WEIR_PUBLISH_BASE/{own}/events"
+        ),
+        None => shared,
+    })
 }
 
 /// The pod's workload, if it is of a kind that `kubectl rollout restart` takes.

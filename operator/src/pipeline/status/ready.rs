@@ -42,9 +42,10 @@ fn rejected(rejection: &Rejection) -> Finding {
 pub(super) fn failed(error: &Error) -> Finding {
     let (reason, message) = match (error.category(), error) {
         (Category::Forbidden, _) => ("Forbidden", forbidden(error)),
+        (Category::NotFound, Error::Policy(_)) => ("NoPolicies", no_policies()),
         (_, Error::Observe(_)) => ("ObserveFailed", words(error)),
         (_, Error::Build(_)) => ("BuildFailed", words(error)),
-        (_, Error::Apply(_)) => ("ApplyFailed", words(error)),
+        (_, Error::Apply(_) | Error::Policy(_)) => ("ApplyFailed", words(error)),
         (_, Error::Report(_)) => ("ReportFailed", words(error)),
     };
     Finding { type_: condition::READY, status: Status::False, reason, message }
@@ -61,11 +62,17 @@ fn forbidden(error: &Error) -> String {
     }
 }
 
+fn no_policies() -> String {
+    "the API server serves no MutatingAdmissionPolicy (admissionregistration.k8s.io/v1), as Kubernetes does \
+     from 1.36 on: install the operator with injection.mode=webhook"
+        .to_owned()
+}
+
 /// The error with the API server's own message.
 fn words(error: &Error) -> String {
     match error {
         Error::Observe(error) => format!("{error}: {}", explain(error.cause())),
-        Error::Apply(error) | Error::Report(error) => {
+        Error::Apply(error) | Error::Policy(error) | Error::Report(error) => {
             format!("{error}: {}", explain(error.cause()))
         }
         Error::Build(error) => chain(error),

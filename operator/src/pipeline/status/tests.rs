@@ -1,13 +1,15 @@
 //! Shows what each state of a cluster makes of the conditions.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::core::Status as ApiStatus;
 use serde_json::{from_value, json};
+use weir_crds::v1alpha1::Restart;
 
 use super::*;
 use crate::apply::ApplyError;
 use crate::conditions::get;
-use crate::pipeline::observe::{ObservedPod, Replica, Report};
+use crate::injection::Lack;
+use crate::pipeline::observe::{ObservedPod, Replica, Report, Workload, WorkloadKind};
 use crate::pipeline::testing::{observed, replica, running, serving_pod};
 use crate::pipeline::validate::Rejection;
 use crate::testing::{gateway, sidecar_pipeline};
@@ -17,7 +19,7 @@ fn now() -> Timestamp {
 }
 
 fn applied(observed: &Observed) -> StreamPipelineStatus {
-    status(observed, &Outcome::Applied, now())
+    status(observed, &Outcome::Applied, &[], now())
 }
 
 /// Status, reason and message of a condition.
@@ -61,7 +63,8 @@ fn every_condition_carries_the_generation_that_it_was_found_for() {
     assert_eq!(status.observed_generation, Some(3));
     assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(3)));
     let types: Vec<_> = status.conditions.iter().map(|found| found.type_.as_str()).collect();
-    assert_eq!(types, condition::ALL);
+    let all = condition::ALL.into_iter().filter(|type_| *type_ != condition::SECRETS_PRESENT);
+    assert_eq!(types, all.collect::<Vec<_>>());
 }
 
 #[test]
@@ -230,6 +233,120 @@ fn a_pod_that_nothing_restarts_is_to_be_deleted_and_one_with_an_obstacle_says_wh
     assert_eq!(say(&status, "Ready").1, "NoPodInjected");
 }
 
+fn lacking(name: &str, lack: Lack) -> ObservedPod {
+    ObservedPod { lacks: vec![lack], ..serving_pod(name) }
+}
+
+#[test]
+fn a_sidecar_without_what_the_pipeline_needs_is_incomplete_and_an_old_one_merely_outdated() {
+    let mut observed = running(&sidecar_pipeline("orders"), &["a"]);
+    observed.pods.push(lacking("b", Lack::Image("sidecar:2".to_owned())));
+    let status = applied(&observed);
+    let message = "2 of 2 selected pods carry the sidecar; made without the image sidecar:2: b; restart what \
+                   made them: kubectl rollout restart deployment/web -n shop";
+    assert_eq!(say(&status, "Injected"), ("True", "SidecarsOutdated", message));
+    assert_eq!(status.injection.unwrap().outdated, 1);
+    observed.pods.push(lacking("c", Lack::Secret("tls".to_owned())));
+    let status = applied(&observed);
+    let (state, reason, message) = say(&status, "Injected");
+    assert_eq!((state, reason), ("False", "SidecarsIncomplete"));
+    assert!(
+        message.contains("made without the Secret tls: c; made without the image"),
+        "{message}"
+    );
+}
+
+#[test]
+fn where_workloads_are_restarted_the_condition_says_what_becomes_of_each() {
+    let mut pipeline = sidecar_pipeline("orders");
+    pipeline.spec.placement.sidecar.as_mut().unwrap().restart = Restart::OnChange;
+    let mut observed = running(&pipeline, &["a"]);
+    observed.pods.push(uninjected("b", Some("deployment/web")));
+    observed.pods.push(uninjected("once-x", Some("job/once")));
+    observed.pods.push(uninjected("single", None));
+    let restarted = RestartStatus {
+        workload: "deployment/web".to_owned(),
+        at: Time(now()),
+        cause: "c".to_owned(),
+        attempts: 1,
+    };
+    let repair = Repair {
+        workload: "deployment/web".to_owned(),
+        words: "is being restarted, because it has 1 of its pods without the sidecar".to_owned(),
+        is_moving: true,
+        restarted: Some(restarted.clone()),
+    };
+    // The observation has the workload, or nothing would have become of it.
+    observed.workloads = vec![Workload::named(WorkloadKind::Deployment, "web")];
+    let status = status(&observed, &Outcome::Applied, &[repair], now());
+    let (state, _, message) = say(&status, "Injected");
+    assert_eq!(state, "False");
+    assert!(message.contains("; deployment/web is being restarted, because it has 1"), "{message}");
+    assert!(message.contains("made anew: once-x (of job/once), single (of nobody)"), "{message}");
+    assert!(!message.contains("kubectl"), "{message}");
+    assert_eq!(status.injection.unwrap().restarts, [restarted]);
+}
+
+#[test]
+fn pipelines_that_share_a_sidecar_say_so_and_where_the_application_publishes() {
+    let mut observed = running(&sidecar_pipeline("orders"), &["a"]);
+    observed.pods[0].neighbours = vec!["audit".to_owned()];
+    observed.pods[0].publishes_to = Some("audit".to_owned());
+    let status = applied(&observed);
+    let message = "1 of 1 selected pods carry the sidecar; the sidecar serves audit, too, and \
+                   $WEIR_PUBLISH_URL leads to audit: publish into this one by \
+                   $WEIR_PUBLISH_BASE/orders/events";
+    assert_eq!(say(&status, "Injected"), ("True", "AllInjected", message));
+    observed.pods[0].publishes_to = Some("orders".to_owned());
+    assert!(say(&applied(&observed), "Injected").2.ends_with("the sidecar serves audit, too"));
+}
+
+#[test]
+fn a_workload_that_can_make_no_pods_says_why_and_what_to_do() {
+    for (message, remedy) in [
+        (
+            "pods \"web-1\" is forbidden: exceeded quota: q",
+            "raise the quota (each sidecar asks for 20m",
+        ),
+        ("failed quota: q: must specify limits.cpu for: weir-sidecar", "LimitRange"),
+        ("violates PodSecurity \"restricted:latest\"", "keeps to the restricted level"),
+        ("denied by policy", "admit the container weir-sidecar"),
+    ] {
+        let mut observed = observed(&sidecar_pipeline("orders"));
+        let web = Workload::named(WorkloadKind::Deployment, "web");
+        observed.workloads = vec![Workload { refused: Some(message.to_owned()), ..web }];
+        let status = applied(&observed);
+        for type_ in ["Ready", "Injected"] {
+            let (_, reason, said) = say(&status, type_);
+            assert_eq!(reason, "PodsRefused");
+            assert!(
+                said.starts_with(&format!("deployment/web can't make pods: {message}")),
+                "{said}"
+            );
+            assert!(said.contains(remedy), "{said}");
+        }
+        observed.pods = vec![serving_pod("a")];
+        assert!(say(&applied(&observed), "Ready").2.contains("; deployment/web can't make pods"));
+    }
+}
+
+#[test]
+fn a_secret_that_a_replica_does_not_find_is_named_with_the_remedy() {
+    let mut pipeline = gateway("orders", 2);
+    pipeline.spec.endpoints.tls = from_value(json!({ "secretName": "tls" })).unwrap();
+    let mut observed = running(&pipeline, &["a", "b"]);
+    assert_eq!(say(&applied(&observed), "SecretsPresent").1, "Present");
+    let Report::Serving(sample) = &mut observed.replicas[1].report else { panic!("silent") };
+    sample.missing_secrets = vec!["tls".to_owned()];
+    let status = applied(&observed);
+    let (state, reason, message) = say(&status, "SecretsPresent");
+    assert_eq!((state, reason), ("False", "SecretMissing"));
+    let said = "missing: tls (b finds nothing of it): create it in namespace shop, with the keys";
+    assert!(message.starts_with(said), "{message}");
+    observed.pods.iter_mut().for_each(|pod| pod.ready = false);
+    assert_eq!(say(&applied(&observed), "SecretsPresent").0, "Unknown");
+}
+
 #[test]
 fn at_most_ten_pods_are_named() {
     let mut observed = observed(&sidecar_pipeline("orders"));
@@ -256,7 +373,7 @@ fn an_invalid_spec_is_reported_with_all_its_violations() {
         message: "must be better".to_owned(),
     };
     let rejection = Rejection::Invalid(vec![violation("spec.a"), violation("spec.b")]);
-    let status = status(&observed, &Outcome::Rejected(rejection), now());
+    let status = status(&observed, &Outcome::Rejected(rejection), &[], now());
     let message = "spec.a: must be better; spec.b: must be better";
     assert_eq!(say(&status, "Ready"), ("False", "InvalidSpec", message));
     assert_eq!(say(&status, "EndpointsReady").1, "NotApplied");
@@ -267,7 +384,7 @@ fn an_invalid_spec_is_reported_with_all_its_violations() {
 fn a_taken_name_is_reported_with_the_remedy() {
     let rejection = Rejection::NameTaken(vec!["Service orders".to_owned()]);
     let observed = observed(&gateway("orders", 1));
-    let status = status(&observed, &Outcome::Rejected(rejection), now());
+    let status = status(&observed, &Outcome::Rejected(rejection), &[], now());
     let (state, reason, message) = say(&status, "Ready");
     assert_eq!((state, reason), ("False", "NameTaken"));
     assert!(message.starts_with("Service orders was not made for this pipeline"), "{message}");
@@ -277,7 +394,7 @@ fn a_taken_name_is_reported_with_the_remedy() {
 #[test]
 fn a_missing_permission_is_reported_with_verb_resource_and_remedy() {
     let observed = running(&gateway("orders", 1), &["a"]);
-    let status = status(&observed, &Outcome::Failed(forbidden()), now());
+    let status = status(&observed, &Outcome::Failed(forbidden()), &[], now());
     let (state, reason, message) = say(&status, "Ready");
     assert_eq!((state, reason), ("False", "Forbidden"));
     assert!(message.contains("cannot patch resource \"services\""), "{message}");

@@ -2,12 +2,12 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::condition::{INJECTED, READY, SOURCES_HEALTHY, STREAM_COMPLETE};
+use super::condition::{INJECTED, READY, SECRETS_PRESENT, SOURCES_HEALTHY, STREAM_COMPLETE};
 use crate::conditions::get;
 use crate::context::Notice;
 
 /// EndpointsReady is left out: Ready says the same.
-const TOLD: [&str; 4] = [READY, SOURCES_HEALTHY, INJECTED, STREAM_COMPLETE];
+const TOLD: [&str; 5] = [READY, SOURCES_HEALTHY, SECRETS_PRESENT, INJECTED, STREAM_COMPLETE];
 /// How every pipeline begins; not worth a word until it was better once.
 const BEGINNINGS: [&str; 3] = ["NoReplicaReady", "NoPodSelected", "NoPodInjected"];
 

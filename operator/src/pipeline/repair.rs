@@ -1,0 +1,121 @@
+//! Repairs pods that lack what a new pod would have: restarts the workloads that made them, where the
+//! pipeline asks for it.
+//!
+//! # Laws
+//!
+//! - No pod is ever deleted. A workload is restarted by a change of its pod template, so that its own rolling
+//!   update, with the budget that it gives, replaces the pods.
+//! - One that is paused, or whose rollout is under way, is left alone.
+//! - Before a restart a trial shows that a new pod would be admitted, and would have what is lacking.
+//! - For one state of the pipeline a workload is restarted at most three times a day, with growing pauses.
+//!   What was done stands in the status, so that neither a new leader nor a controller that takes the change
+//!   back makes it begin anew.
+
+mod plan;
+mod restart;
+mod trial;
+
+use jiff::Timestamp;
+use weir_crds::v1alpha1::RestartStatus;
+
+use self::plan::{Plan, Verdict, plan};
+pub(super) use self::plan::{remember, stale, workload_of};
+use self::trial::Trial;
+use super::Outcome;
+use super::observe::Observed;
+use crate::context::{Context, Notice};
+use crate::sidecar::Image;
+
+/// What becomes of a workload whose pods lack something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Repair {
+    /// The workload, as `deployment/web`.
+    pub(super) workload: String,
+    /// What is done, as words that follow its name.
+    pub(super) words: String,
+    /// Whether it is under way, and so to be looked at again soon.
+    pub(super) is_moving: bool,
+    /// The restart, where it was restarted just now.
+    pub(super) restarted: Option<RestartStatus>,
+}
+
+impl Repair {
+    const fn without(workload: String, words: String) -> Self {
+        Self { workload, words, is_moving: false, restarted: None }
+    }
+}
+
+/// Restarts what is to be restarted. Nothing is before the pipeline's own objects stand.
+pub(super) async fn repair(
+    context: &Context,
+    observed: &Observed,
+    outcome: &Outcome,
+) -> Vec<Repair> {
+    match outcome {
+        Outcome::Applied => {}
+        Outcome::Rejected(_) | Outcome::Failed(_) => return Vec::new(),
+    }
+    let now = Timestamp::now();
+    let image = Image::of(&context.options);
+    let mut repairs = Vec::new();
+    for Plan { workload, need, cause, verdict } in plan(observed, &image, now) {
+        let id = workload.id();
+        let attempts = match verdict {
+            Verdict::Restart { attempts } => attempts,
+            Verdict::Wait(words) => {
+                repairs.push(Repair { is_moving: true, ..Repair::without(id, words) });
+                continue;
+            }
+            Verdict::Leave(words) => {
+                repairs.push(Repair::without(id, words));
+                continue;
+            }
+        };
+        match trial::attempt(context, &observed.pipeline, workload, &image).await {
+            Trial::Passed => {}
+            Trial::Failed(why) => {
+                let words = format!("is not restarted, because a trial failed: {why}");
+                repairs.push(Repair::without(id, words));
+                continue;
+            }
+        }
+        let namespace = super::namespace(&observed.pipeline);
+        let repair = match restart::restart(context, &namespace, workload, now).await {
+            Ok(()) => {
+                tell(context, observed, workload, &need).await;
+                let words = format!("is being restarted, because {need}");
+                let restarted = RestartStatus {
+                    workload: id.clone(),
+                    at: restart::whole_seconds(now),
+                    cause,
+                    attempts,
+                };
+                Repair { workload: id, words, is_moving: true, restarted: Some(restarted) }
+            }
+            Err(why) => Repair::without(id, format!("could not be restarted: {why}")),
+        };
+        repairs.push(repair);
+    }
+    repairs
+}
+
+/// Tells of a restart on the pipeline, and on the workload, where its owner looks.
+async fn tell(
+    context: &Context,
+    observed: &Observed,
+    workload: &super::observe::Workload,
+    need: &str,
+) {
+    let pipeline = &observed.pipeline;
+    let name = kube::ResourceExt::name_any(pipeline);
+    let notice =
+        |note: String| Notice { warning: false, reason: "RestartedForSidecar".to_owned(), note };
+    let about = notice(format!("{} is being restarted, because {need}", workload.id()));
+    context.publish(pipeline, about).await;
+    let reference = restart::reference(workload, &super::namespace(pipeline));
+    let about = notice(format!(
+        "restarted for the sidecar of StreamPipeline {name} (placement.sidecar.restart is OnChange), because \
+         {need}"
+    ));
+    context.publish_about(&reference, about).await;
+}

@@ -1,0 +1,205 @@
+//! Decides which workloads are restarted. Pure: time comes in.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use sha2::{Digest as _, Sha256};
+use weir_crds::names::annotation;
+use weir_crds::v1alpha1::{Restart, RestartStatus, StreamPipeline};
+
+use crate::pipeline::namespace;
+use crate::pipeline::observe::{Observed, ObservedPod, Rollout, Workload};
+use crate::secrets;
+use crate::sidecar::{Image, keeps_data, memory_mebibytes};
+
+/// What was restarted in vain so often is not mended by restarting it.
+const MOST_ATTEMPTS: i32 = 3;
+/// After a restart, before another: four times as long after each in vain.
+const PAUSE: Duration = Duration::from_mins(1);
+/// For how long a restart is remembered.
+const REMEMBERED: Duration = Duration::from_hours(24);
+/// How many workloads of a pipeline are in rollout at the same time: a node that failed concerns many.
+const MOST_AT_ONCE: usize = 2;
+
+/// A workload whose pods lack something.
+#[derive(Debug, PartialEq)]
+pub(in crate::pipeline) struct Plan<'a> {
+    /// The workload.
+    pub(in crate::pipeline) workload: &'a Workload,
+    /// What its pods lack, as `2 of its pods have no sidecar`.
+    pub(in crate::pipeline) need: String,
+    /// What its pods are to have, as a hash.
+    pub(in crate::pipeline) cause: String,
+    /// What is to be done.
+    pub(in crate::pipeline) verdict: Verdict,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::pipeline) enum Verdict {
+    /// It is to be restarted, for the so-manieth time for this cause.
+    Restart {
+        /// How many times it has then been.
+        attempts: i32,
+    },
+    /// Nothing before something has come to its end: what, as words that follow its name.
+    Wait(String),
+    /// Nothing: why, as words that follow its name.
+    Leave(String),
+}
+
+/// The selected pods that lack something, and would not if they were made anew.
+pub(in crate::pipeline) fn stale(observed: &Observed) -> impl Iterator<Item = &ObservedPod> {
+    let selected = observed.pods.iter().filter(|pod| pod.selected && pod.obstacle.is_none());
+    selected.filter(|pod| !pod.member || !pod.lacks.is_empty())
+}
+
+/// The workload that made a pod, where it is of a kind that can be restarted.
+pub(in crate::pipeline) fn workload_of<'a>(
+    observed: &'a Observed,
+    pod: &ObservedPod,
+) -> Option<&'a Workload> {
+    let id = pod.workload.as_deref()?;
+    observed.workloads.iter().find(|workload| workload.id() == id)
+}
+
+/// Decides for each workload whose pods lack something; for none where the pipeline asks for no restart.
+pub(in crate::pipeline) fn plan<'a>(
+    observed: &'a Observed,
+    image: &Image,
+    now: Timestamp,
+) -> Vec<Plan<'a>> {
+    let pipeline = &observed.pipeline;
+    match pipeline.spec.placement.sidecar.as_ref().map(|sidecar| sidecar.restart) {
+        Some(Restart::OnChange) => {}
+        Some(Restart::Never) | None => return Vec::new(),
+    }
+    let cause = cause(pipeline, image);
+    let mut concerned: BTreeMap<String, (&Workload, Vec<&ObservedPod>)> = BTreeMap::new();
+    for pod in stale(observed) {
+        if let Some(workload) = workload_of(observed, pod) {
+            concerned.entry(workload.id()).or_insert((workload, Vec::new())).1.push(pod);
+        }
+    }
+    let rolling = concerned.values().filter(|(workload, _)| workload.rollout == Rollout::UnderWay);
+    let mut room = MOST_AT_ONCE.saturating_sub(rolling.count());
+    let plan = |(workload, pods): (&'a Workload, Vec<&ObservedPod>)| {
+        let verdict = match judge(pipeline, workload, &cause, now) {
+            Verdict::Restart { .. } if room == 0 => {
+                Verdict::Wait("is restarted once others are through".to_owned())
+            }
+            verdict @ Verdict::Restart { .. } => {
+                room -= 1;
+                verdict
+            }
+            verdict @ (Verdict::Wait(_) | Verdict::Leave(_)) => verdict,
+        };
+        Plan { workload, need: need(&pods), cause: cause.clone(), verdict }
+    };
+    concerned.into_values().map(plan).collect()
+}
+
+/// The restarts that are still to be remembered: those of before, and those of now.
+pub(in crate::pipeline) fn remember(
+    before: &[RestartStatus],
+    now: impl Iterator<Item = RestartStatus>,
+    time: Timestamp,
+) -> Vec<RestartStatus> {
+    let mut all: BTreeMap<String, RestartStatus> = BTreeMap::new();
+    let recent = before.iter().filter(|restart| time < restart.at.0 + REMEMBERED);
+    for restart in recent.cloned().chain(now) {
+        all.insert(restart.workload.clone(), restart);
+    }
+    let mut all: Vec<RestartStatus> = all.into_values().collect();
+    // The newest stay where there are too many.
+    all.sort_by_key(|restart| std::cmp::Reverse(restart.at.0));
+    all.truncate(10);
+    all.sort_by(|a, b| a.workload.cmp(&b.workload));
+    all
+}
+
+fn judge(pipeline: &StreamPipeline, workload: &Workload, cause: &str, now: Timestamp) -> Verdict {
+    let id = workload.id();
+    match workload.rollout {
+        Rollout::Settled => {}
+        Rollout::UnderWay => return Verdict::Wait("is being rolled out".to_owned()),
+        Rollout::Paused => {
+            let namespace = namespace(pipeline);
+            return Verdict::Leave(format!(
+                "is paused, and so left alone: kubectl rollout resume {id} -n {namespace}"
+            ));
+        }
+        Rollout::ByHand => {
+            let words = "is left alone, because its update strategy is OnDelete: delete its pods";
+            return Verdict::Leave(words.to_owned());
+        }
+        Rollout::HeldBack => {
+            let words = "is left alone, because the partition of its update strategy holds pods back: set \
+                         it to 0, or delete the pods";
+            return Verdict::Leave(words.to_owned());
+        }
+    }
+    let restarts = pipeline.status.as_ref().and_then(|status| status.injection.as_ref());
+    let mut restarts = restarts.iter().flat_map(|injection| &injection.restarts);
+    let known = restarts.find(|restart| restart.workload == id);
+    let known = known.filter(|restart| now < restart.at.0 + REMEMBERED);
+    let attempts = known.filter(|restart| restart.cause == cause).map_or(0, |known| known.attempts);
+    // Another pipeline may have restarted it.
+    let last = known.map(|restart| restart.at.0).max(restarted_at(workload));
+    match last {
+        Some(last) if attempts >= MOST_ATTEMPTS => Verdict::Leave(format!(
+            "has been restarted {attempts} times, at {last} for the last time, and its pods still lack it: \
+             see whether something else changes new pods, and restart it by hand"
+        )),
+        Some(last) if now < last + pause(attempts) => Verdict::Leave(format!(
+            "was restarted at {last}, and is again from {} on, should its pods still lack it",
+            last + pause(attempts)
+        )),
+        Some(_) | None => Verdict::Restart { attempts: attempts + 1 },
+    }
+}
+
+fn pause(attempts: i32) -> Duration {
+    let attempts = u32::try_from(attempts).unwrap_or(0);
+    PAUSE * 4_u32.saturating_pow(attempts.min(4))
+}
+
+fn restarted_at(workload: &Workload) -> Option<Timestamp> {
+    let annotations = workload.template.metadata.as_ref()?.annotations.as_ref()?;
+    annotations.get(annotation::RESTARTED_AT)?.parse().ok()
+}
+
+/// What pods are to have, as a hash: it stays the same while they are being replaced.
+fn cause(pipeline: &StreamPipeline, image: &Image) -> String {
+    let spec = &pipeline.spec;
+    let log = &spec.log;
+    let mut hasher = Sha256::new();
+    let memory = memory_mebibytes(log.retention.max_bytes.bytes()).to_string();
+    let disk = keeps_data([log]).to_string();
+    let secrets = secrets::named_by([spec]);
+    let name = pipeline.name_any();
+    let parts = [name.as_str(), image.reference.as_str(), memory.as_str(), disk.as_str()];
+    for part in parts.into_iter().chain(secrets) {
+        hasher.update(part);
+        // No part has this byte in it.
+        hasher.update([0]);
+    }
+    hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What pods lack, in words.
+fn need(pods: &[&ObservedPod]) -> String {
+    let bare = pods.iter().filter(|pod| !pod.member).count();
+    let mut lacks: BTreeMap<String, usize> = BTreeMap::new();
+    for lack in pods.iter().flat_map(|pod| &pod.lacks) {
+        *lacks.entry(lack.to_string()).or_default() += 1;
+    }
+    let bare = (bare > 0).then(|| format!("{bare} of its pods without the sidecar"));
+    let lacking = lacks.into_iter().map(|(lack, count)| format!("{count} without {lack}"));
+    format!("it has {}", bare.into_iter().chain(lacking).collect::<Vec<_>>().join(" and "))
+}
+
+#[cfg(test)]
+mod tests;

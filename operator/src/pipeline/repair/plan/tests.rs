@@ -1,0 +1,188 @@
+//! Decides for clusters in which pods lack something, and lets time pass.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::{from_value, json};
+use weir_crds::v1alpha1::{InjectionStatus, StreamPipelineStatus};
+
+use super::*;
+use crate::injection::Lack;
+use crate::pipeline::observe::WorkloadKind;
+use crate::pipeline::testing::{running, serving_pod};
+use crate::testing::{options, sidecar_pipeline};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap()
+}
+
+fn image() -> Image {
+    Image::of(&options())
+}
+
+/// A pipeline that asks for restarts, one pod that has everything, and one of each workload that has no
+/// sidecar.
+fn observed(workloads: &[&str]) -> Observed {
+    let mut pipeline = sidecar_pipeline("orders");
+    pipeline.spec.placement.sidecar.as_mut().unwrap().restart = Restart::OnChange;
+    let mut observed = running(&pipeline, &["whole"]);
+    for name in workloads {
+        observed.workloads.push(Workload::named(WorkloadKind::Deployment, name));
+        let workload = Some(format!("deployment/{name}"));
+        let pod = serving_pod(&format!("{name}-1"));
+        observed.pods.push(ObservedPod { member: false, workload, ..pod });
+    }
+    observed
+}
+
+fn verdicts(observed: &Observed, now: Timestamp) -> Vec<Verdict> {
+    plan(observed, &image(), now).into_iter().map(|plan| plan.verdict).collect()
+}
+
+fn words(observed: &Observed) -> String {
+    match verdicts(observed, now()).remove(0) {
+        Verdict::Wait(words) | Verdict::Leave(words) => words,
+        Verdict::Restart { attempts } => panic!("restarted for the {attempts}. time"),
+    }
+}
+
+/// The status notes what `plan` had done at `at`.
+fn note(observed: &mut Observed, at: Timestamp) {
+    let plans = plan(observed, &image(), at);
+    let done = plans.iter().filter_map(|plan| match plan.verdict {
+        Verdict::Restart { attempts } => Some(RestartStatus {
+            workload: plan.workload.id(),
+            at: Time(at),
+            cause: plan.cause.clone(),
+            attempts,
+        }),
+        Verdict::Wait(_) | Verdict::Leave(_) => None,
+    });
+    let status = observed.pipeline.status.clone().unwrap_or_default();
+    let before = status.injection.unwrap_or_default().restarts;
+    let restarts = remember(&before, done, at);
+    let injection = Some(InjectionStatus { restarts, ..InjectionStatus::default() });
+    observed.pipeline.status = Some(StreamPipelineStatus { injection, ..status });
+}
+
+const FIRST: Verdict = Verdict::Restart { attempts: 1 };
+
+#[test]
+fn a_workload_whose_pods_lack_something_is_restarted_once_and_says_why() {
+    let observed = observed(&["web"]);
+    let plans = plan(&observed, &image(), now());
+    assert_eq!(plans.len(), 1);
+    assert_eq!(plans[0].verdict, FIRST);
+    assert_eq!(plans[0].need, "it has 1 of its pods without the sidecar");
+}
+
+#[test]
+fn without_the_wish_nothing_is_restarted() {
+    let mut observed = observed(&["web"]);
+    observed.pipeline.spec.placement.sidecar.as_mut().unwrap().restart = Restart::Never;
+    assert_eq!(verdicts(&observed, now()), []);
+}
+
+#[test]
+fn a_pod_that_lacks_nothing_is_unselected_or_can_not_be_injected_restarts_nothing() {
+    let mut observed = observed(&["web"]);
+    observed.pods[1].obstacle = Some("it has hostNetwork".to_owned());
+    assert_eq!(verdicts(&observed, now()), []);
+    observed.pods[1].obstacle = None;
+    observed.pods[1].selected = false;
+    assert_eq!(verdicts(&observed, now()), []);
+    observed.pods[1] = ObservedPod { workload: Some("deployment/web".into()), ..serving_pod("x") };
+    assert_eq!(verdicts(&observed, now()), []);
+    observed.pods[1].lacks = vec![Lack::Disk];
+    assert_eq!(verdicts(&observed, now()), [FIRST]);
+}
+
+#[test]
+fn a_pod_of_a_job_or_of_nobody_restarts_nothing() {
+    let mut observed = observed(&["web"]);
+    for workload in [None, Some("job/once".to_owned())] {
+        observed.pods[1].workload = workload;
+        assert_eq!(verdicts(&observed, now()), []);
+    }
+}
+
+#[test]
+fn what_is_paused_rolled_out_or_up_to_a_person_is_left_alone() {
+    for (rollout, expected) in [
+        (Rollout::UnderWay, "is being rolled out"),
+        (Rollout::Paused, "kubectl rollout resume deployment/web -n shop"),
+        (Rollout::ByHand, "OnDelete: delete its pods"),
+        (Rollout::HeldBack, "partition"),
+    ] {
+        let mut observed = observed(&["web"]);
+        observed.workloads[0].rollout = rollout;
+        let words = words(&observed);
+        assert!(words.contains(expected), "{words}");
+    }
+}
+
+#[test]
+fn at_most_two_workloads_are_replaced_at_the_same_time() {
+    let mut observed = observed(&["a", "b", "c"]);
+    let restarts = |observed: &Observed| {
+        verdicts(observed, now()).iter().filter(|verdict| **verdict == FIRST).count()
+    };
+    assert_eq!(restarts(&observed), 2);
+    observed.workloads[0].rollout = Rollout::UnderWay;
+    assert_eq!(restarts(&observed), 1);
+}
+
+#[test]
+fn a_restart_in_vain_is_repeated_twice_with_growing_pauses_and_then_no_more_that_day() {
+    let mut observed = observed(&["web"]);
+    let mut restarts = Vec::new();
+    for minute in 0..23 * 60 {
+        let time = now() + minute * MINUTE;
+        if matches!(verdicts(&observed, time)[..], [Verdict::Restart { .. }]) {
+            note(&mut observed, time);
+            restarts.push(minute);
+        }
+    }
+    assert_eq!(restarts, [0, 4, 20]);
+    let later = now() + 23 * 60 * MINUTE;
+    let Verdict::Leave(words) = verdicts(&observed, later).remove(0) else { panic!("again") };
+    assert!(words.starts_with("has been restarted 3 times"), "{words}");
+    // What was to blame may be gone by then.
+    assert_eq!(verdicts(&observed, now() + Duration::from_hours(25)), [FIRST]);
+}
+
+#[test]
+fn another_cause_is_a_new_one_after_a_short_pause() {
+    let mut observed = observed(&["web"]);
+    note(&mut observed, now());
+    let tls = from_value(json!({ "secretName": "tls" })).unwrap();
+    observed.pipeline.spec.endpoints.tls = Some(tls);
+    assert!(matches!(verdicts(&observed, now())[..], [Verdict::Leave(_)]));
+    assert_eq!(verdicts(&observed, now() + MINUTE), [FIRST]);
+}
+
+#[test]
+fn a_restart_for_another_pipeline_is_waited_for() {
+    let mut observed = observed(&["web"]);
+    let annotations = [(annotation::RESTARTED_AT.to_owned(), now().to_string())];
+    let metadata = observed.workloads[0].template.metadata.get_or_insert_default();
+    metadata.annotations = Some(BTreeMap::from(annotations));
+    let words = words(&observed);
+    assert!(words.starts_with("was restarted at 2027-01-15T08:00:00Z, and is again"), "{words}");
+    assert_eq!(verdicts(&observed, now() + MINUTE), [FIRST]);
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let restart = |index: i64| RestartStatus {
+        workload: format!("deployment/{index:02}"),
+        at: Time(now() + Duration::from_secs(u64::try_from(index).unwrap())),
+        cause: String::new(),
+        attempts: 1,
+    };
+    let remembered = remember(&[], (0..12).map(restart), now());
+    assert_eq!(remembered.len(), 10);
+    assert_eq!(remembered[0].workload, "deployment/02");
+    let later = now() + Duration::from_hours(24) + Duration::from_secs(5);
+    assert_eq!(remember(&remembered, std::iter::empty(), later).len(), 6);
+}

@@ -1,0 +1,237 @@
+//! What keeps pods from being injected or admitted, and how it is said; and what the injection costs.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, PostParams};
+use serde_json::json;
+use weir_tests::{Namespace, eventually};
+
+use crate::fixture::{LIMIT, change, condition, create_pipeline, sidecar};
+use crate::installation::{Replica, configure, free, injected_pod, is_injected, pod, with_system};
+use crate::restarts::quota;
+use crate::workloads::{create, manifest};
+
+async fn start(watched: &Namespace, system: &Namespace) -> Result<Replica> {
+    let webhook = free().await?;
+    configure(watched, system, webhook.port()).await?;
+    let replica = Replica::start(watched, system, "one", webhook).await?;
+    replica.ready().await?;
+    create_pipeline(watched, "orders", sidecar()).await?;
+    injected_pod(watched).await?;
+    watched.api::<Pod>().delete_collection(&DeleteParams::default(), &Default::default()).await?;
+    Ok(replica)
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_port_that_is_taken_stands_on_the_pod_and_on_the_pipeline() -> Result<()> {
+    with_system("ports", async |watched, system| {
+        let replica = start(&watched, &system).await?;
+        let mut taken = serde_json::to_value(pod("taken"))?;
+        taken["spec"]["containers"][0]["ports"] = json!([{ "containerPort": 7070 }]);
+        let taken: Pod = serde_json::from_value(taken)?;
+        let created = watched.api::<Pod>().create(&PostParams::default(), &taken).await?;
+        ensure!(!is_injected(&created));
+        let noted = created.annotations().get("weir.dev/not-injected").context("nothing noted")?;
+        ensure!(noted.starts_with("its container app has port 7070"), "{noted}");
+        let found =
+            condition(&watched, "orders", "Injected", "False", "PodsWithoutSidecar").await?;
+        ensure!(found.message.contains(&format!("taken can't be injected, because {noted}")));
+        ensure!(found.message.ends_with("change the pod or the selector"), "{found:?}");
+        replica.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn pipelines_with_overlapping_selectors_share_one_sidecar_and_say_so() -> Result<()> {
+    with_system("overlap", async |watched, system| {
+        let replica = start(&watched, &system).await?;
+        create_pipeline(&watched, "audit", sidecar()).await?;
+        let pods = watched.api::<Pod>();
+        let mut number = 0;
+        let both = eventually("a new pod belongs to both", LIMIT, async || {
+            number += 1;
+            let made = pods.create(&PostParams::default(), &pod(&format!("both-{number}"))).await?;
+            let noted = made.annotations().get("weir.dev/pipelines").cloned().unwrap_or_default();
+            if noted != "audit,orders" {
+                pods.delete(&made.name_any(), &DeleteParams::default()).await?;
+            }
+            ensure!(noted == "audit,orders", "{noted}");
+            Ok(made)
+        })
+        .await?;
+        let inits = both.spec.and_then(|spec| spec.init_containers).unwrap_or_default();
+        ensure!(inits.len() == 1, "{inits:?}");
+        for (name, other) in [("orders", "audit"), ("audit", "orders")] {
+            let found = condition(&watched, name, "Injected", "True", "AllInjected").await?;
+            ensure!(
+                found.message.ends_with(&format!("the sidecar serves {other}, too")),
+                "{found:?}"
+            );
+        }
+        replica.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_quota_without_room_for_the_sidecar_is_named_with_what_it_asks_for() -> Result<()> {
+    with_system("quota", async |watched, system| {
+        let replica = start(&watched, &system).await?;
+        quota(&watched, "15m").await?;
+        for (kind, id) in [("Deployment", "deployment/web"), ("StatefulSet", "statefulset/web")] {
+            create(&watched, manifest(kind, "web", "10m")).await?;
+            refused(&watched, &[id, "exceeded quota", "asks for 20m of CPU and 64Mi of memory"])
+                .await?;
+            let params = DeleteParams::background();
+            crate::workloads::api(&watched, kind).delete("web", &params).await?;
+            touch(&watched, kind).await?;
+            condition(&watched, "orders", "Ready", "False", "NoPodSelected").await?;
+        }
+        replica.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_policy_that_refuses_the_sidecar_is_named_with_the_ways_out() -> Result<()> {
+    with_system("policy", async |watched, system| {
+        let replica = start(&watched, &system).await?;
+        let (policies, bindings) = policies(&watched);
+        forbid(&watched).await?;
+        create(&watched, manifest("Deployment", "web", "10m")).await?;
+        let told = refused(
+            &watched,
+            &["deployment/web", "no sidecars here", "admit the container weir-sidecar", "disabled"],
+        )
+        .await;
+        bindings.delete(&watched.name, &DeleteParams::default()).await?;
+        policies.delete(&watched.name, &DeleteParams::default()).await?;
+        told?;
+        replica.stop().await
+    })
+    .await
+}
+
+fn policies(
+    namespace: &Namespace,
+) -> (Api<ValidatingAdmissionPolicy>, Api<ValidatingAdmissionPolicyBinding>) {
+    let client = || namespace.cluster.client.clone();
+    (Api::all(client()), Api::all(client()))
+}
+
+/// Has the API server refuse pods with a sidecar, and waits until it does.
+async fn forbid(namespace: &Namespace) -> Result<()> {
+    let (policies, bindings) = policies(namespace);
+    let name = &namespace.name;
+    let policy = serde_json::from_value(json!({
+        "metadata": { "name": name },
+        "spec": {
+            "matchConstraints": { "resourceRules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                "resources": ["pods"],
+            }] },
+            "validations": [{
+                "expression": "!has(object.spec.initContainers) || \
+                               object.spec.initContainers.all(c, c.name != 'weir-sidecar')",
+                "message": "no sidecars here",
+            }],
+        },
+    }))?;
+    policies.create(&PostParams::default(), &policy).await?;
+    let binding = serde_json::from_value(json!({
+        "metadata": { "name": name },
+        "spec": {
+            "policyName": name,
+            "validationActions": ["Deny"],
+            "matchResources": { "namespaceSelector": { "matchLabels": {
+                "kubernetes.io/metadata.name": name,
+            } } },
+        },
+    }))?;
+    bindings.create(&PostParams::default(), &binding).await?;
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    eventually("the policy is in force", LIMIT, async || {
+        let tried = namespace.api::<Pod>().create(&dry_run, &pod("tried")).await;
+        ensure!(tried.is_err(), "it was admitted");
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until the pipeline says that a workload can't make pods, in these words.
+async fn refused(namespace: &Namespace, words: &[&str]) -> Result<()> {
+    let mut looked = 0;
+    eventually("the refusal stands on the pipeline", LIMIT, async || {
+        // Workloads are not watched: the next look would be half a minute away.
+        looked += 1;
+        touch(namespace, &looked.to_string()).await?;
+        let status = crate::fixture::pipelines(namespace).get("orders").await?.status;
+        let conditions = status.context("no status")?.conditions;
+        let ready = conditions.iter().find(|found| found.type_ == "Ready").context("not yet")?;
+        ensure!(ready.reason == "PodsRefused", "{ready:?}");
+        for word in words {
+            ensure!(ready.message.contains(word), "no {word:?}: {ready:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn touch(namespace: &Namespace, again: &str) -> Result<()> {
+    let again = json!({ "metadata": { "annotations": { "again": again } } });
+    change(namespace, "orders", again).await
+}
+
+const SAMPLES: usize = 200;
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn injection_costs_less_than_the_creation_of_the_pod_itself() -> Result<()> {
+    with_system("cost", async |watched, system| {
+        let replica = start(&watched, &system).await?;
+        // Alternating, so that whatever else the machine does hits both alike. The namespace of the system
+        // has no webhook.
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        for number in 0..SAMPLES {
+            let name = format!("pod-{number}");
+            with.push(creation(&watched, &name, true).await?);
+            without.push(creation(&system, &name, false).await?);
+        }
+        let [median, floor] = [&mut with, &mut without].map(|times| quantile(times, 50));
+        let [slow, slow_floor] = [&mut with, &mut without].map(|times| quantile(times, 95));
+        println!("creation of a pod: p50 {median:?} with injection, {floor:?} without");
+        println!("creation of a pod: p95 {slow:?} with injection, {slow_floor:?} without");
+        // A ratio, so that a busy machine doesn't decide; the slack is for creations of a few milliseconds.
+        ensure!(median < 2 * floor + SLACK, "{median:?} with injection, {floor:?} without");
+        replica.stop().await
+    })
+    .await
+}
+
+/// What a round trip may take besides, in a program that was not optimised.
+const SLACK: Duration = Duration::from_millis(20);
+
+async fn creation(namespace: &Namespace, name: &str, injected: bool) -> Result<Duration> {
+    let pods = namespace.api::<Pod>();
+    let started = Instant::now();
+    let made = pods.create(&PostParams::default(), &pod(name)).await?;
+    let took = started.elapsed();
+    ensure!(is_injected(&made) == injected, "{name} in {}", namespace.name);
+    Ok(took)
+}
+
+fn quantile(times: &mut [Duration], percent: usize) -> Duration {
+    times.sort();
+    times[times.len() * percent / 100]
+}

@@ -1,0 +1,221 @@
+//! Injection by the API server's own policies: what becomes of a pod is what the webhook would make of it.
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding,
+};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::api::{Api, DeleteParams, PostParams};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use weir_crds::v1alpha1::StreamPipeline;
+use weir_operator::injection::{Decision, inject};
+use weir_operator::sidecar::Image;
+use weir_tests::{Namespace, eventually};
+
+use crate::fixture::{LIMIT, change, condition, pipelines};
+use crate::installation::{Replica, is_injected, pod, with_system};
+
+async fn create_pipeline(namespace: &Namespace, name: &str, spec: Value) -> Result<StreamPipeline> {
+    let mut pipeline = json!({
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "StreamPipeline",
+        "metadata": { "name": name },
+        "spec": {
+            "placement": { "sidecar": { "selector": { "matchLabels": { "app": "shop" } } } },
+            "sources": [{ "name": "app", "http": {} }],
+        },
+    });
+    for (key, value) in spec.as_object().context("no object")? {
+        pipeline["spec"][key] = value.clone();
+    }
+    let pipeline = serde_json::from_value(pipeline)?;
+    Ok(pipelines(namespace).create(&PostParams::default(), &pipeline).await?)
+}
+
+/// What the API server would make of a pod.
+async fn tried(namespace: &Namespace, pod: &Value) -> Result<Value> {
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let pod: Pod = serde_json::from_value(pod.clone())?;
+    let made = namespace.api::<Pod>().create(&dry_run, &pod).await?;
+    Ok(serde_json::to_value(made)?)
+}
+
+/// Waits until new pods have the sidecar of this pipeline, or have it no more.
+async fn in_force(namespace: &Namespace, pipeline: &str, wanted: bool) -> Result<()> {
+    let label = format!("pipeline.weir.dev/{pipeline}");
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    eventually(&format!("the policy of {pipeline} is in force: {wanted}"), LIMIT, async || {
+        let made = namespace.api::<Pod>().create(&dry_run, &pod("tried")).await?;
+        ensure!(made.labels().contains_key(&label) == wanted, "{:?}", made.labels());
+        Ok(())
+    })
+    .await
+}
+
+/// A pod of the application, with this in its spec.
+fn with(change: impl FnOnce(&mut Value)) -> Value {
+    let mut pod = serde_json::to_value(pod("web")).unwrap();
+    pod["apiVersion"] = json!("v1");
+    pod["kind"] = json!("Pod");
+    // Its volume has a random name.
+    pod["spec"]["automountServiceAccountToken"] = json!(false);
+    change(&mut pod);
+    pod
+}
+
+fn pods() -> Vec<Value> {
+    vec![
+        with(|_| {}),
+        with(|pod| {
+            pod["metadata"]["annotations"] = json!({ "own": "yes" });
+            pod["spec"]["terminationGracePeriodSeconds"] = json!(1);
+            pod["spec"]["volumes"] = json!([{ "name": "data", "emptyDir": {} }]);
+            pod["spec"]["initContainers"] = json!([{ "name": "migrate", "image": "app.test/m:1" }]);
+            let own = &mut pod["spec"]["containers"][0];
+            own["env"] = json!([
+                { "name": "OWN", "value": "$(WEIR_PUBLISH_URL)" },
+                { "name": "WEIR_PUBLISH_BASE", "value": "http://elsewhere" },
+            ]);
+            own["volumeMounts"] = json!([{ "name": "data", "mountPath": "/run/weir" }]);
+            let second = json!({ "name": "worker", "image": "app.test/w:1" });
+            pod["spec"]["containers"].as_array_mut().unwrap().push(second);
+        }),
+        with(|pod| pod["spec"]["hostNetwork"] = json!(true)),
+        with(|pod| {
+            pod["spec"]["containers"][0]["ports"] =
+                json!([{ "containerPort": 80 }, { "containerPort": 7071 }]);
+        }),
+        with(|pod| {
+            let ports = json!([{ "containerPort": 7072 }]);
+            pod["spec"]["initContainers"] = json!([{
+                "name": "mesh", "image": "m.test/m:1", "restartPolicy": "Always", "ports": ports,
+            }]);
+        }),
+        with(|pod| {
+            pod["metadata"]["labels"] = json!({ "app": "shop", "weir.dev/injection": "disabled" });
+        }),
+        with(|pod| pod["metadata"]["labels"] = json!({ "app": "other" })),
+    ]
+}
+
+/// What the webhook would make of a pod, and the API server of that.
+async fn as_by_webhook(plain: &Namespace, pod: &Value, by: &StreamPipeline) -> Result<Value> {
+    let mut made = tried(plain, pod).await?;
+    let labels = pod["metadata"]["labels"].clone();
+    if labels["app"] == "shop" && labels["weir.dev/injection"] != "disabled" {
+        let image =
+            Image { reference: "registry.test/weir-sidecar:1".to_owned(), pull_policy: None };
+        match inject(&made, &[by], &image)? {
+            Decision::Patch(patch) | Decision::Refused { reason: _, note: Some(patch) } => {
+                json_patch::patch(&mut made, &patch)?;
+            }
+            Decision::Complete | Decision::Refused { reason: _, note: None } => {}
+        }
+    }
+    made["metadata"] = json!({
+        "name": "web", "labels": made["metadata"]["labels"], "annotations": made["metadata"]["annotations"],
+    });
+    made["status"] = Value::Null;
+    tried(plain, &made).await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_policy_makes_of_every_pod_what_the_webhook_does() -> Result<()> {
+    with_system("policies", async |watched, system| {
+        let replica = Replica::start_with_policies(&watched, &system, &[]).await?;
+        replica.ready().await?;
+        let spec = json!({
+            "log": { "storage": { "disk": {} } },
+            "delivery": { "drain": { "window": "1m" } },
+            "endpoints": { "sse": {}, "tls": { "secretName": "tls" } },
+        });
+        let pipeline = create_pipeline(&watched, "orders", spec).await?;
+        in_force(&watched, "orders", true).await?;
+        for pod in pods() {
+            let (found, expected) =
+                (tried(&watched, &pod).await?, as_by_webhook(&system, &pod, &pipeline).await?);
+            for part in ["/spec", "/metadata/labels", "/metadata/annotations"] {
+                let [found, expected] = [&found, &expected].map(|pod| pod.pointer(part));
+                ensure!(found == expected, "{part} of {pod}\n found {found:?}\n not {expected:?}");
+            }
+        }
+        replica.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_second_policy_joins_the_sidecar_and_goes_with_its_pipeline() -> Result<()> {
+    with_system("joined", async |watched, system| {
+        let replica = Replica::start_with_policies(&watched, &system, &[]).await?;
+        replica.ready().await?;
+        create_pipeline(&watched, "audit", json!({})).await?;
+        create_pipeline(&watched, "orders", json!({})).await?;
+        in_force(&watched, "orders", true).await?;
+        in_force(&watched, "audit", true).await?;
+        let pod = tried(&watched, &with(|_| {})).await?;
+        let noted = pod["metadata"]["annotations"]["weir.dev/pipelines"].as_str();
+        ensure!(noted.is_some_and(|all| all.contains("audit") && all.contains("orders")), "{pod}");
+        let inits = pod["spec"]["initContainers"].as_array().context("no sidecar")?;
+        ensure!(inits.len() == 1, "{inits:?}");
+        let mounts = inits[0]["volumeMounts"].to_string();
+        for name in ["audit", "orders"] {
+            ensure!(mounts.contains(&format!("/etc/weir/pipelines/{name}")), "{mounts}");
+        }
+        // 256 MiB for the one, and twice the log of 64 MiB for the other.
+        ensure!(inits[0]["resources"]["limits"]["memory"] == "384Mi", "{}", inits[0]);
+
+        pipelines(&watched).delete("audit", &DeleteParams::default()).await?;
+        in_force(&watched, "audit", false).await?;
+        // A gateway has no sidecars.
+        let gateway = json!({ "spec": {
+            "placement": { "sidecar": null, "gateway": {} },
+            "sources": [{ "name": "demo", "generator": { "rate": 1 } }],
+        } });
+        change(&watched, "orders", gateway).await?;
+        in_force(&watched, "orders", false).await?;
+        for left in left(&watched).await? {
+            ensure!(!left.starts_with(&format!("{}.", watched.name)), "{left} is left");
+        }
+        replica.stop().await
+    })
+    .await
+}
+
+/// The names of all policies and bindings.
+async fn left(namespace: &Namespace) -> Result<Vec<String>> {
+    let client = || -> Client { namespace.cluster.client.clone() };
+    let policies = Api::<MutatingAdmissionPolicy>::all(client()).list(&Default::default()).await?;
+    let bindings = Api::<MutatingAdmissionPolicyBinding>::all(client());
+    let bindings = bindings.list(&Default::default()).await?;
+    let mut names: Vec<String> = policies.iter().map(ResourceExt::name_any).collect();
+    names.extend(bindings.iter().map(ResourceExt::name_any));
+    Ok(names)
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_pod_is_injected_for_good_and_the_pipeline_says_so() -> Result<()> {
+    with_system("policied", async |watched, system| {
+        let roles = Api::<ClusterRole>::all(watched.cluster.client.clone());
+        let role = serde_json::from_value(json!({ "metadata": { "name": watched.name } }))?;
+        roles.create(&PostParams::default(), &role).await?;
+        let owner = format!("--injection-policies-owner={}", watched.name);
+        let replica = Replica::start_with_policies(&watched, &system, &[owner]).await?;
+        replica.ready().await?;
+        create_pipeline(&watched, "orders", json!({})).await?;
+        in_force(&watched, "orders", true).await?;
+        let made = watched.api::<Pod>().create(&PostParams::default(), &pod("web")).await?;
+        ensure!(is_injected(&made), "{made:?}");
+        condition(&watched, "orders", "Injected", "True", "AllInjected").await?;
+        // The operator is removed, and with it all that gives it rights; the pipeline stays.
+        replica.stop().await?;
+        roles.delete(&watched.name, &DeleteParams::background()).await?;
+        in_force(&watched, "orders", false).await
+    })
+    .await
+}
