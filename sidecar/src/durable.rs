@@ -45,10 +45,14 @@ use journal::{Change, Forgetful, Journal, Remembered};
 use offset::{Anchor, Offset};
 use producer::Progress;
 use refusal::Refusal;
+pub use refusal::Refused;
 use state::{Accepted, Append, Decision, State};
 use stream::{Asked, Config, Description, Origin, Stream};
 
-use crate::{clock, count::Counter, log::Micros};
+use crate::{clock, count::Counter, log::Micros, seldom::Seldom};
+
+/// Streams end each for itself, and each of them may fail to.
+static NOT_ENDED: Seldom = Seldom::new();
 
 /// What a stream costs beside its content.
 const STREAM_OVERHEAD: u64 = 1_024;
@@ -79,7 +83,7 @@ pub struct Counts {
     /// Appends that were taken.
     pub appends: Counter,
     /// Requests that were refused.
-    pub refused: Counter,
+    pub refused: Refused,
     /// Bytes that were read.
     pub read_bytes: Counter,
 }
@@ -447,6 +451,7 @@ impl Streams {
             // It may have been used, or made anew, in between.
             if self.slots.read().get(&path).is_some_and(is_over)
                 && let Err(error) = self.end(&path).await
+                && NOT_ENDED.is_due()
             {
                 tracing::warn!(%path, %error, "can't end a durable stream");
             }
@@ -462,7 +467,9 @@ impl Streams {
         stream.state.write().delete();
         stream.tell();
         for path in self.collect(path) {
-            if let Err(error) = self.record(Change::Gone { path: &path }).await {
+            if let Err(error) = self.record(Change::Gone { path: &path }).await
+                && NOT_ENDED.is_due()
+            {
                 // A later start finds that nobody needs it.
                 tracing::warn!(%path, %error, "can't remove a deleted durable stream");
             }

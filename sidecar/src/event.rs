@@ -7,7 +7,7 @@ mod trace;
 use bytes::Bytes;
 
 pub(crate) use json::{CURSOR_ATTRIBUTE, push_base64, push_member, push_number, push_string};
-pub(crate) use media::{essence, is_json};
+pub(crate) use media::{essence, is_json, is_text};
 pub(crate) use trace::TRACEPARENT;
 pub use trace::TraceId;
 
@@ -73,7 +73,7 @@ impl Event {
         }
         match std::str::from_utf8(&self.data) {
             Ok(text) if json => Payload::Json(text),
-            Ok(text) if media_type.is_some_and(media::is_text) => Payload::Text(text),
+            Ok(text) if media_type.is_some_and(is_text) => Payload::Text(text),
             Ok(_) | Err(_) => Payload::Binary(&self.data),
         }
     }

@@ -31,6 +31,7 @@ pub mod memory;
 pub mod pipeline;
 pub mod registry;
 pub mod run;
+mod seldom;
 pub mod session;
 pub mod source;
 pub mod status;

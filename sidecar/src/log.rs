@@ -207,6 +207,16 @@ impl LogError {
         }
     }
 
+    /// What is wrong with the log, as a hub keeps it: it says itself that it can't be reached.
+    #[cfg(any(feature = "nats", feature = "redis"))]
+    #[must_use]
+    pub fn fault(&self) -> String {
+        match self {
+            Self::Unavailable(why) | Self::NotOpen(why) => why.clone(),
+            Self::Full(_) | Self::SlowConsumer(_) | Self::Damaged(_) => self.to_string(),
+        }
+    }
+
     /// The value of metric labels and of a problem's category.
     #[must_use]
     pub const fn category(&self) -> &'static str {

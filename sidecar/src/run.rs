@@ -158,13 +158,37 @@ async fn next(signals: &mut [Signal; 2]) {
     }
 }
 
+/// What is logged where nobody asks for something else. These libraries warn of what a peer says, and any
+/// stranger is one; what comes of it is counted.
+fn usual_targets() -> Targets {
+    let of_peers = [("h2", LevelFilter::ERROR), ("rustls", LevelFilter::ERROR)];
+    Targets::new().with_default(LevelFilter::INFO).with_targets(of_peers)
+}
+
 fn log_to_stderr(format: LogFormat) {
     let asked = env::var("WEIR_LOG").ok().and_then(|directives| directives.parse().ok());
-    let targets: Targets = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let targets = asked.unwrap_or_else(usual_targets);
     let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     let logs = tracing_subscriber::registry().with(targets);
     match format {
         LogFormat::Text => logs.with(lines).init(),
         LogFormat::Json => logs.with(lines.json()).init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn what_a_peer_makes_a_library_warn_of_is_not_logged() {
+        let targets = usual_targets();
+        assert!(targets.would_enable("weir_sidecar::auth::ring", &Level::INFO));
+        for library in ["h2::proto::ping_pong", "rustls::msgs::handshake"] {
+            assert!(!targets.would_enable(library, &Level::WARN), "{library}");
+            assert!(targets.would_enable(library, &Level::ERROR), "{library}");
+        }
     }
 }

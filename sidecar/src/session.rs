@@ -444,10 +444,10 @@ impl Session {
         }
     }
 
-    /// Closes, with a hint when to come back.
-    fn send_away(&mut self, code: CloseCode) {
+    /// Closes, with the hint when to come back that the subscriptions were given.
+    fn send_away(&mut self, code: CloseCode, retry_ms: u64) {
         let mut close = Vec::new();
-        websocket::encode_close_hint(code, retry(), None, &mut close);
+        websocket::encode_close_hint(code, retry_ms, None, &mut close);
         self.end(&close);
     }
 
@@ -549,10 +549,11 @@ impl Conversation for Session {
         if self.leaving {
             return;
         }
+        let retry_ms = retry();
         for Ended { id, cursor } in self.end_subscriptions() {
-            self.say(Reply::Draining { id: &id, cursor: &cursor, retry_ms: retry() });
+            self.say(Reply::Draining { id: &id, cursor: &cursor, retry_ms });
         }
-        self.send_away(CloseCode::ServiceRestart);
+        self.send_away(CloseCode::ServiceRestart, retry_ms);
     }
 
     fn is_over(&self) -> bool {

@@ -124,7 +124,7 @@ impl Collector for Pipelines {
         }
         let mut latency = encoder.encode_descriptor(
             LATENCY,
-            "The time from an event's acceptance, or the subscriber's later arrival, to its socket.",
+            "The time from an event's acceptance, or the subscriber's later arrival, until the socket took it.",
             None,
             MetricType::Histogram,
         )?;
@@ -299,7 +299,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "weir_auth_keys_age_seconds",
-        help: "The time since the issuer's keys were read; after 24 hours they are good no more.",
+        help: "The time since the issuer's keys were read; after 24 hours they are no longer good. Absent where they never were.",
         kind: Kind::Gauge,
         read: |pipeline, write| {
             let age = pipeline.guard().keys().and_then(|read| read.age);
@@ -392,7 +392,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "weir_durable_streams_bytes",
-        help: "Memory that the durable streams are counted with.",
+        help: "Memory that the durable streams take, as endpoints.durableStreams.maxBytes counts it.",
         kind: Kind::Gauge,
         read: |pipeline, write| read_streams(pipeline, write, Streams::bytes),
     },
@@ -410,13 +410,16 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "weir_durable_streams_refused",
-        help: "Requests about durable streams that were refused.",
+        help: "Requests about durable streams that were refused, by reason.",
         kind: Kind::Counter,
-        read: |pipeline, write| read_streams(pipeline, write, |s| s.counts.refused.get()),
+        read: |pipeline, write| {
+            let mut counts = pipeline.streams().into_iter().flat_map(|s| s.counts.refused.all());
+            counts.try_for_each(|(reason, count)| write(&[("reason", reason)], count))
+        },
     },
     Family {
         name: "weir_objective_good_events",
-        help: "Good events of an objective. Its events are deliveries.",
+        help: "Good events of an objective; its events are deliveries.",
         kind: Kind::Counter,
         read: |pipeline, write| read_meters(pipeline, write, |counts| counts.good),
     },

@@ -1,7 +1,9 @@
 //! Reads a JWK Set (RFC 7517). Sans-I/O.
 //!
 //! What is no key for signatures of the algorithms taken here is left out: a set may hold keys for other
-//! purposes.
+//! purposes. Which and why is remembered, for whoever wonders why a token is refused.
+
+use std::fmt;
 
 use jsonwebtoken::{
     Algorithm, DecodingKey,
@@ -31,7 +33,10 @@ const RSA: &[Algorithm] = &[
 
 /// An issuer's keys.
 #[derive(Debug, Default)]
-pub(super) struct KeySet(Vec<Key>);
+pub(super) struct KeySet {
+    keys: Vec<Key>,
+    left_out: Vec<LeftOut>,
+}
 
 /// A public key, and what it may verify.
 #[derive(Debug)]
@@ -39,6 +44,28 @@ pub(super) struct Key {
     id: Option<String>,
     algorithms: Vec<Algorithm>,
     key: DecodingKey,
+}
+
+/// A key by which nothing is verified here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LeftOut {
+    id: Option<String>,
+    why: Unusable,
+}
+
+/// Why a key is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Unusable {
+    #[error("it can't be read")]
+    Form,
+    #[error("by its use or key_ops it verifies no signatures")]
+    Purpose,
+    #[error("it is an RSA key of less than 2048 bits")]
+    Short,
+    #[error("no key of its kind or curve is taken")]
+    Kind,
+    #[error("its alg is none that is taken, or none of its kind")]
+    Algorithm,
 }
 
 /// Why a set is not taken.
@@ -58,12 +85,25 @@ impl KeySet {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, KeySetError> {
         let document: Document =
             serde_json::from_slice(bytes).map_err(|error| KeySetError::Form(error.to_string()))?;
-        Ok(Self(document.keys.into_iter().take(MOST_KEYS).filter_map(Key::read).collect()))
+        let mut set = Self::default();
+        for value in document.keys.into_iter().take(MOST_KEYS) {
+            let id = value.get("kid").and_then(Value::as_str).map(str::to_owned);
+            match Key::read(value) {
+                Ok(key) => set.keys.push(key),
+                Err(why) => set.left_out.push(LeftOut { id, why }),
+            }
+        }
+        Ok(set)
     }
 
     /// How many keys there are.
     pub(super) const fn len(&self) -> usize {
-        self.0.len()
+        self.keys.len()
+    }
+
+    /// The keys by which nothing is verified.
+    pub(super) fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 
     /// The keys by which a token that names this key may be signed. A key without a name may be any.
@@ -72,16 +112,16 @@ impl KeySet {
             (Some(own), Some(named)) => own == named,
             (None, _) | (_, None) => true,
         };
-        self.0.iter().filter(may_be)
+        self.keys.iter().filter(may_be)
     }
 }
 
 impl Key {
-    fn read(value: Value) -> Option<Self> {
-        let jwk: Jwk = serde_json::from_value(value).ok()?;
-        let algorithms = algorithms(&jwk);
-        let key = DecodingKey::from_jwk(&jwk).ok()?;
-        (!algorithms.is_empty()).then(|| Self { id: jwk.common.key_id, algorithms, key })
+    fn read(value: Value) -> Result<Self, Unusable> {
+        let jwk: Jwk = serde_json::from_value(value).map_err(|_| Unusable::Form)?;
+        let algorithms = algorithms(&jwk)?;
+        let key = DecodingKey::from_jwk(&jwk).map_err(|_| Unusable::Form)?;
+        Ok(Self { id: jwk.common.key_id, algorithms, key })
     }
 
     /// The key, if this is one of its algorithms.
@@ -90,36 +130,47 @@ impl Key {
     }
 }
 
-/// What a key may verify: what its kind can, narrowed to what it is made for.
-fn algorithms(jwk: &Jwk) -> Vec<Algorithm> {
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, why } = self;
+        match id {
+            Some(id) => write!(f, "the key {:?}: {why}", id.chars().take(64).collect::<String>()),
+            None => write!(f, "a key without kid: {why}"),
+        }
+    }
+}
+
+/// What a key may verify: what its kind can, narrowed to what it is made for; at least one.
+fn algorithms(jwk: &Jwk) -> Result<Vec<Algorithm>, Unusable> {
     let CommonParameters { public_key_use, key_operations, key_algorithm, .. } = &jwk.common;
     let for_signatures = public_key_use.as_ref().is_none_or(|of| *of == PublicKeyUse::Signature);
     let verifies = key_operations.as_ref().is_none_or(|of| of.contains(&KeyOperations::Verify));
     if !for_signatures || !verifies {
-        return Vec::new();
+        return Err(Unusable::Purpose);
     }
     let able: &[Algorithm] = match &jwk.algorithm {
         AlgorithmParameters::RSA(rsa) if is_long(rsa) => RSA,
+        AlgorithmParameters::RSA(_) => return Err(Unusable::Short),
         AlgorithmParameters::EllipticCurve(curve) => match curve.curve {
             EllipticCurve::P256 => &[Algorithm::ES256],
             EllipticCurve::P384 => &[Algorithm::ES384],
             // It is another crate's, and may grow.
-            EllipticCurve::P521 | EllipticCurve::Ed25519 | _ => &[],
+            EllipticCurve::P521 | EllipticCurve::Ed25519 | _ => return Err(Unusable::Kind),
         },
         AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
             &[Algorithm::EdDSA]
         }
         // Among them shared secrets: with those, whoever verifies could sign.
-        AlgorithmParameters::RSA(_)
-        | AlgorithmParameters::OctetKey(_)
+        AlgorithmParameters::OctetKey(_)
         | AlgorithmParameters::OctetKeyPair(_)
         | AlgorithmParameters::Other(_)
-        | _ => &[],
+        | _ => return Err(Unusable::Kind),
     };
     let made_for = |algorithm: &&Algorithm| {
         key_algorithm.is_none_or(|own| Algorithm::try_from(own).is_ok_and(|own| own == **algorithm))
     };
-    able.iter().filter(made_for).copied().collect()
+    let made_for: Vec<_> = able.iter().filter(made_for).copied().collect();
+    if made_for.is_empty() { Err(Unusable::Algorithm) } else { Ok(made_for) }
 }
 
 fn is_long(rsa: &RSAKeyParameters) -> bool {
@@ -146,7 +197,7 @@ mod tests {
     fn taken(key: &Value) -> Vec<Algorithm> {
         let set = json!({"keys": [key]}).to_string();
         KeySet::parse(set.as_bytes()).map_or(Vec::new(), |set| {
-            set.0.first().map_or(Vec::new(), |key| key.algorithms.clone())
+            set.keys.first().map_or(Vec::new(), |key| key.algorithms.clone())
         })
     }
 
@@ -177,6 +228,33 @@ mod tests {
         ] {
             assert_eq!(taken(&key), algorithms, "{key}");
         }
+    }
+
+    #[test]
+    fn a_set_says_which_keys_are_left_out_and_why() {
+        let named = |key: Value, kid: &str| with(key, "kid", &json!(kid));
+        let set = json!({"keys": [
+            named(rsa(2048), "good"),
+            named(rsa(1024), "short"),
+            named(with(rsa(2048), "use", &json!("enc")), "enc"),
+            named(with(rsa(2048), "alg", &json!("RSA-OAEP")), "oaep"),
+            named(json!({"kty": "oct", "k": "c2VjcmV0"}), &"s".repeat(100)),
+            null,
+        ]});
+        let set = KeySet::parse(set.to_string().as_bytes()).unwrap();
+        assert_eq!(set.len(), 1);
+        let told: Vec<_> = set.left_out().iter().map(ToString::to_string).collect();
+        let secret = format!("the key {:?}: no key of its kind or curve is taken", "s".repeat(64));
+        assert_eq!(
+            told,
+            [
+                "the key \"short\": it is an RSA key of less than 2048 bits",
+                "the key \"enc\": by its use or key_ops it verifies no signatures",
+                "the key \"oaep\": its alg is none that is taken, or none of its kind",
+                &secret,
+                "a key without kid: it can't be read",
+            ]
+        );
     }
 
     #[test]

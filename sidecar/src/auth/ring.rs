@@ -160,10 +160,7 @@ async fn keep_reading<F>(
             Err(error) => Err(error),
         };
         match &parsed {
-            Ok(keys) if failures > 0 || state.borrow().tried == 0 => {
-                tracing::info!(?origin, keys = keys.len(), "read an issuer's keys");
-            }
-            Ok(_) => {}
+            Ok(keys) => tell(&origin, keys, &state.borrow(), failures),
             Err(error) if failures == 0 => {
                 tracing::warn!(
                     ?origin,
@@ -185,6 +182,19 @@ async fn keep_reading<F>(
         tokio::select! {
             () = time::sleep(period * fastrand::u32(90..=110) / 100) => {}
             () = async { time::sleep(pace.least).await; wanted.notified().await } => {}
+        }
+    }
+}
+
+/// Says what was read where it is news: after a failure, and where others are left out than before.
+fn tell(origin: &Origin, keys: &KeySet, before: &State, failures: u32) {
+    if failures > 0 || before.tried == 0 {
+        tracing::info!(?origin, keys = keys.len(), "read an issuer's keys");
+    }
+    let known = before.keys.as_ref().map_or(&[][..], |keys| keys.left_out());
+    if keys.left_out() != known {
+        for key in keys.left_out() {
+            tracing::warn!(?origin, "left a key of the issuer out: {key}");
         }
     }
 }

@@ -1,9 +1,30 @@
-//! Finds what a manifest asks for and this build can't do: to serve the rest would serve something else.
+//! Finds what a manifest asks for and this program can't do, for want of a feature or because an expression
+//! can't be read: to serve the rest would serve something else.
 
 use weir_crds::{
     v1alpha1::{Storage, StreamPipelineSpec},
     validate::Violation,
 };
+
+use crate::filter::{Refused, compile, compile_filter};
+
+/// What is wrong with the expressions of the pipeline.
+pub(super) fn unreadable(spec: &StreamPipelineSpec) -> Vec<Violation> {
+    let jwt = spec.auth.as_ref().and_then(|auth| auth.jwt.as_ref());
+    let key = spec.delivery.conflate_key.as_deref();
+    let filter = jwt.and_then(|jwt| jwt.filter.as_deref());
+    let refused: [(_, Option<Refused>); 2] = [
+        ("spec.delivery.conflateKey", key.and_then(|key| compile(key).err())),
+        ("spec.auth.jwt.filter", filter.and_then(|filter| compile_filter(filter).err())),
+    ];
+    let refused = refused.into_iter().filter_map(|(field, refused)| Some((field, refused?)));
+    refused
+        .map(|(field, refused)| Violation {
+            field: field.to_owned(),
+            message: format!("can't be used: {refused}"),
+        })
+        .collect()
+}
 
 /// What is missing in this build for the pipeline.
 pub(super) fn lacking(spec: &StreamPipelineSpec) -> Vec<Violation> {

@@ -8,8 +8,6 @@ use std::{
 use weir_crds::manifest::{Manifest, Metadata};
 use weir_crds::v1alpha1::{StreamPipelineSpec, StreamSLOSpec};
 
-use crate::filter;
-
 use super::{
     Config, ConfigError, ConfigErrors, PipelineConfig, SloConfig,
     files::Files,
@@ -56,15 +54,6 @@ impl Assembly {
         let Manifest { api_version: _, kind: _, metadata, spec } = manifest;
         let namespace = metadata.namespace_or_default().to_owned();
         let Metadata { name, namespace: _, uid, generation, labels: _ } = metadata;
-        let jwt = spec.auth.as_ref().and_then(|auth| auth.jwt.as_ref());
-        for (field, source) in [
-            ("spec.delivery.conflateKey", spec.delivery.conflate_key.as_deref()),
-            ("spec.auth.jwt.filter", jwt.and_then(|jwt| jwt.filter.as_deref())),
-        ] {
-            if let Some(Err(refused)) = source.map(filter::compile) {
-                self.fail(file, at.name, field, format!("can't be used: {refused}"));
-            }
-        }
         match self.pipelines.entry(name.clone()) {
             Entry::Vacant(vacant) => {
                 let slos = Vec::new();

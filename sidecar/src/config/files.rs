@@ -10,6 +10,10 @@ use std::{
 /// The most bytes of one file: as much as Kubernetes puts into one ConfigMap.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// What is said of a named file that is empty.
+const EMPTY: &str =
+    "the file is empty: write a manifest into it, or, to declare nothing, a comment such as # none";
+
 /// The files in the order in which they were named or, in a directory, of their names, each with its
 /// text or the reason why it has none. Equal where nothing has changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -24,10 +28,20 @@ impl Files {
             if path.is_dir() {
                 files.enter(path, &mut entered);
             } else {
-                files.take(path.clone());
+                files.take_named(path.clone());
             }
         }
         files
+    }
+
+    /// Takes a file that the command line names: to be without it, it would have to be named no more.
+    fn take_named(&mut self, path: PathBuf) {
+        self.take(path);
+        if let Some((_, text)) = self.0.last_mut()
+            && text.as_ref().is_ok_and(|text| text.trim().is_empty())
+        {
+            *text = Err(EMPTY.to_owned());
+        }
     }
 
     /// Reads a directory, unless it was entered before: symlinks may lead back to it.
@@ -111,6 +125,17 @@ mod tests {
         let files = Files::read(&[root.path().to_owned()]);
         assert_eq!(names(&files, root.path()), ["a.yml", "b/c/x.JSON", "z.yaml"]);
         assert_eq!(files.0[0].1.as_deref(), Ok("a.yml"));
+    }
+
+    #[test]
+    fn a_file_that_was_named_and_is_empty_is_to_be_written_and_not_deleted() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.yaml");
+        fs::write(&path, " \n").unwrap();
+        let named = Files::read(&[path]);
+        assert!(named.0[0].1.as_ref().is_err_and(|why| why.contains("write a manifest into it")));
+        let found = Files::read(&[root.path().to_owned()]);
+        assert_eq!(found.0[0].1.as_deref(), Ok(" \n"), "a file of a directory can be deleted");
     }
 
     #[test]

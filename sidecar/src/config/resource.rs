@@ -124,6 +124,7 @@ impl Reader<'_> {
         let read = self.typed(base, value, places, &schema::STREAM_PIPELINE, |manifest| {
             let mut found = validate::pipeline(&manifest.metadata.name, &manifest.spec);
             found.extend(ability::lacking(&manifest.spec));
+            found.extend(ability::unreadable(&manifest.spec));
             found
         });
         if let Some(resource) =

@@ -41,7 +41,11 @@ fn check(schema: Node<'_>, path: &str, value: &Value, found: &mut Vec<Misfit>) {
                 }
             }
         }
-        (Some(expected), value) => found.push(at(path, wrong_type(expected, value))),
+        (Some(expected), value) => {
+            let message =
+                without_unit(schema, value).unwrap_or_else(|| wrong_type(expected, value));
+            found.push(at(path, message));
+        }
     }
 }
 
@@ -96,6 +100,24 @@ fn check_scalar(pattern: &str, text: &str) -> Option<ScalarError> {
 
 fn at(path: &str, message: String) -> Misfit {
     Misfit { path: path.to_owned(), field: path.to_owned(), message, unknown: false }
+}
+
+/// What is said of a bare number where a time is wanted: quotes would not mend it.
+fn without_unit(schema: Node<'_>, value: &Value) -> Option<String> {
+    let (what, unit) = match schema.pattern()? {
+        Duration::PATTERN => ("a duration", "ms"),
+        TimeWindow::PATTERN => ("a time window", "d"),
+        _ => return None,
+    };
+    let (number, error) =
+        (value.as_number()?, check_scalar(schema.pattern()?, &value.to_string())?);
+    // With a unit, what has a fraction or a sign would be none, either.
+    Some(match number.as_u64() {
+        Some(number) => {
+            format!("must be {what} with its unit, not the number {number}: write {number}{unit}")
+        }
+        None => error.to_string(),
+    })
 }
 
 fn wrong_type(expected: &str, value: &Value) -> String {

@@ -217,12 +217,29 @@ spec:
         )
     };
     assert!(read(&[("a.yaml", &with("event.subject == claims.sub"))]).is_ok());
-    for (filter, reason) in [("event.subject ==", "at line 1"), ("token.sub == 'a'", "claims.NAME")]
-    {
+    for (filter, reason) in [
+        ("event.subject ==", "at line 1"),
+        ("token.sub == 'a'", "claims.NAME"),
+        ("event.subject", "neither true nor false"),
+    ] {
         let [error] = &errors(&with(filter))[..] else { panic!("{filter}") };
-        assert!(error.contains("spec.auth.jwt.filter: can't be used"), "{error}");
+        let place = "a.yaml:12:7: spec.auth.jwt.filter: can't be used: ";
+        assert!(error.starts_with(place), "{error}");
         assert!(error.contains(reason), "{error}");
     }
+}
+
+#[cfg(feature = "full")]
+#[test]
+fn a_key_to_conflate_by_that_can_not_be_read_is_refused_where_it_stands() {
+    let keyed = |key: &str| {
+        format!("{ORDERS}  delivery:\n    slowConsumer: Conflate\n    conflateKey: {key}\n")
+    };
+    let [error] = &errors(&keyed("event."))[..] else { panic!() };
+    let place = "a.yaml:20:5: spec.delivery.conflateKey: can't be used: ";
+    assert!(error.starts_with(place), "{error}");
+    let text = keyed("event.subject");
+    assert!(read(&[("a.yaml", &text)]).is_ok(), "a key need not be true or false");
 }
 
 #[test]
@@ -233,6 +250,29 @@ fn the_scalars_of_an_slo_say_what_they_are() {
         [
             "a.yaml:9:5: spec.objectives[0].target: \"nearly all\" is not a percentage from 0 to 100 such as \"99.5\"",
             "a.yaml:6:16: spec.timeWindow.duration: \"28x\" is not a time window such as 30m, 12h, 28d or 4w",
+        ]
+    );
+}
+
+#[test]
+fn a_number_where_a_time_is_wanted_is_given_a_unit_and_no_quotes() {
+    let text = SLO.replace("28d", "28").replace("50ms", "50").replace("\"99.5\"", "99.5");
+    assert_eq!(
+        errors(&text)[..3],
+        [
+            "a.yaml:10:15: spec.objectives[0].latency.threshold: must be a duration with its unit, not the \
+             number 50: write 50ms",
+            "a.yaml:9:5: spec.objectives[0].target: must be a text, not the number 99.5: write \"99.5\", in \
+             quotes",
+            "a.yaml:6:16: spec.timeWindow.duration: must be a time window with its unit, not the number 28: \
+             write 28d",
+        ]
+    );
+    let text = ORDERS.replace("10s", "1.5");
+    assert_eq!(
+        errors(&text),
+        [
+            "a.yaml:17:7: spec.endpoints.sse.heartbeat: \"1.5\" is not a duration such as 250ms, 15s or 1h30m"
         ]
     );
 }

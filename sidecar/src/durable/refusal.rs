@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::offset::Offset;
+use crate::count::Counter;
 
 /// Why a request is refused. Nothing of it was applied. The message names what is wrong and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -133,6 +134,39 @@ pub(crate) enum Refusal {
     NotOpen(Arc<str>),
 }
 
+/// The reasons by which refusals are counted, each beside its status.
+const REASONS: [(StatusCode, &str); 9] = [
+    (StatusCode::BAD_REQUEST, "bad_request"),
+    (StatusCode::FORBIDDEN, "stale_producer"),
+    (StatusCode::NOT_FOUND, "not_found"),
+    (StatusCode::REQUEST_TIMEOUT, "timeout"),
+    (StatusCode::CONFLICT, "conflict"),
+    (StatusCode::GONE, "gone"),
+    (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+    (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    (StatusCode::INSUFFICIENT_STORAGE, "full"),
+];
+
+/// How many requests were refused, by reason; the last is any other.
+#[derive(Debug, Default)]
+pub struct Refused([Counter; REASONS.len() + 1]);
+
+impl Refused {
+    /// Counts a request that is answered with this status.
+    pub(crate) fn count(&self, status: StatusCode) {
+        let known = REASONS.iter().position(|(known, _)| *known == status);
+        if let Some(counter) = self.0.get(known.unwrap_or(REASONS.len())) {
+            counter.add(1);
+        }
+    }
+
+    /// Every reason, with its count.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = REASONS.iter().map(|(_, name)| *name).chain(["other"]);
+        names.zip(self.0.iter().map(Counter::get))
+    }
+}
+
 impl Refusal {
     pub(crate) const fn header(name: &'static str, rule: &'static str) -> Self {
         Self::Header { name, rule }
@@ -171,5 +205,20 @@ impl Refusal {
             Self::DiskFull(_) => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             Self::NotOpen(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_open"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_counted_by_their_status() {
+        let refused = Refused::default();
+        let statuses = [Refusal::Path, Refusal::Empty, Refusal::Kept, Refusal::Full { limit: 1 }];
+        statuses.iter().for_each(|refusal| refused.count(refusal.status().0));
+        refused.count(StatusCode::IM_A_TEAPOT);
+        let counted: Vec<_> = refused.all().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [("bad_request", 2), ("conflict", 1), ("full", 1), ("other", 1)]);
     }
 }

@@ -37,7 +37,7 @@ use super::{
     takeover::Takeover,
     tls::Tls,
 };
-use crate::engine::Engine;
+use crate::{engine::Engine, seldom::Seldom};
 
 /// How long a connection may take for its first byte, and then for the head of its first request.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -68,6 +68,9 @@ const SLOTS: usize = 4_096;
 
 /// How long to wait after the system refused to accept, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Whoever opens enough connections can make it happen.
+static NOT_ACCEPTED: Seldom = Seldom::new();
 
 /// What answers the requests of a listener.
 pub type Routes = BoxedFilter<(warp::reply::Response,)>;
@@ -137,7 +140,9 @@ impl Acceptor {
             match accepted? {
                 (Ok((socket, peer)), slot) => return Some((socket, peer, slot)),
                 (Err(error), _) => {
-                    tracing::warn!(%error, "can't accept a connection");
+                    if NOT_ACCEPTED.is_due() {
+                        tracing::warn!(%error, "can't accept connections");
+                    }
                     time::sleep(ACCEPT_PAUSE).await;
                 }
             }

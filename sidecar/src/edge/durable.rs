@@ -133,7 +133,7 @@ impl Desk<'_> {
                     }
                     Ok((body, _part)) => self.append(call, body.freeze()).await,
                     Err(response) => {
-                        streams.counts.refused.add(1);
+                        streams.counts.refused.count(response.status());
                         return response.into_response();
                     }
                 }
@@ -141,7 +141,7 @@ impl Desk<'_> {
             _ => Ok(not_allowed()),
         };
         answer.unwrap_or_else(|refusal| {
-            streams.counts.refused.add(1);
+            streams.counts.refused.count(refusal.status().0);
             refuse(&refusal).into_response()
         })
     }

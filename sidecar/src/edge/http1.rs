@@ -3,17 +3,20 @@
 use std::{convert::Infallible, future, pin::Pin, task::Poll};
 
 use bytes::Bytes;
-use hyper::{server::conn::http1, service::service_fn};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header, uri::Authority};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time,
 };
 use tokio_util::sync::CancellationToken;
+use warp::Reply as _;
 
 use super::{
     accept::{Acceptor, Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes, answer},
-    arrivals::Fault,
+    arrivals::{Arrivals, Fault},
+    problem::problem,
     takeover::{Handover, Manner, Taken, Takeover},
     unsent::{Flushes, Unsent},
 };
@@ -43,15 +46,11 @@ where
     let (takeover, mut taken) = Takeover::channel();
     let asked = CancellationToken::new();
     let impatience = out_of_patience(asked.clone());
+    let arrivals = acceptor.arrivals.clone();
     let service = service_fn(move |request| {
         asked.cancel();
-        let (routes, takeover) = (routes.clone(), takeover.clone());
-        async move {
-            let Caller { peer, secure } = caller;
-            let version = request.version();
-            let manner = Manner { version, tunnel: false, secure, address: peer.0 };
-            Ok::<_, Infallible>(answer(routes, takeover.with_manner(manner), caller, request).await)
-        }
+        let (arrivals, routes, takeover) = (arrivals.clone(), routes.clone(), takeover.clone());
+        async move { Ok::<_, Infallible>(respond(&arrivals, routes, takeover, caller, request).await) }
     });
     let (io, flushes) = Unsent::new(io);
     let mut connection = http1::Builder::new()
@@ -114,10 +113,77 @@ async fn flushed(connection: &mut (impl Future + Unpin), flushes: &Flushes) -> b
     .await
 }
 
+/// Answers one request.
+async fn respond(
+    arrivals: &Arrivals,
+    routes: Routes,
+    takeover: Takeover,
+    caller: Caller,
+    request: Request<Incoming>,
+) -> warp::reply::Response {
+    let version = request.version();
+    if let Err(detail) = check_host(version, request.headers()) {
+        arrivals.note(Fault::Malformed);
+        return refuse_host(detail);
+    }
+    let Caller { peer, secure } = caller;
+    let manner = Manner { version, tunnel: false, secure, address: peer.0 };
+    answer(routes, takeover.with_manner(manner), caller, request).await
+}
+
+/// Holds a request to RFC 9112, section 3.2: it says once which host it is for, whatever that is.
+fn check_host(version: Version, headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if version < Version::HTTP_11 => Ok(()),
+        (None, _) => Err("the header host is missing: a request of HTTP/1.1 must have it"),
+        (Some(_), Some(_)) => Err("the header host is given twice: send it once"),
+        // For a target that has no host.
+        (Some(host), None) if host.is_empty() || is_host(host) => Ok(()),
+        (Some(_), None) => {
+            Err("the header host must be a name or an address, and a port where there is one")
+        }
+    }
+}
+
+fn is_host(host: &HeaderValue) -> bool {
+    let is_plain = !host.as_bytes().contains(&b'@');
+    is_plain && Authority::try_from(host.as_bytes()).is_ok()
+}
+
+/// Whoever sends such a head may mean another end of it than we do, so nothing more is read from it.
+fn refuse_host(detail: &str) -> warp::reply::Response {
+    let mut response = problem("host", StatusCode::BAD_REQUEST, detail).into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// Ends when a connection has had [`PATIENCE`] and has not asked for anything.
 async fn out_of_patience(asked: CancellationToken) {
     tokio::select! {
         () = asked.cancelled() => future::pending().await,
         () = time::sleep(PATIENCE) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(version: Version, hosts: &[&str]) -> bool {
+        let hosts = hosts.iter().map(|host| (header::HOST, HeaderValue::from_str(host).unwrap()));
+        check_host(version, &hosts.collect()).is_ok()
+    }
+
+    #[test]
+    fn a_request_says_once_which_host_it_is_for() {
+        for host in ["a", "a.example:7070", "127.0.0.1", "[::1]:80", ""] {
+            assert!(checked(Version::HTTP_11, &[host]), "{host}");
+        }
+        for host in ["a b", "a/b", "u@a", "a?b", "[::1"] {
+            assert!(!checked(Version::HTTP_11, &[host]), "{host}");
+        }
+        assert!(!checked(Version::HTTP_11, &[]) && checked(Version::HTTP_10, &[]));
+        assert!(!checked(Version::HTTP_11, &["a", "a"]) && !checked(Version::HTTP_10, &["a", "b"]));
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     intake::{self, Answer, Context, MAX_BATCH},
     log::LogError,
     pipeline::Pipeline,
+    seldom::Seldom,
 };
 
 /// What a batch may have beyond one event of the largest size: attributes, and smaller events.
@@ -23,6 +24,9 @@ const BATCH_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A publisher is answered each time, and whoever reaches the public port may be one.
+static NOT_TAKEN: Seldom = Seldom::new();
 
 /// Takes events into the pipeline's log.
 pub(super) async fn publish<S, B>(
@@ -84,7 +88,9 @@ where
 
 /// Answers a publish that the log could not take, or of which nobody knows whether it was taken.
 fn not_taken(pipeline: &str, error: &LogError) -> Response<Vec<u8>> {
-    tracing::warn!(pipeline, %error, "could not take events");
+    if NOT_TAKEN.is_due() {
+        tracing::warn!(pipeline, %error, "could not take events");
+    }
     let detail = if error.is_certain() {
         format!("{error}; nothing was taken: publish again in a while")
     } else {

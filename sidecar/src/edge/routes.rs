@@ -379,20 +379,20 @@ fn fallback(door: Door) -> impl Filter<Extract = (Response<Vec<u8>>,), Error = I
                 (Door::Public, "sse" | "ws", &Method::GET) => problem(
                     "query",
                     StatusCode::BAD_REQUEST,
-                    "the query can't be read: give each of cursor, from, format, events and filter at most once",
+                    "the query can't be read: give each of cursor, lastEventId, from, format, events and filter at most once",
                 ),
                 (Door::Public, "sse" | "ws", _) => not_allowed("GET"),
                 (Door::Public, "events", &Method::GET | &Method::HEAD) => problem(
                     "query",
                     StatusCode::BAD_REQUEST,
-                    "the query can't be read: give each of after, from, until, limit and wait at most once",
+                    "the query can't be read: give each of after (or cursor), from, until, limit, filter and wait at most once",
                 ),
                 (Door::Public, "events", _) => not_allowed("GET, HEAD, POST"),
                 (Door::Application, "events", _) => not_allowed("POST"),
                 (Door::Public, "ticket", _) => not_allowed("POST"),
                 (Door::Public, _, _) => not_found(
-                    "served here are GET /{pipeline}/sse, GET /{pipeline}/ws, GET and POST /{pipeline}/events \
-                     and /{pipeline}/streams/{path}",
+                    "served here are GET /{pipeline}/sse, GET /{pipeline}/ws, GET and POST /{pipeline}/events, \
+                     /{pipeline}/streams/{path} and, where spec.auth.tickets is set, POST /{pipeline}/ticket",
                 ),
                 (Door::Application, _, _) => not_found("served here is POST /{pipeline}/events"),
             }

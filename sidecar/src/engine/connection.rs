@@ -135,6 +135,12 @@ pub(super) fn ticks(duration: Duration) -> Tick {
     Tick::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX)
 }
 
+/// When a connection leaves that is to be gone within a window: at random, so that those who leave don't all come
+/// to another replica at once.
+pub(super) fn paced(now: Tick, window: Duration) -> Tick {
+    now.saturating_add(fastrand::u32(0..=ticks(window)))
+}
+
 /// How many ticks there are until a moment; it has come when they have passed.
 fn ticks_until(moment: Instant) -> Tick {
     ticks(moment.saturating_duration_since(Instant::now())).saturating_add(1)

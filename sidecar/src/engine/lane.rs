@@ -38,7 +38,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{http2::Http2Wire, session::Talk, stream::StreamWire};
 use super::{
     Adoption, LAST_WORDS,
-    connection::{Connection, Ending, Now, TICK, Tick, Turn, ticks},
+    connection::{Connection, Ending, Now, TICK, Tick, Turn, paced, ticks},
     wire::Wire,
 };
 use crate::{count::Transport, hub::Hub, session::Conversation};
@@ -234,8 +234,7 @@ impl<W: TaskWire> Subscriber<W> {
 
     /// Chooses when the connection leaves: at random within its pipeline's drain window.
     fn plan_leave(&mut self) {
-        let window = ticks(self.hub.settings().drain);
-        self.connection.leave_at(self.lane.tick().saturating_add(fastrand::u32(0..=window)));
+        self.connection.leave_at(paced(self.lane.tick(), self.hub.settings().drain));
     }
 
     fn end(mut self, ending: Ending) {

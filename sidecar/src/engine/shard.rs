@@ -18,9 +18,9 @@ use slab::Slab;
 
 use super::{
     Adoption, Handle, LAST_WORDS, WAKER,
-    connection::{Connection, Ending, Now, TICK, Tick, Turn, ticks},
+    connection::{Connection, Ending, Now, TICK, Tick, Turn, paced, ticks},
 };
-use crate::{hub::Hub, log::Offset};
+use crate::{hub::Hub, log::Offset, seldom::Seldom};
 
 /// How much is read from a socket at once; subscribers say little.
 const SCRATCH: usize = 16 * 1024;
@@ -31,6 +31,9 @@ const EVENTS: usize = 1024;
 /// How many connections that replay have a turn before the live ones are looked at again: some hundreds
 /// of microseconds.
 const REPLAYS_PER_ROUND: usize = 8;
+
+/// Whoever opens enough connections can make it happen.
+static NOT_TAKEN_OVER: Seldom = Seldom::new();
 
 /// A thread's sockets.
 pub(super) struct Shard {
@@ -183,7 +186,9 @@ impl Shard {
         let connection = match registered {
             Ok(adoption) => Connection::adopt(adoption, self.tick),
             Err(error) => {
-                tracing::warn!(%error, "can't take over a connection");
+                if NOT_TAKEN_OVER.is_due() {
+                    tracing::warn!(%error, "can't take over connections");
+                }
                 self.handle.connections.fetch_sub(1, Ordering::Relaxed);
                 return;
             }
@@ -343,8 +348,7 @@ impl Shard {
     fn plan_leave(&mut self, key: usize) {
         let Some(member) = self.connections.get_mut(key) else { return };
         let Some(group) = self.groups.get(member.group) else { return };
-        let window = ticks(group.hub.settings().drain);
-        member.connection.leave_at(self.tick.saturating_add(fastrand::u32(0..=window)));
+        member.connection.leave_at(paced(self.tick, group.hub.settings().drain));
     }
 
     fn send_all_away(&mut self) {

@@ -11,7 +11,7 @@ pub(crate) fn is_json(media_type: &str) -> bool {
 }
 
 /// Whether the type is meant to be read as text.
-pub(super) fn is_text(media_type: &str) -> bool {
+pub(crate) fn is_text(media_type: &str) -> bool {
     essence(media_type).split_once('/').is_some_and(|(main, subtype)| {
         main.eq_ignore_ascii_case("text")
             || is_or_suffixed(subtype, "xml")

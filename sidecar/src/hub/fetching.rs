@@ -18,6 +18,7 @@ use super::{
 use crate::{
     frame::Format,
     log::{Entry, Log, LogId, Offset, Read},
+    seldom::Seldom,
 };
 
 /// How long to wait after a part of the log could not be read, before its readers ask again.
@@ -28,6 +29,9 @@ const LEARNED_BYTES: u64 = 16 * CHUNK_BYTES;
 
 /// How many events one fetch passes over at most where it looks for those that are not conflated.
 const LOOKED_AT: u64 = 10_000;
+
+/// Every subscriber that resumes asks for such a part, again and again.
+static NOT_READ: Seldom = Seldom::new();
 
 impl Hub {
     /// The encoded events from `from` on: at least one, unless `from` is the head.
@@ -218,7 +222,9 @@ impl Hub {
             // The log knows its first event now, and the readers are told.
             Ok(Read::Evicted { first: _ }) => Vec::new(),
             Err(error) => {
-                tracing::warn!(pipeline = self.name, %error, from, "can't read an older part of the log");
+                if NOT_READ.is_due() {
+                    tracing::warn!(pipeline = self.name, %error, from, "can't read an older part of the log");
+                }
                 time::sleep(RELOAD_PAUSE).await;
                 Vec::new()
             }

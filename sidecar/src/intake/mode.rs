@@ -3,7 +3,7 @@
 use http::{HeaderMap, header};
 
 use super::Reason;
-use crate::event::{essence, is_json};
+use crate::event::{essence, is_json, is_text};
 
 /// The form of a request (CloudEvents HTTP binding, section 3, and what is no CloudEvent).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,16 +54,19 @@ impl<'a> Mode<'a> {
         }
     }
 
-    /// JSON is UTF-8 (RFC 8259, section 8.1), and so is every event in it.
+    /// JSON is UTF-8 (RFC 8259, section 8.1), and so is text, which stands in the JSON and in the lines that
+    /// subscribers get.
     fn check_charset(self, content_type: &str) -> Result<(), Reason> {
-        match self {
-            Self::Structured | Self::Batch | Self::Json { .. } | Self::Lines => {
-                match charset(content_type) {
-                    Some(charset) if !is_utf8(charset) => Err(Reason::Charset(charset.into())),
-                    Some(_) | None => Ok(()),
-                }
+        let is_told = match self {
+            Self::Structured | Self::Batch | Self::Json { .. } | Self::Lines => true,
+            Self::Binary { .. } | Self::Opaque { .. } => {
+                is_json(content_type) || is_text(content_type)
             }
-            Self::Binary { .. } | Self::Opaque { .. } | Self::Undeclared => Ok(()),
+            Self::Undeclared => false,
+        };
+        match charset(content_type) {
+            Some(charset) if is_told && !is_utf8(charset) => Err(Reason::Charset(charset.into())),
+            Some(_) | None => Ok(()),
         }
     }
 }

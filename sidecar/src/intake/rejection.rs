@@ -80,8 +80,11 @@ pub enum Reason {
         "there is no content-type, and the body is not JSON: set content-type to what the body is"
     )]
     NoMediaType,
-    /// A charset other than UTF-8 where JSON is claimed.
-    #[error("the charset {0} is not taken: JSON must be UTF-8")]
+    /// A charset other than UTF-8 where JSON or text is claimed.
+    #[error(
+        "the charset {0} is not taken: post JSON and text in UTF-8, and any other as \
+         application/octet-stream"
+    )]
     Charset(Box<str>),
     /// A compressed body.
     #[error("content-encoding {0} is not taken: post the body uncompressed")]

@@ -68,12 +68,14 @@ impl Session {
             return;
         }
         self.hub.accounts().expired.add(1);
+        let retry_ms = retry();
         for Ended { id, cursor } in self.end_subscriptions() {
             let message = "the token has expired: come back with a new one, and with the cursor";
-            let failure = Failure::new("subscription", &id, "token_expired", message).passing();
-            self.say(Reply::Failure(&Failure { cursor: Some(cursor), ..failure }));
+            let failure = Failure::new("subscription", &id, "token_expired", message);
+            let (retry_ms, cursor) = (Some(retry_ms), Some(cursor));
+            self.say(Reply::Failure(&Failure { retry_ms, cursor, ..failure }));
         }
-        self.send_away(CloseCode::PolicyViolation);
+        self.send_away(CloseCode::PolicyViolation, retry_ms);
     }
 
     /// Says how far subscriptions have come whose filter passed over the newest events, so that a cursor

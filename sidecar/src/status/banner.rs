@@ -36,8 +36,11 @@ fn pipeline_lines(pipeline: &PipelineConfig, addresses: &Addresses) -> String {
     let Addresses { public, admin: _, publish } = addresses;
     let (name, spec) = (&pipeline.name, &pipeline.spec);
     let posts = spec.sources.iter().any(|source| source.http.is_some());
+    let tls = spec.endpoints.tls.is_some();
+    // The certificate is for another name than that of this machine, or of an authority of one's own.
+    let (watch, ws) = if tls { ("curl -kN https", "wss") } else { ("curl -N http", "ws") };
     let rows = [
-        (spec.endpoints.sse.is_some(), "watch", format!("curl -N http://{public}/{name}/sse")),
+        (spec.endpoints.sse.is_some(), "watch", format!("{watch}://{public}/{name}/sse")),
         (
             posts,
             "publish",
@@ -46,7 +49,13 @@ fn pipeline_lines(pipeline: &PipelineConfig, addresses: &Addresses) -> String {
                  -d '{{\"hello\":\"world\"}}'"
             ),
         ),
-        (spec.endpoints.websocket.is_some(), "websocket", format!("ws://{public}/{name}/ws")),
+        (spec.endpoints.websocket.is_some(), "websocket", format!("{ws}://{public}/{name}/ws")),
+        (
+            tls && spec.endpoints.sse.is_some(),
+            "tls",
+            "-k takes any: to check it, --cacert FILE of its authority, and a name that it has"
+                .into(),
+        ),
     ];
     let open = rows.into_iter().filter(|(open, ..)| *open);
     open.fold(format!("  {name}\n"), |lines, (_, label, text)| {
@@ -93,6 +102,22 @@ mod tests {
 "#;
         let banner = banner("examples/quickstart.yaml", &config, &addresses());
         assert_eq!(banner, format!("weir {}{expected}", env!("CARGO_PKG_VERSION")));
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn what_is_served_over_tls_is_asked_for_so() {
+        let endpoints = "endpoints: {sse: {}, websocket: {}, tls: {secretName: a}}";
+        let rest = format!("  sources: [{{name: app, http: {{}}}}]\n  {endpoints}\n");
+        let banner = banner("x", &config(&pipeline("orders", &rest)), &addresses());
+        for line in [
+            "watch      curl -kN https://127.0.0.1:7070/orders/sse\n",
+            "websocket  wss://127.0.0.1:7070/orders/ws\n",
+            "publish    curl -X POST http://127.0.0.1:7072/orders/events",
+            "--cacert",
+        ] {
+            assert!(banner.contains(line), "{line} in {banner}");
+        }
     }
 
     #[test]

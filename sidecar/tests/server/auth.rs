@@ -1,6 +1,7 @@
 //! Tokens, tickets and cookies; rights; pages of other origins. A real issuer publishes real keys.
 
 mod filtered;
+mod http2;
 mod issuer;
 mod keys;
 mod pages;

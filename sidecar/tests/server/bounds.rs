@@ -82,6 +82,25 @@ async fn a_request_whose_head_is_too_large_is_refused() {
 }
 
 #[tokio::test]
+async fn a_request_that_does_not_say_once_which_host_it_is_for_is_refused() {
+    let server = Server::start(OPEN).await;
+    let twice = "host: a\r\nhost: b\r\n";
+    for (hosts, reason) in [("", "is missing"), (twice, "given twice"), ("host: a b\r\n", "a name")]
+    {
+        let mut socket = TcpStream::connect(server.public).await.unwrap();
+        let head = format!("GET /orders/sse HTTP/1.1\r\n{hosts}\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let read = timeout(PATIENCE, socket.read_to_end(&mut answer)).await;
+        read.expect("the connection is closed").unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+        assert!(answer.contains("problem/host") && answer.contains(reason), "{answer}");
+    }
+    failed(&server, "malformed", 3).await;
+}
+
+#[tokio::test]
 async fn a_connection_that_asks_for_nothing_is_closed_and_one_that_has_asked_is_kept() {
     let server = Server::start(OPEN).await;
     let connect = || TcpStream::connect(server.public);

@@ -63,8 +63,12 @@ impl Request {
     }
 
     pub(crate) async fn send(self, to: SocketAddr) -> Answer {
+        self.send_over(TcpStream::connect(to).await.unwrap()).await
+    }
+
+    /// Asks on a connection that is open.
+    pub(crate) async fn send_over(self, mut socket: impl Io) -> Answer {
         let Self { head, body } = self;
-        let mut socket = TcpStream::connect(to).await.unwrap();
         let mut request = format!("{head}content-length: {}\r\n\r\n", body.len()).into_bytes();
         request.extend_from_slice(&body);
         socket.write_all(&request).await.unwrap();

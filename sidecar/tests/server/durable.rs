@@ -55,7 +55,7 @@ async fn a_stream_is_created_appended_to_read_and_deleted() {
     assert_eq!(missing.status, 404);
     assert!(missing.json()["detail"].as_str().unwrap().contains("PUT"), "{missing:?}");
     assert_eq!(server.metric("weir_durable_streams{pipeline=\"orders\"}").await, Some(0));
-    let refused = "weir_durable_streams_refused_total{pipeline=\"orders\"}";
+    let refused = "weir_durable_streams_refused_total{pipeline=\"orders\",reason=\"not_found\"}";
     assert_eq!(server.metric(refused).await, Some(1));
 }
 

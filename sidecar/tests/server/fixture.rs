@@ -93,8 +93,25 @@ impl Server {
     async fn serve(config: Config, data: DataDir, secrets: &Path, memory: Memory) -> Self {
         let bind = || TcpListener::bind("127.0.0.1:0");
         let (public, admin, publish) = tokio::try_join!(bind(), bind(), bind()).unwrap();
-        let [a, b, c] = [&public, &admin, &publish].map(|l| l.local_addr().unwrap());
         let listeners = Listeners { public, admin, publish, publish_socket: None };
+        Self::serve_on(listeners, config, data, secrets, memory)
+    }
+
+    /// Serves a configuration on listeners that are bound.
+    pub(crate) fn start_on_listeners(listeners: Listeners, config: Config) -> Self {
+        let (data, secrets) = (DataDir::default(), Path::new("/nonexistent"));
+        Self::serve_on(listeners, config, data, secrets, Memory::unbounded())
+    }
+
+    fn serve_on(
+        listeners: Listeners,
+        config: Config,
+        data: DataDir,
+        secrets: &Path,
+        memory: Memory,
+    ) -> Self {
+        let Listeners { public, admin, publish, publish_socket: _ } = &listeners;
+        let [a, b, c] = [public, admin, publish].map(|l| l.local_addr().unwrap());
         let app = App::start_with(listeners, data, secrets, memory).unwrap();
         app.apply(config);
         Self { app, public: a, admin: b, publish: c }

@@ -94,7 +94,20 @@ impl Http2 {
         path: &str,
         protocol: Option<&'static str>,
     ) -> Result<(StatusCode, HeaderMap, Tunnel), h2::Error> {
+        self.tunnel_with(path, protocol, &[]).await
+    }
+
+    /// The same with more headers.
+    pub(crate) async fn tunnel_with(
+        &self,
+        path: &str,
+        protocol: Option<&'static str>,
+        headers: &[(&str, &str)],
+    ) -> Result<(StatusCode, HeaderMap, Tunnel), h2::Error> {
         let mut connect = request(Method::CONNECT, path).header("sec-websocket-version", "13");
+        for (name, value) in headers {
+            connect = connect.header(*name, *value);
+        }
         if let Some(protocol) = protocol {
             connect = connect.extension(Protocol::from_static(protocol));
         }
@@ -104,7 +117,12 @@ impl Http2 {
     }
 
     pub(crate) async fn web_socket(&self, path: &str) -> WebSocket {
-        let (status, headers, tunnel) = self.tunnel(path, Some("websocket")).await.unwrap();
+        self.web_socket_with(path, &[]).await
+    }
+
+    pub(crate) async fn web_socket_with(&self, path: &str, more: &[(&str, &str)]) -> WebSocket {
+        let opened = self.tunnel_with(path, Some("websocket"), more).await;
+        let (status, headers, tunnel) = opened.unwrap();
         assert_eq!(status, 200);
         assert!(!headers.contains_key("sec-websocket-accept"), "{headers:?}");
         WebSocket::begun(Box::new(tunnel)).await

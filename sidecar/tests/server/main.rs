@@ -15,6 +15,7 @@
 //! - `tls`: handshakes, certificates and their renewal.
 //! - `limits`, `memory`, `files`: what one client may do, whom there is memory for, and files.
 //! - `life`: changed configurations, drain, stop.
+//! - `unix`: the socket of the file system on which the application publishes.
 //! - `filters`: who gets what, and what can't be a filter.
 //! - `traces`: exemplars.
 //! - `balance`: the books balance in every scrape.
@@ -56,4 +57,5 @@ mod slow;
 mod sse;
 mod tls;
 mod traces;
+mod unix;
 mod websocket;

@@ -1,8 +1,26 @@
 //! The reference of the metrics is made from what a server says of itself.
 
-use std::{collections::BTreeSet, fmt::Write as _, path::Path};
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
-use crate::fixture::{OPEN, Server, config};
+use crate::{
+    fixture::{Server, config},
+    tls::{ORDERS, mount},
+};
+
+/// A pipeline that has all of which there are series.
+const ALL: &str = "
+placement: {gateway: {replicas: 1}}
+sources: [{name: app, http: {}}]
+endpoints:
+  sse: {}
+  websocket: {}
+  publish: {anonymous: true}
+  durableStreams: {anonymous: true}
+  tls: {secretName: orders-tls}
+auth:
+  anonymous: true
+  jwt: {issuer: https://id.example, audiences: [orders], jwks: {secretName: keys, key: jwks.json}}
+";
 
 const SLO: &str = "
 pipelineRef: {name: orders}
@@ -63,8 +81,18 @@ fn page(scrape: &str) -> String {
 
 #[tokio::test]
 async fn the_reference_of_the_metrics_is_that_of_this_version() {
-    let server = Server::start_with(config(OPEN, Some(SLO))).await;
+    let secrets = tempfile::tempdir().unwrap();
+    mount(secrets.path(), "orders-tls", ORDERS);
+    fs::create_dir(secrets.path().join("keys")).unwrap();
+    fs::write(secrets.path().join("keys/jwks.json"), "{\"keys\":[]}").unwrap();
+    let server = Server::start_with_secrets(config(ALL, Some(SLO)), secrets.path()).await;
+    let read = "weir_auth_key_readings_total{pipeline=\"orders\",result=\"read\"} ";
+    server.metric_becomes(read, 1).await;
     let made = page(&server.admin("/metrics").await.text());
+    for family in ["weir_durable_", "weir_tls_", "weir_auth_"] {
+        let mut rows = made.lines().filter(|row| row.contains(family));
+        assert!(rows.all(|row| !row.contains("|  |")), "{family} without labels:\n{made}");
+    }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
     if std::env::var_os("WEIR_WRITE").is_some() {
         std::fs::write(&path, &made).unwrap();

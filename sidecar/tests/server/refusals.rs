@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     client::{Frame, Request, Socket, Sse, WebSocket},
-    fixture::{OPEN, Server, config},
+    fixture::{OPEN, PATIENCE, Server, config},
     h2_client::Http2,
     schema::hold,
 };
@@ -136,4 +136,23 @@ async fn a_log_that_can_not_be_read_now_is_told_in_band() {
     assert!(source.retry.is_some());
     assert_eq!(Request::get("/orders/sse").send(server.public).await.status, 503);
     assert_eq!(refused(&server, "sse", "log_unavailable").await, Some(2));
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_connections_is_said_once_not_to_be_reached() {
+    let redis = "log: {storage: {redis: {address: '127.0.0.1:1'}}}\nendpoints:";
+    let server = Server::start(&OPEN.replace("endpoints:", redis)).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let told = loop {
+        let refused = server.post("1").await;
+        assert_eq!(refused.status, 503);
+        let told = refused.json()["detail"].as_str().unwrap().to_owned();
+        // At first it is being opened.
+        if told.contains("refused") {
+            break told;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{told}");
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(told.matches("can't be reached").count(), 1, "{told}");
 }

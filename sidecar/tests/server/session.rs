@@ -210,12 +210,18 @@ async fn a_drain_sends_every_subscription_away_with_its_cursor() {
     }
     let drain = server.app.drain();
     let read = async {
+        let mut hints = Vec::new();
         for id in ["a", "b"] {
             let draining = client.expect("draining").await;
             assert_eq!((&draining["id"], &draining["cursor"]), (&json!(id), &cursor));
+            hints.push(draining["retry"].as_u64());
         }
         assert_eq!(client.0.next().await, Some(Frame::Close(Some(1012))));
-        assert!(client.0.close_hint()["retry"].is_u64());
+        let hint = client.0.close_hint()["retry"].as_u64();
+        assert!(
+            hint.is_some() && hints == [hint; 2],
+            "one socket comes back at one time: {hints:?}"
+        );
         drop(client);
     };
     tokio::join!(drain, read);

@@ -1,5 +1,7 @@
 //! Slow subscribers: what becomes of them under each policy, and that the books balance meanwhile.
 
+mod wires;
+
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use weir_slo::Deliveries;
 

@@ -122,6 +122,24 @@ async fn an_endpoint_that_is_not_declared_is_not_served() {
 }
 
 #[tokio::test]
+async fn who_asks_for_what_is_not_there_is_told_all_that_is() {
+    let server = Server::start(&OPEN.replace("sse: {}", "sse: {}, read: {}")).await;
+    let detail = async |path: &str, status| {
+        let answer = Request::get(path).send(server.public).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        answer.json()["detail"].as_str().unwrap().to_owned()
+    };
+    let all = detail("/orders/nothing", 404).await;
+    for endpoint in ["sse", "ws", "events", "streams/{path}", "ticket"] {
+        assert!(all.contains(&format!("/{{pipeline}}/{endpoint}")), "{endpoint} in {all}");
+    }
+    let page = detail("/orders/events?limit=1&limit=2", 400).await;
+    for parameter in ["after", "cursor", "from", "until", "limit", "filter", "wait"] {
+        assert!(page.contains(parameter), "{parameter} in {page}");
+    }
+}
+
+#[tokio::test]
 async fn a_full_pipeline_asks_an_event_source_to_come_back() {
     let server = Server::start(
         "

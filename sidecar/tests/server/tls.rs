@@ -24,9 +24,9 @@ use crate::{
     h2_client::Http2,
 };
 
-type Pair = (&'static str, &'static str);
+pub(crate) type Pair = (&'static str, &'static str);
 
-const ORDERS: Pair =
+pub(crate) const ORDERS: Pair =
     (include_str!("certificates/orders.crt"), include_str!("certificates/orders.key"));
 const RENEWED: Pair =
     (include_str!("certificates/renewed.crt"), include_str!("certificates/renewed.key"));
@@ -34,7 +34,7 @@ const OTHER: Pair =
     (include_str!("certificates/other.crt"), include_str!("certificates/other.key"));
 
 /// Puts a pair where the Secret `secret` is mounted.
-fn mount(directory: &Path, secret: &str, (certificate, key): Pair) {
+pub(crate) fn mount(directory: &Path, secret: &str, (certificate, key): Pair) {
     let directory = directory.join(secret);
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("tls.key"), key).unwrap();
@@ -42,7 +42,7 @@ fn mount(directory: &Path, secret: &str, (certificate, key): Pair) {
 }
 
 /// A server with `orders` over TLS, and where its certificates lie.
-async fn start(more: &str) -> (Server, TempDir) {
+pub(crate) async fn start(more: &str) -> (Server, TempDir) {
     let directory = TempDir::new().unwrap();
     mount(directory.path(), "orders-tls", ORDERS);
     let spec = OPEN.replace("endpoints: {", "endpoints: {tls: {secretName: orders-tls}, ");
@@ -51,7 +51,7 @@ async fn start(more: &str) -> (Server, TempDir) {
 }
 
 /// A client that trusts all certificates of these tests, and speaks these protocols.
-fn connector(protocols: &[&str]) -> TlsConnector {
+pub(crate) fn connector(protocols: &[&str]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     for (certificate, _) in [ORDERS, RENEWED, OTHER] {
         roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
@@ -64,7 +64,11 @@ fn connector(protocols: &[&str]) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-async fn connect(connector: &TlsConnector, server: &Server, name: &str) -> TlsStream<TcpStream> {
+pub(crate) async fn connect(
+    connector: &TlsConnector,
+    server: &Server,
+    name: &str,
+) -> TlsStream<TcpStream> {
     let socket = TcpStream::connect(server.public).await.unwrap();
     socket.set_nodelay(true).unwrap();
     let name = ServerName::try_from(name.to_owned()).unwrap();

@@ -32,7 +32,7 @@ impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(
             "weir_handshakes_failed",
-            "Connections to the public port that were closed because they got to no request, or to none that is one, by reason.",
+            "Connections to the public port that were closed because they made no request, or none that can be understood, by reason.",
             None,
             MetricType::Counter,
         )?;
@@ -51,7 +51,7 @@ impl Collector for Process {
         metric.encode_gauge(&used)?;
         let mut metric = encoder.encode_descriptor(
             "weir_memory_limit_bytes",
-            "How much memory may be in use: near it, subscribers are asked to come back. Not there where it isn't bounded.",
+            "How much memory may be in use: near it, subscribers are asked to come back. Absent where it isn't bounded.",
             None,
             MetricType::Gauge,
         )?;

@@ -255,3 +255,18 @@ fn the_model_reaches_every_place() {
         "{reached:?}"
     );
 }
+
+#[test]
+fn those_who_leave_are_spread_evenly_over_the_window() {
+    fastrand::seed(7);
+    let (now, window) = (1_000, Duration::from_secs(20));
+    let leaves: Vec<_> = (0..10_000).map(|_| paced(now, window)).collect();
+    assert_eq!((leaves.iter().min(), leaves.iter().max()), (Some(&1_000), Some(&1_080)));
+    for quarter in 0..4 {
+        let within = now + quarter * 20..now + (quarter + 1) * 20;
+        let count = leaves.iter().filter(|tick| within.contains(tick)).count();
+        assert!((2_250..2_750).contains(&count), "{count} in {within:?}");
+    }
+    assert_eq!(paced(now, Duration::ZERO), now, "without a window all leave at once");
+    assert_eq!(paced(Tick::MAX, window), Tick::MAX);
+}

@@ -1,5 +1,7 @@
 //! Connections over an in-memory pipe.
 
+mod pace;
+
 use std::time::Duration;
 
 use tokio::{
@@ -11,7 +13,7 @@ use super::*;
 use crate::{
     auth::Lease,
     engine::Engine,
-    frame::Format,
+    frame::{Format, websocket::Coding},
     hub::{Framing, Settings},
     log::{MemoryLog, tests::posted},
 };
@@ -26,9 +28,18 @@ fn settings() -> Settings {
 
 /// A hub, and a subscriber over a pipe that holds `room` bytes.
 fn subscribe(engine: &Engine, settings: Settings, room: usize) -> (Arc<Hub>, DuplexStream) {
+    subscribe_by(Transport::Sse, engine, settings, room)
+}
+
+fn subscribe_by(
+    transport: Transport,
+    engine: &Engine,
+    settings: Settings,
+    room: usize,
+) -> (Arc<Hub>, DuplexStream) {
     let hub = Arc::new(Hub::new("orders", settings, engine.wakers()));
     hub.open(Arc::new(MemoryLog::new(Arc::clone(hub.tail()))));
-    let seat = hub.take_seat(Transport::Sse, None).unwrap();
+    let seat = hub.take_seat(transport, None).unwrap();
     let (socket, peer) = duplex(room);
     engine.lane().adopt_stream(Adoption {
         socket,
@@ -37,7 +48,10 @@ fn subscribe(engine: &Engine, settings: Settings, room: usize) -> (Arc<Hub>, Dup
         early: Bytes::new(),
         hub: Arc::clone(&hub),
         seat,
-        format: Format::SseData,
+        format: match transport {
+            Transport::Sse => Format::SseData,
+            Transport::WebSocket => Format::WsJson(Coding::Plain),
+        },
         framing: Framing::Bare,
         next: 1,
         lease: Lease::default(),

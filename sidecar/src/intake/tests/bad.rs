@@ -82,8 +82,16 @@ fn a_content_type_that_is_not_taken_is_refused_with_those_that_are() {
     }
     let result = post(&[], "hello");
     assert_refused(result, (415, "unsupported_media_type", None), &["set content-type"]);
-    let result = post_as("application/json; charset=latin1", "{}");
-    assert_refused(result, (415, "unsupported_media_type", None), &["latin1", "UTF-8"]);
+    for kind in
+        ["application/json", "text/plain", "application/x-ndjson", "text/csv; header=present"]
+    {
+        let result = post_as(&format!("{kind}; Charset=\"utf-16\""), "{}");
+        let words = ["utf-16", "in UTF-8", "application/octet-stream"];
+        assert_refused(result, (415, "unsupported_media_type", None), &words);
+    }
+    let binary = [("ce-specversion", "1.0"), ("content-type", "application/xml; charset=latin1")];
+    let result = post(&binary, "<a/>");
+    assert_refused(result, (415, "unsupported_media_type", None), &["latin1"]);
     let result = post(&[("content-encoding", "gzip"), ("content-type", "application/json")], "{}");
     assert_refused(result, (415, "unsupported_media_type", None), &["gzip", "uncompressed"]);
 }

@@ -182,7 +182,7 @@ fn a_binary_event_has_its_attributes_in_headers_and_a_body_of_any_type() {
 
 #[test]
 fn text_and_bytes_are_taken_as_they_are() {
-    for content_type in ["text/plain; charset=latin1", "application/octet-stream"] {
+    for content_type in ["text/plain; charset=utf-8", "application/octet-stream"] {
         let events = post_as(content_type, b" \xff\n").unwrap();
         assert_eq!(&*events[0].event.data, b" \xff\n");
         assert_eq!(events[0].event.data_content_type.as_deref(), Some(content_type));

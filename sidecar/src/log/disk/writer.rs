@@ -23,6 +23,7 @@ use crate::{
     clock,
     intake::Posted,
     log::{Appended, Entry, LogError, Micros, Offset, identities::Identities, size_of_event},
+    seldom::Seldom,
 };
 
 /// The size from which on a group takes no more appends: beyond it, a write costs what its bytes cost.
@@ -34,6 +35,9 @@ const SEGMENTS: u64 = 16;
 const LEAST_SEGMENT_BYTES: u64 = 1 << 20;
 /// A larger one would be read in one piece when the log is opened.
 const MOST_SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Whoever may publish enough can make it happen.
+static LEFT_EARLY: Seldom = Seldom::new();
 
 /// How often the system is told to put on the disk what it has, with [`Durability::Interval`].
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -293,11 +297,13 @@ impl Writer {
             let identities = &mut self.identities;
             index.evict_before(base, |key, offset| identities.remove(key, offset));
             drop(index);
-            tracing::warn!(
-                directory = %self.files.directory().display(),
-                before = base,
-                "events left before their time, because the log has no more room on the disk"
-            );
+            if LEFT_EARLY.is_due() {
+                tracing::warn!(
+                    directory = %self.files.directory().display(),
+                    before = base,
+                    "events left before their time, because the log has no more room on the disk"
+                );
+            }
             self.drop_left();
         }
     }

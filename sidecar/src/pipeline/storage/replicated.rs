@@ -102,7 +102,7 @@ async fn serve(place: &Shared, hub: &Arc<Hub>) {
             Ok(opened) => break opened,
             Err(error) => {
                 tracing::warn!(pipeline = hub.name(), %error, "can't open the log; trying again");
-                hub.set_fault(Some(error.to_string()));
+                hub.set_fault(Some(error.fault()));
             }
         }
         time::sleep(backoff.pause()).await;

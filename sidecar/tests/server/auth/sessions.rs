@@ -119,6 +119,7 @@ async fn ends_with_the_token(client: &mut Client, id: &str) {
     assert_eq!(told["id"], id);
     assert!(told["cursor"].is_string() && told["retry"].is_u64(), "{told}");
     assert_eq!(client.0.next().await, Some(Frame::Close(Some(1008))));
+    assert_eq!(client.0.close_hint()["retry"], told["retry"]);
 }
 
 #[tokio::test]
