@@ -44,7 +44,10 @@ pub struct Auth {
 #[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
 #[cfg_attr(
     feature = "kube",
-    x_kube(validation = Rule::new("has(self.jwksUrl) != has(self.jwks)").message("set exactly one of jwksUrl and jwks"))
+    x_kube(
+        validation = Rule::new("has(self.jwksUrl) != has(self.jwks)").message("set exactly one of jwksUrl and jwks"),
+        validation = Rule::new("!has(self.ca) || (has(self.jwksUrl) && self.jwksUrl.startsWith('https://'))").field_path(".ca").message("vouches for the server of a jwksUrl that begins with https://: set such a one, or remove ca"),
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Jwt {
@@ -63,6 +66,10 @@ pub struct Jwt {
         x_kube(validation = Rule::new("self.matches('^https?://[^/?#@[:space:]]+([/?][^#[:space:]]*)?$')").message("must be a URL such as https://id.example.org/.well-known/jwks.json"))
     )]
     pub jwks_url: Option<String>,
+    /// A key of a Secret in the namespace that holds the certificates, in PEM, of the authorities that vouch for
+    /// the server of jwksUrl. Where it is absent, those do that browsers trust.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<SecretKey>,
     /// A key of a Secret in the namespace that holds the issuer's public keys, as a JWK Set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<SecretKey>,

@@ -83,11 +83,12 @@ impl StreamPipelineSpec {
     #[must_use]
     pub fn secrets(&self) -> BTreeSet<&str> {
         let jwt = self.auth.as_ref().and_then(|auth| auth.jwt.as_ref());
-        let keys = jwt.and_then(|jwt| jwt.jwks.as_ref());
+        let (keys, ca) = jwt.map_or((None, None), |jwt| (jwt.jwks.as_ref(), jwt.ca.as_ref()));
         let Storage { memory: _, disk: _, redis, nats_jet_stream } = &self.log.storage;
         let redis = redis.as_ref().and_then(|redis| redis.password.as_ref());
         let nats = nats_jet_stream.as_ref().and_then(|nats| nats.password.as_ref());
-        let keys = [keys, redis, nats].into_iter().flatten().map(|key| key.secret_name.as_str());
+        let keys =
+            [keys, ca, redis, nats].into_iter().flatten().map(|key| key.secret_name.as_str());
         let certificate = self.endpoints.tls.as_ref().map(|tls| tls.secret_name.as_str());
         keys.chain(certificate).collect()
     }
@@ -104,9 +105,10 @@ mod tests {
                 .unwrap()
         };
         let key = |name: &str| format!("{{secretName: {name}, key: k}}");
-        let [keys, redis, nats] = ["keys", "redis", "nats"].map(key);
+        let [keys, ca, redis, nats] = ["keys", "ca", "redis", "nats"].map(key);
         let tls = "endpoints: {tls: {secretName: tls}}";
         let jwt = format!("auth: {{jwt: {{issuer: i, audiences: [a], jwks: {keys}}}}}");
+        let issuer = format!("auth: {{jwt: {{issuer: i, audiences: [a], jwksUrl: u, ca: {ca}}}}}");
         let redis = format!("log: {{storage: {{redis: {{address: 'a:1', password: {redis}}}}}}}");
         let nats =
             format!("log: {{storage: {{natsJetStream: {{address: 'a:1', password: {nats}}}}}}}");
@@ -114,6 +116,7 @@ mod tests {
             (String::new(), &[][..]),
             (format!("{tls}, {jwt}, {redis}"), &["keys", "redis", "tls"]),
             (nats, &["nats"]),
+            (issuer, &["ca"]),
         ] {
             let spec = spec(&rest);
             assert_eq!(spec.secrets().into_iter().collect::<Vec<_>>(), names, "{rest}");

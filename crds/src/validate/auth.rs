@@ -49,6 +49,7 @@ fn check_jwt(found: &mut Violations, jwt: &Jwt) {
         issuer,
         audiences,
         jwks_url,
+        ca,
         jwks,
         leeway,
         required_claims,
@@ -69,6 +70,14 @@ fn check_jwt(found: &mut Violations, jwt: &Jwt) {
             is_url(url) && url.len() <= 2048,
             format!("{field}.jwksUrl"),
             "must be a URL such as https://id.example.org/.well-known/jwks.json",
+        );
+    }
+    if let Some(ca) = ca {
+        check_secret_key(found, &format!("{field}.ca"), ca);
+        found.require(
+            jwks_url.as_ref().is_some_and(|url| url.starts_with("https://")),
+            format!("{field}.ca"),
+            "vouches for the server of a jwksUrl that begins with https://: set such a one, or remove ca",
         );
     }
     if let Some(jwks) = jwks {

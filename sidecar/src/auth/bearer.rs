@@ -92,11 +92,10 @@ impl Bearer {
 }
 
 fn origin(jwt: &Jwt, secrets: &Path) -> Option<Origin> {
+    let file = |SecretKey { secret_name, key }: &SecretKey| secrets.join(secret_name).join(key);
     match (&jwt.jwks_url, &jwt.jwks) {
-        (Some(url), _) => Some(Origin::Url(url.clone())),
-        (None, Some(SecretKey { secret_name, key })) => {
-            Some(Origin::File(secrets.join(secret_name).join(key)))
-        }
+        (Some(url), _) => Some(Origin::Url { url: url.clone(), ca: jwt.ca.as_ref().map(file) }),
+        (None, Some(jwks)) => Some(Origin::File(file(jwks))),
         (None, None) => None,
     }
 }

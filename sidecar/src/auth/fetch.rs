@@ -1,6 +1,9 @@
 //! Reads an issuer's keys, from its URL or from a mounted file.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
@@ -24,7 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
     /// By HTTP.
-    Url(String),
+    Url {
+        url: String,
+        /// The file with the authorities that vouch for the server; those that browsers trust, where there is
+        /// none.
+        ca: Option<PathBuf>,
+    },
     /// From a file.
     File(PathBuf),
 }
@@ -37,6 +45,9 @@ pub(super) enum FetchError {
     #[error("this build has no TLS: build it with --features full")]
     #[cfg(not(feature = "tls"))]
     NoTls,
+    #[cfg(feature = "tls")]
+    #[error("the authorities of spec.auth.jwt.ca: {0}")]
+    Authorities(std::io::Error),
     #[error("it took longer than 5 s")]
     Timeout,
     #[error("{0}")]
@@ -54,7 +65,7 @@ impl Origin {
     pub(super) async fn read(&self) -> Result<Vec<u8>, FetchError> {
         let read = async {
             match self {
-                Self::Url(url) => get(url).await,
+                Self::Url { url, ca } => get(url, ca.as_deref()).await,
                 Self::File(path) => file(path).await,
             }
         };
@@ -62,14 +73,14 @@ impl Origin {
     }
 }
 
-async fn file(path: &PathBuf) -> Result<Vec<u8>, FetchError> {
+async fn file(path: &Path) -> Result<Vec<u8>, FetchError> {
     let file = tokio::fs::File::open(path).await?;
     let mut bytes = Vec::new();
     let read = file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).await?;
     if read > MOST_BYTES { Err(FetchError::Body) } else { Ok(bytes) }
 }
 
-async fn get(url: &str) -> Result<Vec<u8>, FetchError> {
+async fn get(url: &str, ca: Option<&Path>) -> Result<Vec<u8>, FetchError> {
     let url: Uri = url.parse().map_err(|_| FetchError::Url)?;
     let host = url.host().ok_or(FetchError::Url)?;
     let is_https = url.scheme_str() == Some("https");
@@ -77,19 +88,32 @@ async fn get(url: &str) -> Result<Vec<u8>, FetchError> {
     // In a URL an address of IPv6 has brackets, and to the resolver it has none.
     let name = host.trim_start_matches('[').trim_end_matches(']');
     let socket = TcpStream::connect((name, port)).await?;
-    if is_https { over_tls(socket, name, &url).await } else { exchange(socket, &url).await }
+    if is_https { over_tls(socket, name, &url, ca).await } else { exchange(socket, &url).await }
 }
 
 #[cfg(feature = "tls")]
-async fn over_tls(socket: TcpStream, name: &str, url: &Uri) -> Result<Vec<u8>, FetchError> {
+async fn over_tls(
+    socket: TcpStream,
+    name: &str,
+    url: &Uri,
+    ca: Option<&Path>,
+) -> Result<Vec<u8>, FetchError> {
     let name = rustls::pki_types::ServerName::try_from(name.to_owned());
     let name = name.map_err(|_| FetchError::Url)?;
-    let socket = super::trust::connector()?.connect(name, socket).await?;
+    let connector = match ca {
+        None => super::trust::usual()?,
+        Some(path) => {
+            // Read anew each time: an authority may be exchanged, too.
+            let certificates = tokio::fs::read(path).await.map_err(FetchError::Authorities)?;
+            super::trust::of(&certificates).map_err(FetchError::Authorities)?
+        }
+    };
+    let socket = connector.connect(name, socket).await?;
     exchange(socket, url).await
 }
 
 #[cfg(not(feature = "tls"))]
-async fn over_tls(_: TcpStream, _: &str, _: &Uri) -> Result<Vec<u8>, FetchError> {
+async fn over_tls(_: TcpStream, _: &str, _: &Uri, _: Option<&Path>) -> Result<Vec<u8>, FetchError> {
     Err(FetchError::NoTls)
 }
 

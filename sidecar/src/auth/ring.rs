@@ -84,7 +84,7 @@ impl Ring {
     /// Begins to read. Must be called within a tokio runtime.
     pub(super) fn start(origin: Origin) -> Self {
         let pace = match origin {
-            Origin::Url(_) => BY_HTTP,
+            Origin::Url { .. } => BY_HTTP,
             Origin::File(_) => FROM_FILE,
         };
         let from = origin.clone();
@@ -247,7 +247,8 @@ mod tests {
 
         fn ring(&self) -> Ring {
             let issuer = self.clone();
-            Ring::start_with(Origin::Url(String::new()), BY_HTTP, move || {
+            let origin = Origin::Url { url: String::new(), ca: None };
+            Ring::start_with(origin, BY_HTTP, move || {
                 let issuer = issuer.clone();
                 async move {
                     issuer.asked.fetch_add(1, Ordering::Relaxed);

@@ -63,6 +63,13 @@ fn jwt() -> Vec<Case> {
             one,
         ),
         refused_alike(TOKENS, "spec: {auth: {jwt: {jwksUrl: null}}}", "spec.auth.jwt", one),
+        accepted(TOKENS, "spec: {auth: {jwt: {ca: {secretName: id-ca, key: ca.crt}}}}"),
+        refused_alike(
+            TOKENS,
+            "spec: {auth: {jwt: {jwksUrl: 'http://id', ca: {secretName: id-ca, key: ca.crt}}}}",
+            "spec.auth.jwt.ca",
+            "vouches for the server of a jwksUrl that begins with https://: set such a one, or remove ca",
+        ),
         missing("issuer"),
         missing("audiences"),
     ]
@@ -92,6 +99,7 @@ fn keys() -> Vec<Case> {
     let of_url = "must be a URL such as https://id.example.org/.well-known/jwks.json";
     let field = "spec.auth.jwt.jwksUrl";
     let mut cases = secret("spec.auth.jwt.jwks", "spec: {auth: {jwt: {jwksUrl: null, jwks: $}}}");
+    cases.extend(secret("spec.auth.jwt.ca", "spec: {auth: {jwt: {ca: $}}}"));
     for right in ["http://127.0.0.1:8080", "https://id?x=1", "https://[::1]/a@b"] {
         cases.push(accepted(TOKENS, &url.replace('$', &format!("\"{right}\""))));
     }

@@ -19,12 +19,19 @@ use aws_lc_rs::{
     },
 };
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::client::Socket;
 
 /// The issuer's name, in tokens and in manifests.
 pub(super) const ISSUER: &str = "https://id.example";
@@ -106,6 +113,20 @@ pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
+/// What proves that it is `localhost`, and the authority that vouches for it.
+const CERTIFICATE: &str = include_str!("../certificates/issuer.crt");
+const KEY: &str = include_str!("../certificates/issuer.key");
+pub(super) const AUTHORITY: &str = include_str!("../certificates/authority.crt");
+
+fn acceptor() -> TlsAcceptor {
+    let chain = vec![CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider);
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    TlsAcceptor::from(Arc::new(config.with_single_cert(chain, key).unwrap()))
+}
+
 /// A server that publishes keys, or is out of order.
 pub(super) struct Issuer {
     pub(super) address: SocketAddr,
@@ -116,10 +137,19 @@ pub(super) struct Issuer {
 
 impl Issuer {
     pub(super) async fn start(keys: &[&Pair]) -> Self {
+        Self::start_by(keys, None).await
+    }
+
+    /// One who speaks TLS.
+    pub(super) async fn start_over_tls(keys: &[&Pair]) -> Self {
+        Self::start_by(keys, Some(acceptor())).await
+    }
+
+    async fn start_by(keys: &[&Pair], tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (answer, asked) = (Arc::default(), Arc::<AtomicUsize>::default());
-        let task = tokio::spawn(publish(listener, Arc::clone(&answer), Arc::clone(&asked)));
+        let task = tokio::spawn(publish(listener, tls, Arc::clone(&answer), Arc::clone(&asked)));
         let issuer = Self { address, answer, asked, _task: AbortOnDropHandle::new(task) };
         issuer.publish(keys);
         issuer
@@ -150,12 +180,21 @@ pub(super) fn set(keys: &[&Pair]) -> String {
 
 async fn publish(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     answer: Arc<Mutex<Option<String>>>,
     asked: Arc<AtomicUsize>,
 ) {
     loop {
-        let Ok((mut socket, _)) = listener.accept().await else { return };
+        let Ok((socket, _)) = listener.accept().await else { return };
         asked.fetch_add(1, Ordering::Relaxed);
+        let mut socket: Socket = match &tls {
+            None => Box::new(socket),
+            Some(tls) => match tls.accept(socket).await {
+                Ok(socket) => Box::new(socket),
+                // The other side doesn't trust this one.
+                Err(_) => continue,
+            },
+        };
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             if socket.read_buf(&mut request).await.unwrap_or(0) == 0 {
@@ -167,5 +206,6 @@ async fn publish(
         let (status, body) = answer.map_or(("500 Broken", String::new()), |set| ("200 OK", set));
         let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
         let _ = socket.write_all(format!("{head}{body}").as_bytes()).await;
+        let _ = socket.shutdown().await;
     }
 }

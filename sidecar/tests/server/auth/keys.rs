@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     House, PATIENCE, bearer, claims,
-    issuer::{ISSUER, Issuer, Pair, set},
+    issuer::{AUTHORITY, ISSUER, Issuer, Pair, set},
     manifest,
 };
 use crate::{
@@ -104,4 +104,43 @@ auth:
     opens_in_time(&server, &first.sign(&claims(&json!({})))).await;
     std::fs::write(&file, set(&[&second])).unwrap();
     opens_in_time(&server, &second.sign(&claims(&json!({})))).await;
+}
+
+#[tokio::test]
+async fn an_issuer_is_believed_for_whom_the_named_authority_vouches_and_no_other() {
+    let pair = Pair::new("first", Algorithm::EdDSA);
+    let issuer = Issuer::start_over_tls(&[&pair]).await;
+    let secrets = tempfile::tempdir().unwrap();
+    let file = secrets.path().join("id-ca/ca.crt");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, include_str!("../certificates/other.crt")).unwrap();
+    let url = format!("https://localhost:{}/jwks.json?v=1", issuer.address.port());
+    let spec = |ca: &str| {
+        format!(
+            "
+placement: {{gateway: {{replicas: 1}}}}
+sources: [{{name: app, http: {{}}}}]
+endpoints: {{sse: {{}}, publish: {{anonymous: true}}}}
+auth:
+  jwt: {{issuer: {ISSUER}, audiences: [orders], jwksUrl: '{url}'{ca}}}
+"
+        )
+    };
+    let named = spec(", ca: {secretName: id-ca, key: ca.crt}");
+    let failed = "weir_auth_key_readings_total{pipeline=\"orders\",result=\"failed\"} ";
+    let read = "weir_auth_key_readings_total{pipeline=\"orders\",result=\"read\"} ";
+    // By whom browsers trust nobody vouches for it, and neither does another authority.
+    for (spec, what) in [(spec(""), "browsers"), (named.clone(), "another")] {
+        let server = Server::start_in(secrets.path(), &spec).await;
+        let deadline = Instant::now() + PATIENCE;
+        while server.metric(failed).await == Some(0) {
+            assert!(Instant::now() < deadline, "{what}");
+            sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(server.metric(read).await, Some(0), "{what}");
+    }
+    let server = Server::start_in(secrets.path(), &named).await;
+    // The authority is exchanged, and the next reading sees it.
+    std::fs::write(&file, AUTHORITY).unwrap();
+    opens_in_time(&server, &pair.sign(&claims(&json!({})))).await;
 }
