@@ -28,7 +28,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Controller;
 use weir_crds::v1alpha1::{STREAM_PIPELINE, StreamPipeline};
 
-use self::observe::{ObserveError, Observed};
+use self::observe::{ObserveError, Observed, Workloads};
 use self::validate::Rejection;
 use crate::apply::ApplyError;
 use crate::context::Context;
@@ -46,13 +46,14 @@ const MOVING: Duration = Duration::from_secs(10);
 /// The StreamPipeline controller.
 pub struct Pipelines {
     context: Arc<Context>,
+    workloads: Workloads,
 }
 
 impl Pipelines {
     /// A controller that works with `context`.
     #[must_use]
-    pub const fn new(context: Arc<Context>) -> Self {
-        Self { context }
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, workloads: Workloads::default() }
     }
 }
 
@@ -110,7 +111,7 @@ impl Reconciler for Pipelines {
 
     async fn reconcile(&self, pipeline: Arc<StreamPipeline>) -> Result<Done, Error> {
         let context = &*self.context;
-        let observed = match observe::observe(context, &pipeline).await {
+        let observed = match observe::observe(context, &self.workloads, &pipeline).await {
             Ok(Some(observed)) => observed,
             Ok(None) => return Ok(Done { outcome: "gone", next: Next::OnChange }),
             Err(error) => return Err(report::unobserved(context, &pipeline, error.into()).await),

@@ -102,7 +102,14 @@ async fn next(
         let permit = Arc::clone(room).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, permit)),
+                Ok((stream, _)) => {
+                    // No part of an answer is to wait until the one before is acknowledged: the creation of
+                    // a pod waits for it.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "answers may be slow");
+                    }
+                    return Some((stream, permit));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "connection not accepted");
                     sleep(ACCEPT_PAUSE).await;

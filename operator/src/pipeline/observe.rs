@@ -17,6 +17,7 @@ use weir_crds::v1alpha1::{PlacementKind, StreamPipeline, StreamSLO};
 pub(super) use self::pod::ObservedPod;
 pub(super) use self::replica::{Replica, Report};
 pub(super) use self::workload::{Rollout, Workload, WorkloadKind, refusal};
+pub(super) use self::workloads::Workloads;
 use super::namespace;
 use crate::context::Context;
 use crate::labels;
@@ -74,6 +75,7 @@ fn reading(what: &'static str) -> impl Fn(kube::Error) -> ObserveError {
 /// Reads the state; `None` where the pipeline is gone, or going.
 pub(super) async fn observe(
     context: &Context,
+    workloads: &Workloads,
     pipeline: &StreamPipeline,
 ) -> Result<Option<Observed>, ObserveError> {
     let namespace = namespace(pipeline);
@@ -82,12 +84,12 @@ pub(super) async fn observe(
     let Some(pipeline) = found.filter(|found| found.metadata.deletion_timestamp.is_none()) else {
         return Ok(None);
     };
-    let (slos, existing, pods, workloads) = futures::try_join!(
+    let (slos, existing, pods) = futures::try_join!(
         slos(context, &namespace, &pipeline),
         existing(context, &namespace, &pipeline),
         pods(context, &namespace, &pipeline),
-        workloads::read(context, &namespace, &pipeline),
     )?;
+    let workloads = workloads.read(context, &namespace, &pipeline, &pods).await?;
     let replicas = replica::ask(context, &pods, &namespace, &pipeline.name_any()).await;
     Ok(Some(Observed { pipeline, slos, existing, pods, workloads, replicas }))
 }

@@ -71,11 +71,13 @@ async fn pipelines_with_overlapping_selectors_share_one_sidecar_and_say_so() -> 
         let inits = both.spec.and_then(|spec| spec.init_containers).unwrap_or_default();
         ensure!(inits.len() == 1, "{inits:?}");
         for (name, other) in [("orders", "audit"), ("audit", "orders")] {
-            let found = condition(&watched, name, "Injected", "True", "AllInjected").await?;
-            ensure!(
-                found.message.ends_with(&format!("the sidecar serves {other}, too")),
-                "{found:?}"
-            );
+            eventually("the pipelines say that they share a sidecar", LIMIT, async || {
+                let found = condition(&watched, name, "Injected", "True", "AllInjected").await?;
+                let shared = format!("the sidecar serves {other}, too");
+                ensure!(found.message.ends_with(&shared), "{found:?}");
+                Ok(())
+            })
+            .await?;
         }
         replica.stop().await
     })
@@ -197,7 +199,7 @@ const SAMPLES: usize = 200;
 
 #[tokio::test]
 #[ignore = "needs a cluster: cargo xtask test"]
-async fn injection_costs_less_than_the_creation_of_the_pod_itself() -> Result<()> {
+async fn the_webhook_answers_well_within_what_a_creation_may_take_longer() -> Result<()> {
     with_system("cost", async |watched, system| {
         let replica = start(&watched, &system).await?;
         // Alternating, so that whatever else the machine does hits both alike. The namespace of the system
@@ -208,19 +210,24 @@ async fn injection_costs_less_than_the_creation_of_the_pod_itself() -> Result<()
             with.push(creation(&watched, &name, true).await?);
             without.push(creation(&system, &name, false).await?);
         }
-        let [median, floor] = [&mut with, &mut without].map(|times| quantile(times, 50));
-        let [slow, slow_floor] = [&mut with, &mut without].map(|times| quantile(times, 95));
-        println!("creation of a pod: p50 {median:?} with injection, {floor:?} without");
-        println!("creation of a pod: p95 {slow:?} with injection, {slow_floor:?} without");
-        // A ratio, so that a busy machine doesn't decide; the slack is for creations of a few milliseconds.
-        ensure!(median < 2 * floor + SLACK, "{median:?} with injection, {floor:?} without");
+        for percent in [50, 95] {
+            let [with, without] = [&mut with, &mut without].map(|times| quantile(times, percent));
+            println!("creation of a pod: p{percent} {with:?} with injection, {without:?} without");
+        }
+        let [quick, all] = [answered(&replica, "0.05").await?, answered(&replica, "+Inf").await?];
+        ensure!(quick * 100 >= all * 95, "{quick} of {all} answers within 50 ms");
         replica.stop().await
     })
     .await
 }
 
-/// What a round trip may take besides, in a program that was not optimised.
-const SLACK: Duration = Duration::from_millis(20);
+/// How many answers of the webhook took at most so many seconds.
+async fn answered(replica: &Replica, seconds: &str) -> Result<u64> {
+    let (_, metrics) = replica.get("/metrics").await?;
+    let name = format!("weir_operator_webhook_duration_seconds_bucket{{le=\"{seconds}\"}} ");
+    let found = metrics.lines().find_map(|line| line.strip_prefix(name.as_str()));
+    Ok(found.with_context(|| format!("no {name}: {metrics}"))?.parse()?)
+}
 
 async fn creation(namespace: &Namespace, name: &str, injected: bool) -> Result<Duration> {
     let pods = namespace.api::<Pod>();

@@ -81,6 +81,11 @@ impl ObservedPod {
         })
     }
 
+    /// Whether it has all that a new pod would have, or would not get it either.
+    pub(in crate::pipeline) const fn is_whole(&self) -> bool {
+        (self.member && self.lacks.is_empty()) || self.obstacle.is_some()
+    }
+
     /// Whether it serves the pipeline: it carries the data plane, and is ready.
     pub(in crate::pipeline) const fn serves(&self) -> bool {
         self.member && self.ready

@@ -52,8 +52,7 @@ pub(in crate::pipeline) enum Verdict {
 
 /// The selected pods that lack something, and would not if they were made anew.
 pub(in crate::pipeline) fn stale(observed: &Observed) -> impl Iterator<Item = &ObservedPod> {
-    let selected = observed.pods.iter().filter(|pod| pod.selected && pod.obstacle.is_none());
-    selected.filter(|pod| !pod.member || !pod.lacks.is_empty())
+    observed.pods.iter().filter(|pod| pod.selected && !pod.is_whole())
 }
 
 /// The workload that made a pod, where it is of a kind that can be restarted.
