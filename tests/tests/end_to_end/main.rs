@@ -9,6 +9,7 @@
 //! - `sidecar`: an application's own pods get the sidecar, and its subscribers every event.
 //! - `example`: the same as `examples/sidecar.yaml` has it.
 //! - `slipped`: a pod that was created while no webhook answered is reported.
+//! - `plugin`: `kubectl weir`, which reaches pods through the API server.
 //! - `gateway`: the quick start's manifest, from `kubectl apply` to `kubectl delete`.
 //! - `subscriber`, `publisher`, `cable`: who takes part in it.
 //! - `objects`: what stands on a resource.
@@ -21,6 +22,7 @@ mod example;
 mod gateway;
 mod installation;
 mod objects;
+mod plugin;
 mod publisher;
 mod sidecar;
 mod slipped;
@@ -38,6 +40,7 @@ async fn applied_manifests_lead_to_deliveries_that_are_counted_on_the_resource()
         sidecar?;
         example?;
         gateway?;
+        plugin::story().await?;
         // Alone, because it takes the operator away.
         slipped::story(weir).await
     });

@@ -5,12 +5,15 @@ use anyhow::Result;
 use crate::cargo::{self, Package};
 
 /// Every crate with those of ours that it links. Arrows go one way: the API and the arithmetic know of
-/// nothing, and the two programs know of these and not of one another. Tests may use whatever they need.
+/// nothing, and the two programs know of these and not of one another; the plugin knows the operator. Tests may
+/// use whatever they need.
 const ARROWS: &[(&str, &[&str])] = &[
     ("weir-crds", &[]),
     ("weir-slo", &[]),
     ("weir-sidecar", &["weir-crds", "weir-slo"]),
     ("weir-operator", &["weir-crds", "weir-slo"]),
+    // What it shows of an injection must be what the operator does.
+    ("kubectl-weir", &["weir-crds", "weir-slo", "weir-operator"]),
     ("weir-tests", &[]),
     ("xtask", &[]),
 ];

@@ -18,8 +18,12 @@ use crate::cluster::{down, up, using};
 use crate::interrupt;
 
 /// Those that an API without nodes is enough for, and that make pods which no node must run.
-pub(crate) const ON_AN_API: &[Target] =
-    &[("weir-tests", "crd_rules"), ("weir-tests", "examples"), ("weir-operator", "apiserver")];
+pub(crate) const ON_AN_API: &[Target] = &[
+    ("weir-tests", "crd_rules"),
+    ("weir-tests", "examples"),
+    ("weir-operator", "apiserver"),
+    ("kubectl-weir", "apiserver"),
+];
 
 /// Those that need pods, with Weir's images on the node.
 pub(crate) const ON_A_NODE: &[Target] = &[("weir-tests", "end_to_end")];

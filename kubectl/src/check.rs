@@ -1,0 +1,65 @@
+//! `kubectl weir check`: is the installation sound, and what is to be done where it isn't?
+//!
+//! [`observe`] is all that reads; each of the other modules judges one thing, without I/O. What can't be
+//! looked at is said too, and is no problem: another account sees more.
+
+mod certificate;
+mod definitions;
+mod finding;
+mod leader;
+mod observe;
+pub mod operator;
+mod permissions;
+mod resources;
+mod sidecars;
+mod webhook;
+
+use std::io::Write;
+
+use jiff::Timestamp;
+
+pub use self::finding::{Finding, Verdict};
+use self::observe::Observed;
+use crate::args::{Check, Report};
+use crate::cluster::Cluster;
+use crate::output::Screen;
+use crate::{Ended, Error};
+
+/// Looks at everything, and prints what was found.
+///
+/// # Errors
+///
+/// Fails where nothing can be printed. An API server that does not answer is a finding.
+pub async fn run<O: Write, E: Write>(
+    cluster: &Cluster,
+    asked: &Check,
+    screen: &mut Screen<O, E>,
+) -> Result<Ended, Error> {
+    let observed = observe::observe(cluster, asked).await;
+    let findings = judge(&observed, Timestamp::now());
+    let text = match asked.output {
+        Report::Text => finding::text(&findings, screen.paint),
+        Report::Json => finding::json(&findings),
+    };
+    screen.out.write_all(text.as_bytes())?;
+    Ok(if finding::is_sound(&findings) { Ended::Well } else { Ended::Unsound })
+}
+
+/// What is to be said of what was seen.
+fn judge(observed: &Observed, now: Timestamp) -> Vec<Finding> {
+    let Observed { server, definitions, operators, permissions, pods, pipelines, slos } = observed;
+    let mut findings = vec![observe::server(server)];
+    if server.is_err() {
+        return findings;
+    }
+    findings.extend(definitions::judge(definitions));
+    findings.extend(operator::judge(operators));
+    for installed in operators.iter().flatten() {
+        findings.push(leader::judge(installed, now));
+        findings.push(webhook::judge(installed, now));
+    }
+    findings.extend(sidecars::judge(pods, operators));
+    findings.extend(resources::judge(pipelines, slos));
+    findings.push(permissions::judge(permissions));
+    findings
+}

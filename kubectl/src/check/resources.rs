@@ -1,0 +1,147 @@
+//! The pipelines and SLOs: what does the operator say on them?
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+use weir_crds::v1alpha1::{StreamPipeline, StreamSLO};
+
+use super::finding::{Finding, Verdict};
+use super::observe::Read;
+
+/// What is to be said of pipelines and SLOs: those that are well are counted, the others named.
+pub(super) fn judge(
+    pipelines: &Read<Vec<StreamPipeline>>,
+    slos: &Read<Vec<StreamSLO>>,
+) -> Vec<Finding> {
+    let pipelines = kind("pipelines", pipelines, Verdict::Problem, |found| Seen {
+        generation: found.metadata.generation,
+        observed: found.status.as_ref().and_then(|status| status.observed_generation),
+        conditions: found.status.as_ref().map_or(&[], |status| &status.conditions),
+    });
+    // An objective that is missed is no matter of the installation: only Ready counts, not Met.
+    let slos = kind("SLOs", slos, Verdict::Warning, |found| Seen {
+        generation: found.metadata.generation,
+        observed: found.status.as_ref().and_then(|status| status.observed_generation),
+        conditions: found.status.as_ref().map_or(&[], |status| &status.conditions),
+    });
+    [pipelines, slos].concat()
+}
+
+/// What the operator has written on a resource.
+struct Seen<'a> {
+    generation: Option<i64>,
+    observed: Option<i64>,
+    conditions: &'a [Condition],
+}
+
+fn kind<K: ResourceExt>(
+    subject: &str,
+    read: &Read<Vec<K>>,
+    verdict: Verdict,
+    seen: impl Fn(&K) -> Seen<'_>,
+) -> Vec<Finding> {
+    let all = match read {
+        Ok(all) => all,
+        Err(reason) => return vec![Finding::unknown(subject, reason)],
+    };
+    let wrong: Vec<_> = all
+        .iter()
+        .filter_map(|found| {
+            let title = format!("{}/{}", found.namespace().unwrap_or_default(), found.name_any());
+            one(&format!("{subject} {title}"), &seen(found), verdict)
+        })
+        .collect();
+    let well = all.len() - wrong.len();
+    let mut findings = wrong;
+    if findings.is_empty() || well > 0 {
+        findings.push(Finding::ok(subject, format!("{well} of {} are ready", all.len())));
+    }
+    findings
+}
+
+fn one(subject: &str, seen: &Seen<'_>, verdict: Verdict) -> Option<Finding> {
+    let Seen { generation, observed, conditions } = seen;
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+    let Some(ready) = ready else {
+        let message = "no operator has looked at it";
+        let remedy =
+            "see what is said of the operator; one that watches other namespaces leaves it alone";
+        return Some(Finding::wrong(verdict, subject, message, remedy));
+    };
+    if ready.status != "True" {
+        let message = format!("is not ready ({}): {}", ready.reason, ready.message);
+        let remedy = "do what it says; `kubectl weir status` shows the rest";
+        return Some(Finding::wrong(verdict, subject, message, remedy));
+    }
+    if observed != generation {
+        let message = "has a change that the operator has not taken up yet";
+        let remedy = "wait a moment; if it stays so, see the operator's logs";
+        return Some(Finding::wrong(Verdict::Warning, subject, message, remedy));
+    }
+    let partly = conditions
+        .iter()
+        .find(|condition| condition.type_ == "Injected" && condition.status == "False");
+    partly.map(|partly| {
+        let message =
+            format!("is ready, but not in all pods ({}): {}", partly.reason, partly.message);
+        Finding::wrong(Verdict::Warning, subject, message, "do what it says")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pipeline(status: &Value) -> StreamPipeline {
+        serde_json::from_value(json!({
+            "apiVersion": "weir.dev/v1alpha1", "kind": "StreamPipeline",
+            "metadata": { "name": "orders", "namespace": "shop", "generation": 2 },
+            "spec": {
+                "placement": { "gateway": {} },
+                "sources": [{ "name": "demo", "generator": { "rate": 5 } }],
+            },
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn condition(type_: &str, status: &str) -> Value {
+        json!({
+            "type": type_, "status": status, "reason": "Why", "message": "mend it",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        })
+    }
+
+    fn first(status: &Value) -> Finding {
+        judge(&Ok(vec![pipeline(status)]), &Ok(Vec::new())).remove(0)
+    }
+
+    #[test]
+    fn a_pipeline_that_is_ready_is_counted() {
+        let ready = json!({ "observedGeneration": 2, "conditions": [condition("Ready", "True")] });
+        assert_eq!(first(&ready), Finding::ok("pipelines", "1 of 1 are ready"));
+    }
+
+    #[test]
+    fn one_that_is_not_is_named_with_what_the_operator_says() {
+        let not = first(&json!({ "conditions": [condition("Ready", "False")] }));
+        assert_eq!(
+            (not.subject.as_str(), not.verdict),
+            ("pipelines shop/orders", Verdict::Problem)
+        );
+        assert!(not.message.contains("(Why): mend it"), "{not:?}");
+        assert!(first(&Value::Null).message.contains("no operator"));
+    }
+
+    #[test]
+    fn one_that_lags_or_is_not_in_all_pods_is_a_warning() {
+        let ready = condition("Ready", "True");
+        for status in [
+            json!({ "observedGeneration": 1, "conditions": [ready] }),
+            json!({ "observedGeneration": 2, "conditions": [ready, condition("Injected", "False")] }),
+        ] {
+            assert_eq!(first(&status).verdict, Verdict::Warning, "{status}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The webhook: is it registered, trusted, and is there a pod that answers?
+
+use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+
+use super::certificate;
+use super::finding::{Finding, Verdict};
+use super::observe::Read;
+use super::operator::{Installed, flag};
+
+/// What is to be said of an operator's webhook.
+pub(super) fn judge(installed: &Installed, now: Timestamp) -> Finding {
+    let subject = format!("webhook of {}", installed.title());
+    let Some(name) = flag(&installed.deployment, "webhook-config") else {
+        return Finding::ok(subject, "it has none, so that only gateways work");
+    };
+    let found = wrong(installed, &name, now);
+    match found {
+        Ok(()) => Finding::ok(subject, "is registered, trusted, and reached"),
+        Err(Flaw::Unseen(reason)) => Finding::unknown(subject, &reason),
+        Err(Flaw::Seen(message, remedy)) => {
+            let message = format!("{message}; new pods start without a sidecar");
+            Finding::wrong(Verdict::Problem, subject, message, remedy)
+        }
+    }
+}
+
+/// What keeps new pods from getting a sidecar.
+enum Flaw {
+    /// It could not be looked at.
+    Unseen(String),
+    /// What was seen, and what mends it.
+    Seen(String, String),
+}
+
+fn wrong(installed: &Installed, name: &str, now: Timestamp) -> Result<(), Flaw> {
+    let Installed { deployment: _, lease: _, configuration, service, slices } = installed;
+    let configuration = configuration.as_ref().map_err(|reason| Flaw::Unseen(reason.clone()))?;
+    let Some(configuration) = configuration else {
+        let message = format!("there is no MutatingWebhookConfiguration {name}");
+        return Err(Flaw::Seen(message, "upgrade the chart, which makes it".to_owned()));
+    };
+    trusted(configuration, name, now)?;
+    let service = service.as_ref().map_err(|reason| Flaw::Unseen(reason.clone()))?;
+    let service_name = flag(&installed.deployment, "webhook-service").unwrap_or_default();
+    if service.is_none() {
+        let message = format!("there is no Service {service_name}");
+        return Err(Flaw::Seen(message, "upgrade the chart, which makes it".to_owned()));
+    }
+    answered(slices, &service_name)
+}
+
+fn trusted(
+    configuration: &MutatingWebhookConfiguration,
+    name: &str,
+    now: Timestamp,
+) -> Result<(), Flaw> {
+    let webhooks: &[MutatingWebhook] = configuration.webhooks.as_deref().unwrap_or_default();
+    if webhooks.is_empty() {
+        let message = format!("the MutatingWebhookConfiguration {name} holds no webhook");
+        return Err(Flaw::Seen(message, "upgrade the chart, which makes it".to_owned()));
+    }
+    for webhook in webhooks {
+        let authorities = webhook.client_config.ca_bundle.as_ref();
+        let authorities = authorities.map_or(&[][..], |bundle| bundle.0.as_slice());
+        if let Err(why) = certificate::is_valid(authorities, now) {
+            let message = format!("its caBundle {why}");
+            let remedy = "the leader writes it: see that there is one, and its logs";
+            return Err(Flaw::Seen(message, remedy.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn answered(slices: &Read<Vec<EndpointSlice>>, service: &str) -> Result<(), Flaw> {
+    let slices = slices.as_ref().map_err(|reason| Flaw::Unseen(reason.clone()))?;
+    let mut endpoints = slices.iter().flat_map(|slice| slice.endpoints.iter().flatten());
+    let is_ready = endpoints.any(|endpoint| {
+        endpoint.conditions.as_ref().is_some_and(|conditions| conditions.ready != Some(false))
+    });
+    if is_ready {
+        return Ok(());
+    }
+    let message = format!("no pod behind the Service {service} is ready");
+    Err(Flaw::Seen(message, "see the operator's pods, and why they are not ready".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::check::certificate::tests::authority;
+    use crate::check::operator::tests::installed;
+
+    fn sound() -> Installed {
+        let args = ["--webhook-config=weir-injection", "--webhook-service=weir"];
+        let mut operator = installed("weir-system", &args);
+        let bundle = k8s_openapi::ByteString(authority(30).into_bytes());
+        let configuration = json!({ "webhooks": [{
+            "name": "injection.weir.dev", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "clientConfig": { "caBundle": bundle },
+        }] });
+        operator.configuration = Ok(Some(serde_json::from_value(configuration).unwrap()));
+        operator.service = Ok(Some(serde_json::from_value(json!({})).unwrap()));
+        let slice = json!({
+            "addressType": "IPv4",
+            "endpoints": [{ "addresses": ["10.0.0.1"], "conditions": { "ready": true } }],
+        });
+        operator.slices = Ok(vec![serde_json::from_value(slice).unwrap()]);
+        operator
+    }
+
+    fn found(operator: &Installed) -> Finding {
+        judge(operator, Timestamp::now())
+    }
+
+    #[test]
+    fn a_webhook_that_is_trusted_and_reached_is_as_it_should_be() {
+        assert_eq!(found(&sound()).verdict, Verdict::Ok);
+        assert_eq!(found(&installed("weir-system", &[])).verdict, Verdict::Ok, "there is none");
+    }
+
+    #[test]
+    fn each_flaw_is_named() {
+        let with = |change: fn(&mut Installed)| {
+            let mut operator = sound();
+            change(&mut operator);
+            found(&operator)
+        };
+        let untrusted = |operator: &mut Installed| {
+            let Ok(Some(configuration)) = &mut operator.configuration else { return };
+            configuration.webhooks.as_mut().unwrap()[0].client_config.ca_bundle = None;
+        };
+        let flaws: [(fn(&mut Installed), &str); 4] = [
+            (|it| it.configuration = Ok(None), "no MutatingWebhook"),
+            (untrusted, "caBundle is empty"),
+            (|it| it.service = Ok(None), "no Service weir"),
+            (|it| it.slices = Ok(Vec::new()), "no pod behind the Service"),
+        ];
+        for (change, words) in flaws {
+            let finding = with(change);
+            assert_eq!(finding.verdict, Verdict::Problem);
+            assert!(finding.message.contains(words), "{finding:?}");
+        }
+        let unseen = with(|it| it.configuration = Err("forbidden".to_owned()));
+        assert_eq!(unseen.verdict, Verdict::Unknown);
+    }
+}

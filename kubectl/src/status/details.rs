@@ -1,0 +1,186 @@
+//! One pipeline: its conditions, its endpoints, its replicas and its SLOs.
+
+use kube::ResourceExt;
+use weir_crds::v1alpha1::{EndpointStatus, StreamPipeline, StreamSLO};
+use weir_slo::PipelineSample;
+
+use super::overview::{objectives, placement, tone};
+use super::replica::{Replica, Report};
+use crate::output::{Cell, Paint, Table, Tone, harmless};
+
+/// Everything about one pipeline.
+pub(super) fn render(
+    pipeline: &StreamPipeline,
+    replicas: &[Replica],
+    slos: &[StreamSLO],
+    paint: Paint,
+) -> String {
+    let generation = pipeline.metadata.generation;
+    let mut out = heading(pipeline, paint);
+    out.push_str(&conditions(pipeline, paint));
+    let mut parts = vec![endpoints(pipeline)];
+    if !replicas.is_empty() {
+        parts.push(table(replicas, generation).render(paint));
+    }
+    parts.push(complaints(replicas, paint));
+    if !slos.is_empty() {
+        parts.push(objectives(slos).render(paint));
+    }
+    for part in parts.iter().filter(|part| !part.is_empty()) {
+        out.push('\n');
+        out.push_str(part);
+    }
+    out
+}
+
+fn heading(pipeline: &StreamPipeline, paint: Paint) -> String {
+    let name = paint.text(Tone::Strong, &pipeline.name_any());
+    let generation = pipeline.metadata.generation.unwrap_or_default();
+    let observed = pipeline.status.as_ref().and_then(|status| status.observed_generation);
+    let behind = match observed {
+        Some(observed) if observed == generation => String::new(),
+        Some(observed) => format!(", of which the operator has seen {observed}"),
+        None => ", which no operator has seen yet".to_owned(),
+    };
+    format!("{name}, {}, generation {generation}{behind}\n", placement(pipeline))
+}
+
+fn conditions(pipeline: &StreamPipeline, paint: Paint) -> String {
+    let conditions = pipeline.status.iter().flat_map(|status| &status.conditions);
+    let mut out = String::new();
+    for condition in conditions {
+        let status = paint.text(tone(&condition.status), &format!("{:<9}", condition.status));
+        let (kind, message) = (&condition.type_, harmless(&condition.message));
+        out.push_str(&format!("  {kind:<16} {status}{message} ({})\n", condition.reason));
+    }
+    out
+}
+
+fn endpoints(pipeline: &StreamPipeline) -> String {
+    let found = pipeline.status.as_ref().and_then(|status| status.endpoints.clone());
+    let EndpointStatus { sse, websocket, publish } = found.unwrap_or_default();
+    let endpoints = [("sse", sse), ("websocket", websocket), ("publish", publish)];
+    let lines = endpoints.into_iter().filter_map(|(name, url)| Some((name, url?)));
+    lines.map(|(name, url)| format!("  {name:<16} {url}\n")).collect()
+}
+
+fn table(replicas: &[Replica], generation: Option<i64>) -> Table {
+    let heading =
+        ["POD", "READY", "SIDECAR", "GENERATION", "SSE", "WEBSOCKET", "ACCEPTED", "LAGGING"];
+    let mut table = Table::new(heading);
+    for Replica { pod, ready, report } in replicas {
+        let ready = if *ready { "True" } else { "False" };
+        let ready = Cell::new(tone(ready), ready);
+        let (version, sample) = match report {
+            Report::Serving { version, sample } => (version.as_str(), Some(sample.as_ref())),
+            Report::NotServing { version } => (version.as_str(), None),
+            Report::Silent(_) => ("", None),
+        };
+        let number = |of: fn(&PipelineSample) -> u64| {
+            Cell::from(sample.map_or_else(String::new, |sample| of(sample).to_string()))
+        };
+        table.row([
+            pod.clone().into(),
+            ready,
+            version.into(),
+            generation_cell(sample, generation),
+            number(|sample| sample.subscribers.sse),
+            number(|sample| sample.subscribers.websocket),
+            number(|sample| sample.deliveries.accepted),
+            number(|sample| sample.deliveries.lagging),
+        ]);
+    }
+    table
+}
+
+fn generation_cell(sample: Option<&PipelineSample>, wanted: Option<i64>) -> Cell {
+    match (sample, wanted) {
+        (Some(sample), _) if sample.generation == wanted => {
+            Cell::new(Tone::Good, wanted.map_or_else(String::new, |it| it.to_string()))
+        }
+        (Some(sample), Some(wanted)) => {
+            let runs = sample.generation.map_or_else(|| "?".to_owned(), |runs| runs.to_string());
+            Cell::new(Tone::Doubtful, format!("{runs} of {wanted}"))
+        }
+        (Some(_), None) | (None, _) => Cell::from(""),
+    }
+}
+
+/// What replicas complain about, and those that say nothing.
+fn complaints(replicas: &[Replica], paint: Paint) -> String {
+    let lines = replicas.iter().flat_map(|Replica { pod, ready: _, report }| {
+        let lines = match report {
+            Report::Silent(why) => vec![format!("can't be asked: {why}")],
+            Report::NotServing { .. } => vec!["does not serve this pipeline yet".to_owned()],
+            Report::Serving { sample, .. } => ills(sample),
+        };
+        lines.into_iter().map(move |line| format!("{pod}: {line}"))
+    });
+    lines.map(|line| paint.text(Tone::Doubtful, &harmless(&line)) + "\n").collect()
+}
+
+fn ills(sample: &PipelineSample) -> Vec<String> {
+    let why =
+        |message: &Option<String>| message.clone().unwrap_or_else(|| "no reason given".to_owned());
+    let log = sample.log.iter().filter(|log| !log.healthy);
+    let log = log.map(|log| format!("the log takes no events ({})", why(&log.message)));
+    let sources = sample.sources.iter().filter(|source| !source.healthy);
+    let sources = sources
+        .map(|source| format!("the source {} is ill ({})", source.name, why(&source.message)));
+    log.chain(sources).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::status::overview::tests::{condition, pipeline, plain};
+
+    fn sample(generation: i64) -> Box<PipelineSample> {
+        let sample = json!({
+            "namespace": "shop", "name": "orders", "generation": generation,
+            "subscribers": { "sse": 2, "websocket": 1 }, "deliveries": { "accepted": 40 },
+            "sources": [{ "name": "app", "healthy": generation == 3, "message": "refused" }],
+        });
+        Box::new(serde_json::from_value(sample).unwrap())
+    }
+
+    #[test]
+    fn each_replica_is_shown_with_the_generation_that_it_runs() {
+        let status = json!({
+            "observedGeneration": 3,
+            "conditions": [condition("Ready", "True", "it serves")],
+            "endpoints": { "sse": "http://x/orders/sse" },
+        });
+        let replica = |pod: &str, report| Replica { pod: pod.to_owned(), ready: true, report };
+        let version = || "0.1.0".to_owned();
+        let replicas = [
+            replica("a", Report::Serving { version: version(), sample: sample(3) }),
+            replica("b", Report::Serving { version: version(), sample: sample(2) }),
+            replica("c", Report::Silent("no answer".to_owned())),
+        ];
+        let expected = "\
+orders, gateway, generation 3
+  Ready            True     it serves (Why)
+
+  sse              http://x/orders/sse
+
+POD   READY   SIDECAR   GENERATION   SSE   WEBSOCKET   ACCEPTED   LAGGING
+a     True    0.1.0     3            2     1           40         0
+b     True    0.1.0     2 of 3       2     1           40         0
+c     True    -         -            -     -           -          -
+
+b: the source app is ill (refused)
+c: can't be asked: no answer
+";
+        assert_eq!(render(&pipeline("orders", &status), &replicas, &[], plain()), expected);
+    }
+
+    #[test]
+    fn a_generation_that_the_operator_has_not_seen_is_told() {
+        let text =
+            render(&pipeline("orders", &json!({ "observedGeneration": 2 })), &[], &[], plain());
+        assert_eq!(text, "orders, gateway, generation 3, of which the operator has seen 2\n");
+    }
+}

@@ -1,0 +1,192 @@
+//! All pipelines and SLOs of a namespace, in two tables, and below them what is wrong.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+use weir_crds::v1alpha1::{PlacementKind, StreamPipeline, StreamSLO};
+
+use crate::output::{Cell, Paint, Table, Tone, harmless};
+
+/// The tables, and what is wrong.
+pub(super) fn render(pipelines: &[StreamPipeline], slos: &[StreamSLO], paint: Paint) -> String {
+    let mut parts = Vec::new();
+    if !pipelines.is_empty() {
+        parts.push(table(pipelines).render(paint));
+    }
+    if !slos.is_empty() {
+        parts.push(objectives(slos).render(paint));
+    }
+    let of_pipelines = pipelines.iter().map(|pipeline| {
+        let conditions = pipeline.status.as_ref().map(|status| status.conditions.as_slice());
+        troubles("pipeline", &pipeline.name_any(), conditions, paint)
+    });
+    let of_slos = slos.iter().map(|slo| {
+        let conditions = slo.status.as_ref().map(|status| status.conditions.as_slice());
+        troubles("SLO", &slo.name_any(), conditions, paint)
+    });
+    parts.extend(of_pipelines.chain(of_slos).filter(|text| !text.is_empty()));
+    parts.join("\n")
+}
+
+fn table(pipelines: &[StreamPipeline]) -> Table {
+    let heading = ["PIPELINE", "READY", "PLACEMENT", "REPLICAS", "OUTDATED", "INJECTED", "SSE"];
+    let mut table = Table::new(heading);
+    for pipeline in pipelines {
+        let status = pipeline.status.clone().unwrap_or_default();
+        let replicas = status.replicas.clone().unwrap_or_default();
+        let outdated = match replicas.outdated {
+            0 => Cell::from("0"),
+            some => Cell::new(Tone::Doubtful, some.to_string()),
+        };
+        table.row([
+            pipeline.name_any().into(),
+            verdict(&status.conditions, "Ready"),
+            placement(pipeline).into(),
+            replicas.summary.into(),
+            outdated,
+            status
+                .injection
+                .map_or_else(String::new, |found| format!("{}/{}", found.injected, found.selected))
+                .into(),
+            status.endpoints.and_then(|found| found.sse).unwrap_or_default().into(),
+        ]);
+    }
+    table
+}
+
+pub(super) const fn placement(pipeline: &StreamPipeline) -> &'static str {
+    match pipeline.spec.placement.kind() {
+        Some(PlacementKind::Sidecar(_)) => "sidecar",
+        Some(PlacementKind::Gateway(_)) => "gateway",
+        None => "?",
+    }
+}
+
+/// The SLOs in a table.
+pub(super) fn objectives(slos: &[StreamSLO]) -> Table {
+    let heading = ["SLO", "PIPELINE", "READY", "MET", "WORST", "SLI", "BUDGET", "BURN(1H)", "DATA"];
+    let mut table = Table::new(heading);
+    for slo in slos {
+        let status = slo.status.clone().unwrap_or_default();
+        let summary = status.summary.clone().unwrap_or_default();
+        let met = verdict(&status.conditions, "Met").with_text(&summary.met);
+        table.row([
+            slo.name_any().into(),
+            slo.spec.pipeline_ref.name.clone().into(),
+            verdict(&status.conditions, "Ready"),
+            met,
+            summary.worst.unwrap_or_default().into(),
+            summary.sli.unwrap_or_default().into(),
+            summary.budget.unwrap_or_default().into(),
+            summary.burn.unwrap_or_default().into(),
+            summary.data.into(),
+        ]);
+    }
+    table
+}
+
+/// A condition's status in its tone; `Unknown` where it isn't there.
+pub(super) fn verdict(conditions: &[Condition], type_: &str) -> Cell {
+    let found = conditions.iter().find(|condition| condition.type_ == type_);
+    let status = found.map_or("Unknown", |condition| condition.status.as_str());
+    Cell::new(tone(status), status)
+}
+
+pub(super) fn tone(status: &str) -> Tone {
+    match status {
+        "True" => Tone::Good,
+        "False" => Tone::Bad,
+        _ => Tone::Doubtful,
+    }
+}
+
+/// The conditions that are not as they should be, each with what to do, as the operator words it.
+fn troubles(kind: &str, name: &str, conditions: Option<&[Condition]>, paint: Paint) -> String {
+    let title = |text: &str| paint.text(Tone::Strong, &format!("{kind} {name}: {text}"));
+    let Some(conditions) = conditions else {
+        let text = "no operator has looked at it yet; `kubectl weir check` says why";
+        return format!("{}\n", title(text));
+    };
+    let wrong = conditions.iter().filter(|condition| condition.status == "False");
+    // Everything that failed for one reason has one message.
+    let mut told: Vec<&str> = Vec::new();
+    let mut out = String::new();
+    for Condition { type_, reason, message, .. } in wrong {
+        if told.contains(&message.as_str()) {
+            continue;
+        }
+        told.push(message);
+        out.push_str(&format!(
+            "{}\n  {}\n",
+            title(&format!("{type_} is False ({reason})")),
+            harmless(message)
+        ));
+    }
+    out
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::output::Screen;
+
+    pub(in crate::status) fn plain() -> Paint {
+        Screen::plain(Vec::new(), Vec::new()).paint
+    }
+
+    pub(in crate::status) fn condition(type_: &str, status: &str, message: &str) -> Value {
+        json!({
+            "type": type_, "status": status, "reason": "Why", "message": message,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        })
+    }
+
+    pub(in crate::status) fn pipeline(name: &str, status: &Value) -> StreamPipeline {
+        serde_json::from_value(json!({
+            "apiVersion": "weir.dev/v1alpha1", "kind": "StreamPipeline",
+            "metadata": { "name": name, "namespace": "shop", "generation": 3 },
+            "spec": {
+                "placement": { "gateway": { "replicas": 2 } },
+                "sources": [{ "name": "demo", "generator": { "rate": 5 } }],
+            },
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_is_wrong_stands_below_the_table_once() {
+        let wrong = [
+            condition("Ready", "False", "mend it"),
+            condition("EndpointsReady", "False", "mend it"),
+        ];
+        let pipelines = [
+            pipeline("carts", &json!({ "conditions": wrong })),
+            pipeline(
+                "orders",
+                &json!({
+                    "conditions": [condition("Ready", "True", "it serves")],
+                    "replicas": { "desired": 2, "ready": 2, "outdated": 0, "summary": "2/2" },
+                    "endpoints": { "sse": "http://orders.shop.svc:7070/orders/sse" },
+                }),
+            ),
+        ];
+        let expected = "\
+PIPELINE   READY   PLACEMENT   REPLICAS   OUTDATED   INJECTED   SSE
+carts      False   gateway     -          0          -          -
+orders     True    gateway     2/2        0          -          http://orders.shop.svc:7070/orders/sse
+
+pipeline carts: Ready is False (Why)
+  mend it
+";
+        assert_eq!(render(&pipelines, &[], plain()), expected);
+    }
+
+    #[test]
+    fn a_pipeline_that_nobody_has_looked_at_says_so() {
+        let text = render(&[pipeline("new", &Value::Null)], &[], plain());
+        assert!(text.contains("pipeline new: no operator has looked at it yet"), "{text}");
+        assert!(text.contains("Unknown"), "{text}");
+    }
+}

@@ -1,0 +1,157 @@
+//! `check`, against installations that are sound and ones that are not.
+
+use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{Api, DeleteParams, PostParams};
+use kubectl_weir::Ended;
+use serde_json::{Value, json};
+use weir_tests::{Namespace, definitions, with_namespace};
+
+use crate::fixture::{command, condition, gateway, pipeline};
+
+/// The findings by subject.
+async fn findings(namespace: &Namespace) -> Result<(Ended, Vec<Value>)> {
+    let operator = format!("--operator-namespace={}", namespace.name);
+    let said = command(namespace, &["check", &operator, "--output=json"]).await?;
+    let document: Value = serde_json::from_str(&said.out)?;
+    ensure!(document["sound"] == (said.ended == Ended::Well), "{document}");
+    Ok((said.ended, document["findings"].as_array().cloned().context("no findings")?))
+}
+
+fn about<'a>(findings: &'a [Value], subject: &str) -> Result<&'a Value> {
+    let mut found = findings.iter().filter(|finding| {
+        finding["subject"].as_str().is_some_and(|text| text.starts_with(subject))
+    });
+    found.next().with_context(|| format!("nothing about {subject}: {findings:?}"))
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn where_nothing_is_installed_but_the_definitions_that_is_said() -> Result<()> {
+    with_namespace("check-empty", async |shop| {
+        definitions::install(&shop.cluster).await?;
+        let (ended, findings) = findings(&shop).await?;
+        ensure!(ended == Ended::Unsound, "{findings:?}");
+        ensure!(about(&findings, "API server")?["verdict"] == "ok", "{findings:?}");
+        for name in ["streampipelines", "streamslos"] {
+            let definition = about(&findings, &format!("definition {name}"))?;
+            ensure!(definition["verdict"] == "ok", "{definition}");
+        }
+        let operator = about(&findings, "operator")?;
+        ensure!(operator["verdict"] == "problem" && operator["remedy"].is_string(), "{operator}");
+        ensure!(about(&findings, "your permissions")?["verdict"] == "ok", "{findings:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// What the chart installs, as far as it is looked at. There is no node, so no replica comes up.
+async fn install(system: &Namespace) -> Result<()> {
+    let configuration = system.name.clone();
+    let deployment: Deployment = serde_json::from_value(json!({
+        "metadata": { "name": "weir", "labels": { "app.kubernetes.io/part-of": "weir" } },
+        "spec": {
+            "replicas": 1,
+            "selector": { "matchLabels": { "app": "weir" } },
+            "template": {
+                "metadata": { "labels": { "app": "weir" } },
+                "spec": { "containers": [{
+                    "name": "operator", "image": "r.test/operator:1",
+                    "args": ["run", "--lease=weir-leader", format!("--webhook-config={configuration}"),
+                             "--webhook-service=weir"],
+                    "env": [{ "name": "WEIR_SIDECAR_IMAGE", "value": "r.test/sidecar:1" }],
+                }] },
+            },
+        },
+    }))?;
+    let lease: Lease = serde_json::from_value(json!({
+        "metadata": { "name": "weir-leader" },
+        "spec": { "holderIdentity": "weir-1", "leaseDurationSeconds": 3600,
+                  "renewTime": format!("{:.6}", Timestamp::now()) },
+    }))?;
+    let service: Service = serde_json::from_value(
+        json!({ "metadata": { "name": "weir" }, "spec": { "ports": [{ "port": 443 }] } }),
+    )?;
+    let slice: EndpointSlice = serde_json::from_value(json!({
+        "metadata": { "name": "weir-1", "labels": { "kubernetes.io/service-name": "weir" } },
+        "addressType": "IPv4",
+        "endpoints": [{ "addresses": ["10.1.2.3"], "conditions": { "ready": true } }],
+        "ports": [],
+    }))?;
+    let params = PostParams::default();
+    system.api().create(&params, &deployment).await?;
+    system.api().create(&params, &lease).await?;
+    system.api().create(&params, &service).await?;
+    system.api().create(&params, &slice).await?;
+    Ok(())
+}
+
+fn configurations(namespace: &Namespace) -> Api<MutatingWebhookConfiguration> {
+    Api::all(namespace.cluster.client.clone())
+}
+
+/// A webhook that nothing ever asks, because it is for a namespace that isn't there.
+async fn configure(system: &Namespace) -> Result<()> {
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&rcgen::KeyPair::generate()?)?.pem();
+    let configuration: MutatingWebhookConfiguration = serde_json::from_value(json!({
+        "metadata": { "name": system.name },
+        "webhooks": [{
+            "name": "injection.weir.dev", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "failurePolicy": "Ignore",
+            "clientConfig": {
+                "service": { "name": "weir", "namespace": system.name, "path": "/inject" },
+                "caBundle": k8s_openapi::ByteString(authority.into_bytes()),
+            },
+            "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "nowhere" } },
+            "rules": [{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                        "resources": ["pods"] }],
+        }],
+    }))?;
+    configurations(system).create(&PostParams::default(), &configuration).await?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn each_part_of_an_installation_is_looked_at() -> Result<()> {
+    with_namespace("check", async |system| {
+        definitions::install(&system.cluster).await?;
+        install(&system).await?;
+        let (_, before) = findings(&system).await?;
+        let webhook = about(&before, "webhook of")?;
+        ensure!(webhook["verdict"] == "problem", "{webhook}");
+        ensure!(
+            webhook["message"].as_str().is_some_and(|text| text.contains("no MutatingWebhook")),
+            "{webhook}"
+        );
+
+        configure(&system).await?;
+        let ill = json!({ "conditions": [condition("Ready", "False", "do this")] });
+        pipeline(&system, "orders", gateway(), ill).await?;
+        let after = findings(&system).await;
+        configurations(&system).delete(&system.name, &DeleteParams::default()).await?;
+        let (ended, after) = after?;
+        ensure!(ended == Ended::Unsound, "{after:?}");
+        let operator = about(&after, "operator ")?;
+        ensure!(operator["message"] == "0 of 1 replicas are available", "{operator}");
+        for subject in ["leader of", "webhook of"] {
+            let finding = about(&after, subject)?;
+            ensure!(finding["verdict"] == "ok", "{finding}");
+        }
+        let orders = about(&after, "pipelines ")?;
+        ensure!(orders["verdict"] == "problem", "{orders}");
+        ensure!(
+            orders["message"].as_str().is_some_and(|text| text.contains("do this")),
+            "{orders}"
+        );
+        Ok(())
+    })
+    .await
+}
