@@ -103,13 +103,17 @@ pub async fn run_with(
     let lives = args.lives()?;
     let mut registry = registry();
     let context = Arc::new(context(&args, client, &mut registry));
+    let scopes = scopes(&args, &context);
+    let checks = scopes.iter().map(|scope| preflight::check(scope));
     tokio::select! {
-        checked = preflight::check(&context) => checked?,
+        checked = futures::future::try_join_all(checks) => checked.map(drop)?,
         () = stop.cancelled() => return Ok(()),
     }
     let certificate = CertificateMetrics::register(&mut registry);
-    let leading = Leading::prepare(&args, lives, &context, &provider, &certificate, &mut registry);
-    let serving = Serving::prepare(&args, &context, provider, certificate, &mut registry).await?;
+    let leading =
+        Leading::prepare(&args, lives, &context, &scopes, &provider, &certificate, &mut registry);
+    let serving =
+        Serving::prepare(&args, &context, &scopes, provider, certificate, &mut registry).await?;
     let injects = args.webhook_config.is_some();
     let closing = CancellationToken::new();
     let mut servers = Tasks::default();
@@ -133,6 +137,13 @@ fn registry() -> Registry {
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     registry.register("build", "The version that runs", Info::new(version));
     registry
+}
+
+/// A context for each namespace that is watched, or one for all of them.
+fn scopes(args: &Args, context: &Context) -> Vec<Arc<Context>> {
+    let scopes = args.scopes();
+    let count = scopes.len();
+    scopes.into_iter().map(|scope| Arc::new(context.within(scope, count))).collect()
 }
 
 fn context(args: &Args, client: Client, registry: &mut Registry) -> Context {

@@ -1,5 +1,6 @@
 //! The command line and the environment.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -41,9 +42,10 @@ pub struct Args {
     /// Who this replica is; no other may have the same. Made up where absent.
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     pub identity: Option<String>,
-    /// Reconcile the resources of this namespace alone.
-    #[arg(long, value_name = "NAME")]
-    pub watch_namespace: Option<String>,
+    /// Reconcile the resources of these namespaces alone, and need no permission in others. May be given
+    /// several times.
+    #[arg(long = "watch-namespace", value_delimiter = ',', value_name = "NAME")]
+    pub watch_namespaces: Vec<String>,
     /// The image of the data plane.
     #[arg(long, env = "WEIR_SIDECAR_IMAGE", value_name = "IMAGE")]
     pub sidecar_image: String,
@@ -135,13 +137,20 @@ impl Args {
         Lives::new(self.webhook_authority_life.get(), self.webhook_certificate_life.get())
     }
 
-    /// The part that the controllers need.
+    /// The namespaces that are watched, each by itself; one that is all of them where none is named.
+    #[must_use]
+    pub fn scopes(&self) -> Vec<Option<String>> {
+        let named: BTreeSet<_> = self.watch_namespaces.iter().cloned().collect();
+        if named.is_empty() { vec![None] } else { named.into_iter().map(Some).collect() }
+    }
+
+    /// The part that the controllers of all namespaces need.
     #[must_use]
     pub fn options(&self) -> Options {
         Options {
             namespace: self.namespace.clone(),
             identity: self.identity(),
-            watch_namespace: self.watch_namespace.clone(),
+            watch_namespace: None,
             sidecar_image: self.sidecar_image.clone(),
             sidecar_image_pull_policy: self.sidecar_pull_policy.clone(),
             policies: self.injection_policies.clone(),
@@ -180,6 +189,13 @@ mod tests {
         assert_ne!(args.identity(), args.identity());
         args.identity = Some("me".to_owned());
         assert_eq!(args.options().identity, "me");
+    }
+
+    #[test]
+    fn namespaces_are_watched_each_by_itself_or_all_at_once() {
+        assert_eq!(parse(&[]).unwrap().scopes(), [None]);
+        let named = parse(&["--watch-namespace=shop,till", "--watch-namespace=shop"]).unwrap();
+        assert_eq!(named.scopes(), ["shop", "till"].map(|name| Some(name.to_owned())));
     }
 
     #[test]

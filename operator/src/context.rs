@@ -41,7 +41,8 @@ pub struct Options {
     pub namespace: String,
     /// Who this replica is: the pod's name.
     pub identity: String,
-    /// The one namespace whose resources are reconciled; all of them where absent.
+    /// The one namespace whose resources are reconciled; all of them where absent. Where several are
+    /// watched, each has controllers of its own.
     pub watch_namespace: Option<String>,
     /// The sidecar's container image.
     pub sidecar_image: String,
@@ -87,7 +88,18 @@ impl Context {
         Self { client, recorder, metrics, sampler, farewells, policies_owner, options }
     }
 
-    /// The resources of a kind in the namespaces that are watched.
+    /// The same context for one of `count` scopes: a namespace, or all of them. The scopes share the number
+    /// of objects that are reconciled at the same time.
+    #[must_use]
+    pub fn within(&self, namespace: Option<String>, count: usize) -> Self {
+        let mut context = self.clone();
+        let count = u16::try_from(count).unwrap_or(u16::MAX).max(1);
+        context.options.watch_namespace = namespace;
+        context.options.concurrency = context.options.concurrency.div_ceil(count);
+        context
+    }
+
+    /// The resources of a kind in the scope that is watched.
     #[must_use]
     pub fn watched<K>(&self) -> Api<K>
     where

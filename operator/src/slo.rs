@@ -57,7 +57,7 @@ const RESYNC: Duration = Duration::from_secs(300);
 pub struct Slos {
     context: Arc<Context>,
     evaluators: Evaluators,
-    metrics: SloMetrics,
+    metrics: Arc<SloMetrics>,
     store: OnceLock<Store<StreamSLO>>,
 }
 
@@ -130,12 +130,15 @@ impl Slos {
     /// A controller that works with `context`, and registers its metrics.
     #[must_use]
     pub fn register(context: Arc<Context>, registry: &mut Registry) -> Self {
-        Self {
-            context,
-            evaluators: Evaluators::default(),
-            metrics: SloMetrics::register(registry),
-            store: OnceLock::new(),
-        }
+        let metrics = Arc::new(SloMetrics::register(registry));
+        Self { context, evaluators: Evaluators::default(), metrics, store: OnceLock::new() }
+    }
+
+    /// Another controller, for another scope, that shows what it finds in the same metrics.
+    #[must_use]
+    pub fn within(&self, context: Arc<Context>) -> Self {
+        let metrics = Arc::clone(&self.metrics);
+        Self { context, evaluators: Evaluators::default(), metrics, store: OnceLock::new() }
     }
 
     async fn evaluate(&self, slo: &StreamSLO, tracked: &mut Tracked) -> Result<Done, Error> {

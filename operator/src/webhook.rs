@@ -35,8 +35,8 @@ const LARGEST_REVIEW: u64 = 4 << 20;
 
 /// What the webhook needs to answer.
 pub struct Webhook {
-    /// The pipelines of all watched namespaces.
-    pub pipelines: Store<StreamPipeline>,
+    /// The pipelines of each scope that is watched.
+    pub pipelines: Vec<Store<StreamPipeline>>,
     /// The data plane's image.
     pub image: Image,
     /// The operator's namespace, which is never injected.
@@ -121,7 +121,7 @@ impl Webhook {
     /// The valid pipelines of the namespace that select the pod.
     fn selecting(&self, question: &Question) -> Vec<Arc<StreamPipeline>> {
         let labels = question.labels();
-        let mut pipelines = self.pipelines.state();
+        let mut pipelines: Vec<_> = self.pipelines.iter().flat_map(Store::state).collect();
         pipelines.retain(|pipeline| {
             let sidecar = pipeline.spec.placement.sidecar.as_ref();
             pipeline.metadata.namespace.as_ref() == Some(&question.namespace)

@@ -6,9 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use weir_sidecar::config;
 use weir_tests::{definitions, eventually, with_namespace};
+
+/// What `kubectl apply` takes where there is no Helm.
+const PLAIN: &str = include_str!("../../deploy/weir.yaml");
 
 /// kubectl learns of a new resource from the server's OpenAPI, which follows within seconds.
 const DISCOVERY: Duration = Duration::from_secs(60);
@@ -39,6 +42,23 @@ fn the_quick_start_takes_events_from_everybody_and_promises_something() {
     assert_eq!(promised.len(), 3);
     // Whoever posts three events by hand is to get a verdict, which a slice of time would not give.
     assert!(promised.iter().all(|objective| objective.time_slice.is_none()));
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn the_plain_manifests_are_taken_by_the_api_server() -> Result<()> {
+    with_namespace("plain", async |namespace| {
+        // Everything but the namespace itself, which is not made when it is only tried.
+        let (_, rest) = PLAIN.split_once("\n---\n").context("more than one object")?;
+        let local = rest.replace("weir-system", &namespace.name);
+        let options = ["--dry-run=server", "--validate=strict"];
+        let output = namespace.kubectl.apply(&local, &options).await?;
+        ensure!(output.success, "{}", output.stderr);
+        let made = output.stdout.lines().any(|line| line.starts_with("deployment.apps/weir "));
+        ensure!(made, "{}", output.stdout);
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

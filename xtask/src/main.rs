@@ -11,6 +11,7 @@ mod fuzz;
 mod image;
 mod images;
 mod interrupt;
+mod manifests;
 mod setup;
 mod test;
 mod workspace;
@@ -33,6 +34,8 @@ enum Task {
     Test(test::Options),
     /// Write the custom resources' definitions from their types
     Crds(crds::Arguments),
+    /// Render the chart to plain manifests for kubectl apply
+    Manifests(manifests::Arguments),
     /// Check the rules of the house that clippy doesn't hold
     Arch,
     /// Check the rules about dependencies
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Test(options) => return test::command(options),
         Task::Crds(arguments) => crds::command(&arguments),
+        Task::Manifests(arguments) => manifests::command(&arguments),
         Task::Arch => arch::check(),
         Task::Deps => deps::check(),
         Task::Setup => setup::command(),

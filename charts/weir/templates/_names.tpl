@@ -30,8 +30,14 @@
 {{- printf "%s-%s-injection" .Release.Namespace (include "weir.fullname" .) | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* It leaves room for a suffix, as the name of every role does. */}}
 {{- define "weir.clusterRoleName" -}}
 {{- printf "%s-%s" .Release.Namespace (include "weir.fullname" .) | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The role of what injection needs beside what reconciling does, and what no namespace holds. */}}
+{{- define "weir.injectionRoleName" -}}
+{{- printf "%s-injection" (include "weir.clusterRoleName" .) -}}
 {{- end -}}
 
 {{- define "weir.leaseName" -}}

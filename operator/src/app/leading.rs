@@ -21,7 +21,8 @@ use crate::tasks::{Ended, Tasks};
 
 /// What only the leader does, ready to begin.
 pub(super) struct Leading {
-    context: Arc<Context>,
+    /// What is watched; each has controllers of its own.
+    scopes: Vec<Arc<Context>>,
     elector: Option<Elector<KubeLeases>>,
     keeper: Option<Keeper>,
     slos: Slos,
@@ -33,6 +34,7 @@ impl Leading {
         args: &Args,
         lives: Lives,
         context: &Arc<Context>,
+        scopes: &[Arc<Context>],
         provider: &Arc<CryptoProvider>,
         certificate: &CertificateMetrics,
         registry: &mut Registry,
@@ -61,16 +63,16 @@ impl Leading {
             metrics: certificate.clone(),
         });
         let slos = Slos::register(Arc::clone(context), registry);
-        Self { context: Arc::clone(context), elector, keeper, slos, leads }
+        Self { scopes: scopes.to_vec(), elector, keeper, slos, leads }
     }
 
     /// Waits for the leadership, and leads until `stop` is cancelled.
     pub(super) async fn run(self, stop: &CancellationToken) -> Result<(), AppError> {
-        let Self { context, elector, keeper, slos, leads } = self;
+        let Self { scopes, elector, keeper, slos, leads } = self;
         let begin = || {
             leads.set(1);
             tracing::info!("leading");
-            start(&context, keeper, slos, stop)
+            start(&scopes, keeper, &slos, stop)
         };
         let Some(mut elector) = elector else { return work(begin(), stop).await };
         if !elector.acquire(stop).await {
@@ -90,19 +92,22 @@ impl Leading {
 }
 
 fn start(
-    context: &Arc<Context>,
+    scopes: &[Arc<Context>],
     keeper: Option<Keeper>,
-    slos: Slos,
+    slos: &Slos,
     stop: &CancellationToken,
 ) -> Tasks {
     let mut tasks = Tasks::default();
-    let pipelines = Pipelines::new(Arc::clone(context));
-    tasks.spawn("pipelines", drive(pipelines, Arc::clone(context), stop.clone()));
-    tasks.spawn("farewells", farewells::watch(Arc::clone(context), stop.clone()));
-    tasks.spawn("slos", drive(slos, Arc::clone(context), stop.clone()));
-    if let Some(release) = context.options.policies.clone() {
-        let sweeping = policies::sweep(Arc::clone(context), release, stop.clone());
-        tasks.spawn("policies", sweeping);
+    for scope in scopes {
+        let pipelines = Pipelines::new(Arc::clone(scope));
+        tasks.spawn("pipelines", drive(pipelines, Arc::clone(scope), stop.clone()));
+        tasks.spawn("farewells", farewells::watch(Arc::clone(scope), stop.clone()));
+        let slos = slos.within(Arc::clone(scope));
+        tasks.spawn("slos", drive(slos, Arc::clone(scope), stop.clone()));
+        if let Some(release) = scope.options.policies.clone() {
+            let sweeping = policies::sweep(Arc::clone(scope), release, stop.clone());
+            tasks.spawn("policies", sweeping);
+        }
     }
     if let Some(keeper) = keeper {
         tasks.spawn("certificate", keeper.run(stop.clone()));

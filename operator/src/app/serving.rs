@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures::StreamExt;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
@@ -41,7 +41,7 @@ struct Injecting {
     listener: TcpListener,
     tls: TlsAcceptor,
     webhook: Arc<Webhook>,
-    writer: Writer<StreamPipeline>,
+    followers: Vec<Follower>,
     certificate: Arc<Certificate>,
     provider: Arc<CryptoProvider>,
     metrics: CertificateMetrics,
@@ -58,10 +58,18 @@ enum Origin {
     Directory(PathBuf),
 }
 
+/// Keeps the pipelines of a scope for the webhook up to date.
+struct Follower {
+    scope: Arc<Context>,
+    writer: Writer<StreamPipeline>,
+    store: Store<StreamPipeline>,
+}
+
 impl Serving {
     pub(super) async fn prepare(
         args: &Args,
         context: &Arc<Context>,
+        scopes: &[Arc<Context>],
         provider: Arc<CryptoProvider>,
         metrics: CertificateMetrics,
         registry: &mut Registry,
@@ -72,17 +80,17 @@ impl Serving {
         };
         let listener = bind(args.webhook_address, "the webhook", "--webhook-address").await?;
         let certificate = Arc::new(Certificate::default());
-        let (store, writer) = reflector::store();
+        let followers: Vec<_> = scopes.iter().map(Follower::of).collect();
         let injecting = Injecting {
             listener,
             tls: acceptor(&provider, &certificate)?,
             webhook: Arc::new(Webhook {
-                pipelines: store,
+                pipelines: followers.iter().map(|follower| follower.store.clone()).collect(),
                 image: Image::of(&context.options),
                 namespace: args.namespace.clone(),
                 metrics: WebhookMetrics::register(registry),
             }),
-            writer,
+            followers,
             certificate,
             provider,
             metrics,
@@ -122,7 +130,7 @@ impl Injecting {
             listener,
             tls,
             webhook,
-            writer,
+            followers,
             certificate,
             provider,
             metrics,
@@ -132,9 +140,9 @@ impl Injecting {
         } = self;
         let loaded = Arc::clone(&certificate);
         readiness.require("certificate loaded", move || loaded.is_loaded());
-        let read = Arc::new(AtomicBool::new(false));
-        let is_read = Arc::clone(&read);
-        readiness.require("pipelines read", move || is_read.load(Ordering::Acquire));
+        let unread = Arc::new(AtomicUsize::new(followers.len()));
+        let left = Arc::clone(&unread);
+        readiness.require("pipelines read", move || left.load(Ordering::Acquire) == 0);
         let (shown, stop) = (metrics.clone(), closing.clone());
         match origin {
             Origin::Secret(name) => {
@@ -153,34 +161,38 @@ impl Injecting {
         let configurations: Api<MutatingWebhookConfiguration> = Api::all(context.client.clone());
         let trust = await_trust(configurations, configuration, trusted, metrics, closing.clone());
         tasks.spawn("trust", trust);
-        let store = webhook.pipelines.clone();
-        let (pipelines, stop) = (context.watched(), closing.clone());
-        tasks.spawn("pipelines", follow(pipelines, writer, store, read, stop));
+        for follower in followers {
+            tasks.spawn("pipelines", follower.follow(Arc::clone(&unread), closing.clone()));
+        }
         let service = webhook::service(webhook);
         tasks.spawn("webhook", serve(listener, Some(tls), service, closing.clone()));
     }
 }
 
-/// Keeps the pipelines for the webhook up to date.
-async fn follow(
-    pipelines: Api<StreamPipeline>,
-    writer: Writer<StreamPipeline>,
-    store: Store<StreamPipeline>,
-    read: Arc<AtomicBool>,
-    stop: CancellationToken,
-) {
-    let changes = watcher(pipelines, watcher::Config::default()).default_backoff().reflect(writer);
-    let follow = changes.take_until(stop.cancelled_owned()).for_each(|change| async {
-        if let Err(error) = change {
-            tracing::warn!(error = chain(&error), "watch of the pipelines interrupted");
-        }
-    });
-    let note = async {
-        if store.wait_until_ready().await.is_ok() {
-            read.store(true, Ordering::Release);
-        }
-    };
-    futures::join!(follow, note);
+impl Follower {
+    fn of(scope: &Arc<Context>) -> Self {
+        let (store, writer) = reflector::store();
+        Self { scope: Arc::clone(scope), writer, store }
+    }
+
+    /// Follows until `stop` is cancelled; once all has been read, there is one less in `unread`.
+    async fn follow(self, unread: Arc<AtomicUsize>, stop: CancellationToken) {
+        let Self { scope, writer, store } = self;
+        let pipelines: Api<StreamPipeline> = scope.watched();
+        let changes =
+            watcher(pipelines, watcher::Config::default()).default_backoff().reflect(writer);
+        let follow = changes.take_until(stop.cancelled_owned()).for_each(|change| async {
+            if let Err(error) = change {
+                tracing::warn!(error = chain(&error), "watch of the pipelines interrupted");
+            }
+        });
+        let note = async {
+            if store.wait_until_ready().await.is_ok() {
+                unread.fetch_sub(1, Ordering::AcqRel);
+            }
+        };
+        futures::join!(follow, note);
+    }
 }
 
 fn acceptor(

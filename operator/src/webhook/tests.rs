@@ -19,7 +19,7 @@ fn webhook(pipelines: Vec<StreamPipeline>) -> Arc<Webhook> {
         writer.apply_watcher_event(&Event::Apply(pipeline));
     }
     Arc::new(Webhook {
-        pipelines: store,
+        pipelines: vec![store],
         image: Image { reference: "weir-sidecar:1".to_owned(), pull_policy: None },
         namespace: "weir-system".to_owned(),
         metrics: WebhookMetrics::register(&mut Registry::default()),

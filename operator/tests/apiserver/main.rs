@@ -14,6 +14,7 @@ mod certificates;
 mod election;
 mod fixture;
 mod installation;
+mod namespaces;
 mod pipelines;
 mod policies;
 mod refusals;

@@ -15,6 +15,7 @@ use crate::objects::{RESTRICTED, ready_pods};
 
 const NAMESPACE: &str = "weir-system";
 const RELEASE: &str = "weir";
+const OTHER_RELEASE: &str = "another";
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weir");
 
 /// What `cargo xtask images` makes. They are on the node or nowhere.
@@ -59,8 +60,13 @@ pub(crate) async fn with_weir(stories: impl AsyncFnOnce(&Weir) -> Result<()>) ->
     if outcome.is_err() {
         eprintln!("{}", weir.system.diagnosis().await);
     }
-    weir.helm(&["uninstall", RELEASE, "--wait"]).await?;
-    outcome
+    let removed = weir.helm(&["uninstall", RELEASE, "--wait"]).await;
+    outcome?;
+    removed?;
+    // With them every pipeline would be gone.
+    let kept = weir.system.kubectl.succeed(&["get", "crds", "--output=name"]).await?;
+    ensure!(kept.contains("streampipelines.weir.dev"), "the definitions were not kept: {kept}");
+    Ok(())
 }
 
 /// Says what is missing before anything is waited for.
@@ -137,9 +143,61 @@ impl Weir {
         kubectl.wait("deployment/weir", "condition=Available", UP).await.map(drop)
     }
 
+    /// Upgrades the release to the settings of its installation and these.
+    pub(crate) async fn upgrade(&self, settings: &[&str]) -> Result<()> {
+        let timeout = format!("--timeout={}s", UP.as_secs());
+        let mut arguments = vec!["upgrade", RELEASE, CHART, "--wait", &timeout];
+        let settings = SETTINGS.iter().chain(settings);
+        settings.for_each(|setting| arguments.extend(["--set", setting]));
+        self.helm(&arguments).await.map(drop)
+    }
+
+    /// Goes back to the revision before.
+    pub(crate) async fn roll_back(&self) -> Result<()> {
+        let timeout = format!("--timeout={}s", UP.as_secs());
+        self.helm(&["rollback", RELEASE, "--wait", &timeout]).await.map(drop)
+    }
+
+    /// Waits until the operator has so many pods, all of them ready.
+    pub(crate) async fn has_replicas(&self, count: usize) -> Result<()> {
+        ready_pods(&self.system.kubectl, OPERATOR, count).await.map(drop)
+    }
+
+    /// Installs a release of its own in another namespace.
+    pub(crate) async fn install_another(
+        &self,
+        namespace: &Namespace,
+        settings: &[&str],
+    ) -> Result<String> {
+        let timeout = format!("--timeout={}s", UP.as_secs());
+        let mut arguments = vec!["install", OTHER_RELEASE, CHART, "--wait", &timeout];
+        let settings = SETTINGS.iter().chain(settings);
+        settings.for_each(|setting| arguments.extend(["--set", setting]));
+        self.helm_in(&namespace.name, &arguments).await
+    }
+
+    /// Removes it.
+    pub(crate) async fn uninstall_another(&self, namespace: &Namespace) -> Result<()> {
+        let uninstall = ["uninstall", OTHER_RELEASE, "--wait"];
+        self.helm_in(&namespace.name, &uninstall).await.map(drop)
+    }
+
+    /// The operator has no permission in a namespace.
+    pub(crate) async fn may_not_reconcile(&self, namespace: &Namespace) -> Result<()> {
+        let account = format!("--as=system:serviceaccount:{NAMESPACE}:weir");
+        let asked = ["auth", "can-i", "patch", "services", &account];
+        let answer = namespace.kubectl.output(&asked).await?;
+        ensure!(answer.stdout.trim() == "no", "{answer:?}");
+        Ok(())
+    }
+
     async fn helm(&self, arguments: &[&str]) -> Result<String> {
+        self.helm_in(NAMESPACE, arguments).await
+    }
+
+    async fn helm_in(&self, namespace: &str, arguments: &[&str]) -> Result<String> {
         let mut helm = Command::new(self.cluster.helm()?);
-        helm.arg("--namespace").arg(NAMESPACE).args(arguments);
+        helm.arg("--namespace").arg(namespace).args(arguments);
         helm.env("KUBECONFIG", self.cluster.kubeconfig()?);
         helm.stdin(Stdio::null()).kill_on_drop(true);
         let ended = timeout(UP * 2, helm.output()).await;

@@ -10,6 +10,7 @@
 //! - `example`: the same as `examples/sidecar.yaml` has it.
 //! - `slipped`: a pod that was created while no webhook answered is reported.
 //! - `plugin`: `kubectl weir`, which reaches pods through the API server.
+//! - `releases`: upgrade, rollback, and two releases in one cluster.
 //! - `gateway`: the quick start's manifest, from `kubectl apply` to `kubectl delete`.
 //! - `subscriber`, `publisher`, `cable`: who takes part in it.
 //! - `objects`: what stands on a resource.
@@ -24,6 +25,7 @@ mod installation;
 mod objects;
 mod plugin;
 mod publisher;
+mod releases;
 mod sidecar;
 mod slipped;
 mod subscriber;
@@ -41,8 +43,9 @@ async fn applied_manifests_lead_to_deliveries_that_are_counted_on_the_resource()
         example?;
         gateway?;
         plugin::story().await?;
-        // Alone, because it takes the operator away.
-        slipped::story(weir).await
+        // Alone, because they take the operator away.
+        slipped::story(weir).await?;
+        releases::story(weir).await
     });
     told.await.map_err(Failure)
 }

@@ -9,7 +9,7 @@ use super::machine::Need;
 use super::programs::{EVERYTHING, Programs};
 use super::{Session, program, streams};
 use crate::cargo::{BUILD_LIMIT, cargo};
-use crate::{arch, command, crds, deps, images, setup};
+use crate::{arch, command, crds, deps, images, manifests, setup};
 
 /// One thing to check.
 pub(crate) struct Stage {
@@ -39,6 +39,8 @@ pub(crate) const STAGES: &[Stage] = &[
     stage("the sidecar without Kubernetes", &[], sidecar_alone),
     stage("conformance of Durable Streams", &[Need::Npm], |s| streams::test(&mut s.tally)),
     stage("tests on an API server", &[Need::Api], on_an_api),
+    // Here, because it needs Helm, which is compiled with what the next one needs.
+    stage("plain manifests are those of the chart", &[Need::Pods], |_| manifests::check()),
     stage("end to end, on a node", &[Need::Pods], on_a_node),
 ];
 

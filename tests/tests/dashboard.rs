@@ -1,0 +1,71 @@
+//! Holds the chart's dashboard to metrics that there are.
+
+// Tells the lints that all of it is a test.
+#![cfg(test)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+const DASHBOARD: &str = include_str!("../../charts/weir/files/dashboards/weir.json");
+const SIDECAR: &str = include_str!("../../docs/metrics.md");
+/// What every metric of the operator begins with.
+const OPERATOR: &str = "weir_operator_";
+
+/// The expressions of all panels and variables.
+fn expressions(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => {
+            let own = ["expr", "query"].iter().filter_map(|key| object.get(*key)?.as_str());
+            found.extend(own.map(str::to_owned));
+            object.values().for_each(|value| expressions(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| expressions(item, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The metrics that are asked for, without the endings that a scrape adds.
+fn metrics() -> BTreeSet<String> {
+    let mut found = Vec::new();
+    expressions(&serde_json::from_str(DASHBOARD).unwrap(), &mut found);
+    let is_name = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let words = found.iter().flat_map(|text| text.split(|char| !is_name(char)));
+    let endings = ["_total", "_bucket", "_count", "_sum"];
+    let bare = |word: &str| {
+        let ending = endings.iter().find_map(|ending| word.strip_suffix(ending));
+        ending.unwrap_or(word).to_owned()
+    };
+    words.filter(|word| word.starts_with("weir_")).map(bare).collect()
+}
+
+#[test]
+fn every_metric_of_a_sidecar_is_one_that_it_has() {
+    let (operators, sidecars): (Vec<_>, Vec<_>) =
+        metrics().into_iter().partition(|name| name.starts_with(OPERATOR));
+    assert!(sidecars.len() > 10 && operators.len() > 3, "{sidecars:?} {operators:?}");
+    for name in sidecars {
+        assert!(SIDECAR.contains(&format!("| `{name}` |")), "{name} is not in docs/metrics.md");
+    }
+}
+
+#[test]
+fn every_metric_of_the_operator_is_registered_by_it() {
+    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../operator/src"));
+    for name in metrics().iter().filter_map(|name| name.strip_prefix(OPERATOR)) {
+        // A unit stands apart from the name.
+        let unit = ["_seconds", "_ratio"].iter().find_map(|unit| name.strip_suffix(unit));
+        let literal = format!("\"{}\"", unit.unwrap_or(name));
+        assert!(sources.iter().any(|text| text.contains(&literal)), "nobody registers {literal}");
+    }
+}
+
+fn sources(folder: &Path) -> Vec<String> {
+    let paths: Vec<PathBuf> =
+        folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    let texts = paths.iter().flat_map(|path| {
+        if path.is_dir() { sources(path) } else { vec![std::fs::read_to_string(path).unwrap()] }
+    });
+    texts.collect()
+}
