@@ -103,7 +103,7 @@ pub async fn run<O: Write, E: Write>(
         Command::Slo(asked) => slo::run(&Cluster::connect(&reach).await?, &asked, screen).await?,
         Command::Completion(asked) => completion::script(asked.shell, &mut screen.out)?,
         Command::Complete(asked) => {
-            completion::complete(&reach, &asked.words, &mut screen.out).await?
+            completion::complete(&reach, &asked.words, &mut screen.out).await?;
         }
     }
     Ok(Ended::Well)

@@ -319,7 +319,7 @@ mod tests {
         let error = check("hello", || "line 7".to_owned()).unwrap_err().to_string();
         assert!(error.starts_with("line 7 is no JSON (expected value"), "{error}");
         assert!(error.contains("written with quotes"), "{error}");
-        assert!(check("{\"a\":1}", || String::new()).is_ok());
-        assert!(check("1 2", || String::new()).is_err());
+        assert!(check("{\"a\":1}", String::new).is_ok());
+        assert!(check("1 2", String::new).is_err());
     }
 }

@@ -94,6 +94,8 @@ mod tests {
     use crate::check::certificate::tests::authority;
     use crate::check::operator::tests::installed;
 
+    type Change = fn(&mut Installed);
+
     fn sound() -> Installed {
         let args = ["--webhook-config=weir-injection", "--webhook-service=weir"];
         let mut operator = installed("weir-system", &args);
@@ -124,7 +126,7 @@ mod tests {
 
     #[test]
     fn each_flaw_is_named() {
-        let with = |change: fn(&mut Installed)| {
+        let with = |change: Change| {
             let mut operator = sound();
             change(&mut operator);
             found(&operator)
@@ -133,7 +135,7 @@ mod tests {
             let Ok(Some(configuration)) = &mut operator.configuration else { return };
             configuration.webhooks.as_mut().unwrap()[0].client_config.ca_bundle = None;
         };
-        let flaws: [(fn(&mut Installed), &str); 4] = [
+        let flaws: [(Change, &str); 4] = [
             (|it| it.configuration = Ok(None), "no MutatingWebhook"),
             (untrusted, "caBundle is empty"),
             (|it| it.service = Ok(None), "no Service weir"),

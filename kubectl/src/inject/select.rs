@@ -75,7 +75,7 @@ mod tests {
         vec![pipeline("orders", sidecar), pipeline("gate", json!({ "gateway": {} }))]
     }
 
-    fn ask(labels: Value, namespace: &str) -> Result<Vec<String>, String> {
+    fn ask(labels: &Value, namespace: &str) -> Result<Vec<String>, String> {
         let (pod, pipelines) = (json!({ "metadata": { "labels": labels } }), pipelines());
         let selecting = selecting(&pod, namespace, &pipelines, "weir-system")?;
         Ok(selecting.iter().map(|found| found.name_any()).collect())
@@ -83,16 +83,16 @@ mod tests {
 
     #[test]
     fn the_pipelines_of_the_namespace_that_select_the_labels_are_found() {
-        assert_eq!(ask(json!({ "app": "web" }), "shop").unwrap(), ["orders"]);
-        let reason = ask(json!({ "app": "web" }), "other").unwrap_err();
+        assert_eq!(ask(&json!({ "app": "web" }), "shop").unwrap(), ["orders"]);
+        let reason = ask(&json!({ "app": "web" }), "other").unwrap_err();
         assert_eq!(reason, "no pipeline of the namespace other selects its labels (app=web)");
     }
 
     #[test]
     fn a_pod_that_is_left_alone_is_told_why() {
-        let disabled = ask(json!({ "app": "web", "weir.dev/injection": "disabled" }), "shop");
+        let disabled = ask(&json!({ "app": "web", "weir.dev/injection": "disabled" }), "shop");
         assert!(disabled.unwrap_err().contains("says disabled"));
-        assert!(ask(json!({ "app": "web" }), "kube-system").unwrap_err().contains("kube-system"));
-        assert!(ask(json!({ "app": "web" }), "weir-system").is_err());
+        assert!(ask(&json!({ "app": "web" }), "kube-system").unwrap_err().contains("kube-system"));
+        assert!(ask(&json!({ "app": "web" }), "weir-system").is_err());
     }
 }
