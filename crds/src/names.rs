@@ -1,5 +1,9 @@
 //! Names every string on which the operator, the sidecar, the chart and a user must agree.
 
+mod share;
+
+pub use share::{NoShare, Share};
+
 /// The API group.
 pub const GROUP: &str = "weir.dev";
 /// The API version.
@@ -18,6 +22,8 @@ pub mod label {
     pub const INJECTED: &str = "weir.dev/injected";
     /// A pod, or a namespace, that says `disabled` here is never injected.
     pub const INJECTION: &str = "weir.dev/injection";
+    /// Beside the manifest that the data plane reads: the [`Share`](super::Share) of each replica.
+    pub const SHARE: &str = "weir.dev/share";
     /// The recommended label that names the tool that manages an object.
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     /// The recommended label that names the application.

@@ -163,6 +163,10 @@ impl Conversation for Echo {
         None
     }
 
+    fn shed(&mut self) -> Option<Duration> {
+        None
+    }
+
     fn drain_window(&self) -> Duration {
         Duration::ZERO
     }

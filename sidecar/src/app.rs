@@ -25,6 +25,7 @@ use crate::{
     memory::Memory,
     pipeline::storage::Keeper,
     registry::Registry,
+    share::Shares,
     upkeep,
 };
 
@@ -37,6 +38,7 @@ pub struct App {
     registry: Arc<Registry>,
     tls: Tls,
     arrivals: Arrivals,
+    shares: Shares,
     engine: Arc<Engine>,
     admin: Arc<Admin>,
     tasks: TaskTracker,
@@ -84,14 +86,9 @@ impl App {
         let registry = Arc::new(registry);
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let arrivals = Arrivals::default();
-        let admin = Admin::new(
-            Arc::clone(&registry),
-            Arc::clone(&engine),
-            draining.clone(),
-            tls.clone(),
-            Process::new(arrivals.clone(), memory.clone()),
-        );
-        let admin = Arc::new(admin);
+        let process = Process::new(arrivals.clone(), memory.clone());
+        let (shown, driven) = (Arc::clone(&registry), Arc::clone(&engine));
+        let admin = Arc::new(Admin::new(shown, driven, draining.clone(), tls.clone(), process));
         let tasks = TaskTracker::new();
         let service = Service {
             registry: Arc::clone(&registry),
@@ -130,14 +127,19 @@ impl App {
         tasks.spawn(subscribers.serve_tcp(public, routes(&service, Door::Public)));
         let acceptor = Acceptor { slots: slots(), ..acceptor };
         tasks.spawn(acceptor.serve_tcp(probes, admin::routes(&admin)));
-        let upkeep = [
-            tokio::spawn(upkeep::expire(Arc::clone(&registry))),
-            tokio::spawn(upkeep::snapshot(Arc::clone(&registry))),
-            tokio::spawn(upkeep::certificates(Arc::clone(&registry), tls.clone())),
-            tokio::spawn(upkeep::memory(memory)),
-        ];
-        let upkeep = upkeep.map(AbortOnDropHandle::new);
-        Ok(Self { registry, tls, arrivals, engine, admin, tasks, stopping, _upkeep: upkeep })
+        let upkeep = keep_up(&registry, &tls, memory);
+        let shares = Shares::default();
+        Ok(Self {
+            registry,
+            tls,
+            arrivals,
+            shares,
+            engine,
+            admin,
+            tasks,
+            stopping,
+            _upkeep: upkeep,
+        })
     }
 
     /// Serves what `config` says, from now on.
@@ -145,6 +147,7 @@ impl App {
         self.registry.apply(config);
         self.tls.refresh(&self.registry);
         self.arrivals.refresh(&self.registry);
+        self.shares.refresh(&self.registry);
         self.admin.set_ready();
     }
 
@@ -175,4 +178,15 @@ impl App {
         }
         self.registry.close().await;
     }
+}
+
+/// Starts what is due with time.
+fn keep_up(registry: &Arc<Registry>, tls: &Tls, memory: Memory) -> [AbortOnDropHandle<()>; 4] {
+    let tasks = [
+        tokio::spawn(upkeep::expire(Arc::clone(registry))),
+        tokio::spawn(upkeep::snapshot(Arc::clone(registry))),
+        tokio::spawn(upkeep::certificates(Arc::clone(registry), tls.clone())),
+        tokio::spawn(upkeep::memory(memory)),
+    ];
+    tasks.map(AbortOnDropHandle::new)
 }

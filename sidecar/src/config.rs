@@ -16,7 +16,10 @@ pub mod watch;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use weir_crds::v1alpha1::{StreamPipelineSpec, StreamSLOSpec};
+use weir_crds::{
+    names::Share,
+    v1alpha1::{StreamPipelineSpec, StreamSLOSpec},
+};
 
 pub use error::{ConfigError, ConfigErrors};
 use files::Files;
@@ -39,6 +42,8 @@ pub struct PipelineConfig {
     pub uid: Option<String>,
     /// The generation of the spec; absent where no server has seen the manifest.
     pub generation: Option<i64>,
+    /// How many connections this replica is to come down to, where it has more.
+    pub share: Option<Share>,
     /// What is asked for.
     pub spec: StreamPipelineSpec,
     /// The objectives of this pipeline, in the order of their names.

@@ -21,6 +21,7 @@ mod history;
 mod position;
 mod room;
 mod settings;
+mod shedding;
 
 use std::{
     net::IpAddr,
@@ -48,6 +49,7 @@ pub use position::{Gap, Position, Start, moment};
 pub use room::Mark;
 use room::Room;
 pub use settings::Settings;
+pub use shedding::{HeardCall, Shedding};
 
 use crate::{
     count::{Accounts, Cut, NoSeat, Seat, Transport},
@@ -95,6 +97,7 @@ pub struct Hub {
     /// Set when the pipeline is gone from the configuration: subscribers are sent away.
     closed: AtomicBool,
     closing: Notify,
+    shedding: Shedding,
     accounts: Arc<Accounts>,
     runtime: runtime::Handle,
 }
@@ -146,9 +149,16 @@ impl Hub {
             lost: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
+            shedding: Shedding::default(),
             accounts,
             runtime: runtime::Handle::current(),
         }
+    }
+
+    /// What calls on subscribers to leave.
+    #[must_use]
+    pub const fn shedding(&self) -> &Shedding {
+        &self.shedding
     }
 
     /// Serves `log`, which fills the [`Self::tail`], from now on. Only the first call counts.

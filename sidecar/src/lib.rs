@@ -33,6 +33,7 @@ pub mod registry;
 pub mod run;
 mod seldom;
 pub mod session;
+pub mod share;
 pub mod source;
 pub mod status;
 pub mod upkeep;

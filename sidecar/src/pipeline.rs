@@ -141,7 +141,8 @@ impl Pipeline {
     /// What the operator is told.
     #[must_use]
     pub fn sample(&self, since: Timestamp) -> PipelineSample {
-        let PipelineConfig { namespace, name, uid, generation, spec, slos } = &self.config;
+        let PipelineConfig { namespace, name, uid, generation, share: _, spec, slos } =
+            &self.config;
         let meters = self.hub.accounts().meters();
         PipelineSample {
             namespace: namespace.clone(),

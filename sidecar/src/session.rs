@@ -52,7 +52,7 @@ use crate::{
     auth::Lease,
     count::{Seat, Transport, TurnedAway},
     frame::websocket::{self, Allowance, CloseCode, Coding, Dialogue, Heard},
-    hub::{Hub, Position, Start},
+    hub::{HeardCall, Hub, Position, Start},
     log::Cursor,
 };
 
@@ -113,6 +113,8 @@ pub struct Session {
     last_heard: Instant,
     last_sent: Instant,
     pinged: bool,
+    /// Which call to leave it has heard last.
+    heard_call: HeardCall,
     /// When the first of what was granted ends.
     expires_at: Option<Instant>,
     /// From 90 to 110 percent, so that the signs of life of a thousand sessions don't fall on one moment.
@@ -142,6 +144,7 @@ impl Session {
     pub fn new(home: Home, head: &[u8]) -> Self {
         let Home { access, hub, seat, lease, coding, part } = home;
         let (now, rate) = (Instant::now(), hub.settings().max_message_rate);
+        let heard_call = hub.shedding().now();
         let mut session = Self {
             access,
             hub,
@@ -165,6 +168,7 @@ impl Session {
             last_heard: now,
             last_sent: now,
             pinged: false,
+            heard_call,
             expires_at: lease.expires_at,
             jitter: fastrand::u32(90..=110),
         };
@@ -562,6 +566,10 @@ impl Conversation for Session {
 
     fn lifetime(&self) -> Option<Duration> {
         self.hub.settings().lifetime()
+    }
+
+    fn shed(&mut self) -> Option<Duration> {
+        self.hub.shedding().draw(&mut self.heard_call)
     }
 
     fn drain_window(&self) -> Duration {

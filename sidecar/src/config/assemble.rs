@@ -6,6 +6,7 @@ use std::{
 };
 
 use weir_crds::manifest::{Manifest, Metadata};
+use weir_crds::names::label;
 use weir_crds::v1alpha1::{StreamPipelineSpec, StreamSLOSpec};
 
 use super::{
@@ -53,11 +54,21 @@ impl Assembly {
     fn pipeline(&mut self, file: &Path, at: &Origin, manifest: Manifest<StreamPipelineSpec>) {
         let Manifest { api_version: _, kind: _, metadata, spec } = manifest;
         let namespace = metadata.namespace_or_default().to_owned();
-        let Metadata { name, namespace: _, uid, generation, labels: _ } = metadata;
+        let Metadata { name, namespace: _, uid, generation, labels } = metadata;
+        // Of the operator's own making: what is none is left aside, and no reason to serve nobody.
+        let share = labels.get(label::SHARE).and_then(|text| text.parse().ok());
         match self.pipelines.entry(name.clone()) {
             Entry::Vacant(vacant) => {
                 let slos = Vec::new();
-                vacant.insert(PipelineConfig { namespace, name, uid, generation, spec, slos });
+                vacant.insert(PipelineConfig {
+                    namespace,
+                    name,
+                    uid,
+                    generation,
+                    share,
+                    spec,
+                    slos,
+                });
             }
             Entry::Occupied(_) => {
                 let message = format!(

@@ -116,6 +116,16 @@ fn what_the_api_server_stored_is_read_with_its_identity() {
 }
 
 #[test]
+fn the_share_that_the_operator_writes_is_read_and_what_is_none_is_left_aside() {
+    let share = |label: &str| {
+        let text = ORDERS.replace("{team: a}", &format!("{{weir.dev/share: '{label}'}}"));
+        read(&[("a.yaml", &text)]).unwrap().pipelines["orders"].share
+    };
+    assert_eq!(share("150.1800000000"), Some(Share { connections: 150, until: 1_800_000_000 }));
+    assert_eq!(share("nonsense"), None);
+}
+
+#[test]
 fn anchors_and_merge_keys_mean_what_they_mean_to_kubectl() {
     let text = ORDERS
         .replace("metadata:\n", "metadata:\n  annotations: &a {x: y}\n")

@@ -18,7 +18,7 @@ use crate::{
     auth::Lease,
     count::{Seat, Transport, TurnedAway},
     frame::{self, Control, Format, GapReason, websocket},
-    hub::{Fetch, Hub, Mark},
+    hub::{Fetch, HeardCall, Hub, Mark},
     log::Offset,
 };
 
@@ -80,6 +80,8 @@ pub(super) struct Connection<W> {
     told_at: Tick,
     pinged: bool,
     leaves_at: Option<Tick>,
+    /// Which call to leave it has heard last.
+    heard_call: HeardCall,
     /// When its token expires.
     expires_at: Option<Tick>,
     /// The terms by which it was let in.
@@ -191,6 +193,7 @@ impl<W: Wire> Connection<W> {
             told_at: tick,
             pinged: false,
             leaves_at: hub.settings().lifetime().map(|life| tick.saturating_add(ticks(life))),
+            heard_call: hub.shedding().now(),
             expires_at: expires_at.map(|at| tick.saturating_add(ticks_until(at))),
             terms,
             jitter: fastrand::u32(90..=110),
@@ -332,6 +335,9 @@ impl<W: Wire> Connection<W> {
         if self.expires_at.is_some_and(|at| now.tick >= at) {
             self.expire(now);
             return Turn::More;
+        }
+        if let Some(after) = now.hub.shedding().draw(&mut self.heard_call) {
+            self.leave_at(now.tick.saturating_add(ticks(after)));
         }
         let withdrawn = withdrawn || settings.terms != self.terms;
         if withdrawn || now.hub.is_closed() || self.leaves_at.is_some_and(|at| now.tick >= at) {

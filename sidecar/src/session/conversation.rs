@@ -40,6 +40,10 @@ pub trait Conversation: Send + 'static {
     /// How long it may last; `None` where that is not bounded.
     fn lifetime(&self) -> Option<Duration>;
 
+    /// Whether it is to end because a replica has more than its share, and after how long. To be asked now and
+    /// then.
+    fn shed(&mut self) -> Option<Duration>;
+
     /// The time over which a stopping replica sends its peers away.
     fn drain_window(&self) -> Duration;
 }

@@ -54,6 +54,7 @@ fn config(delivery: &str) -> Config {
         name: name.to_owned(),
         uid: None,
         generation: None,
+        share: None,
         spec: serde_yaml::from_str(&spec).unwrap(),
         slos: Vec::new(),
     };

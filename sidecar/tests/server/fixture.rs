@@ -48,6 +48,7 @@ pub(crate) fn config(pipeline: &str, slo: Option<&str>) -> Config {
         name: "orders".to_owned(),
         uid,
         generation,
+        share: None,
         spec,
         slos: slos.into_iter().collect(),
     };

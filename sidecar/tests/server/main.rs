@@ -53,6 +53,7 @@ mod refusals;
 mod resume;
 mod schema;
 mod session;
+mod share;
 mod slow;
 mod sse;
 mod tls;

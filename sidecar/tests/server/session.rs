@@ -12,7 +12,7 @@ use crate::{
 pub(crate) struct Client(pub(crate) WebSocket);
 
 impl Client {
-    async fn open(server: &Server) -> Self {
+    pub(crate) async fn open(server: &Server) -> Self {
         let mut client = Self::open_with(server, &[]).await;
         let hello = client.next().await;
         assert_eq!(hello["type"], "hello");

@@ -110,6 +110,10 @@ impl<W: TaskWire, C: Conversation> Talk<W, C> {
                     if !self.session.tick(self.blocked, Instant::now()) {
                         return;
                     }
+                    if let Some(after) = self.session.shed() {
+                        let shed = time::Instant::now() + after;
+                        leaves = Some(leaves.map_or(shed, |aged| aged.min(shed)));
+                    }
                     let soon = Instant::now() + IDLE_TICK;
                     let restless = self.blocked.is_some() || self.session.is_restless(soon);
                     look.set(time::sleep(if restless { LOOK } else { IDLE_TICK }));
