@@ -121,6 +121,69 @@ pub(crate) fn label_values(values: &str) -> Rule {
     )
 }
 
+/// No key of a map is one that the operator sets.
+pub(crate) fn foreign_keys() -> Rule {
+    let own = r"^([-a-z0-9.]*[.])?(weir[.]dev|app[.]kubernetes[.]io)/";
+    Rule::new(format!("self.all(k, !k.matches('{own}'))"))
+        .message("a key of weir.dev or app.kubernetes.io is the operator's own: choose another")
+}
+
+/// The name of an object, or of something that is named like one.
+pub(crate) fn name_of(what: &str) -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')")
+        .message(&*format!(
+            "must be the name of {what}: lower-case letters, digits, hyphens and dots"
+        ))
+}
+
+/// Every text that `hosts` lists is a host name, or a wildcard for the names below one.
+pub(crate) fn hosts(hosts: &str) -> Rule {
+    let form = r"^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+    Rule::new(format!("{hosts}.all(h, h.matches('{form}'))"))
+        .message("must be a host name in lower case, such as orders.example.org or *.example.org")
+}
+
+/// A container may use as much of something as it requests.
+pub(crate) fn a_limit_covers_the_request(what: &str, pattern: &str) -> Rule {
+    let (limit, request) = (format!("self.limits.{what}"), format!("self.requests.{what}"));
+    let given = format!("has(self.limits) && has({limit}) && has(self.requests) && has({request})");
+    let well_formed = format!("{limit}.matches(r'{pattern}') && {request}.matches(r'{pattern}')");
+    let covers = format!("quantity({limit}).compareTo(quantity({request})) >= 0");
+    Rule::new(format!("!({given}) || !({well_formed}) || {covers}"))
+        .field_path(&*format!(".limits.{what}"))
+        .message(&*format!("must not be less than requests.{what}"))
+}
+
+/// What there is of in one replica only asks for no more than one; the field and the message are still to be
+/// given.
+pub(crate) fn in_one_replica(condition: &str) -> Rule {
+    let gateway = "self.placement.gateway";
+    let one = format!(
+        "{gateway}.replicas <= 1 && (!has({gateway}.autoscaling) || {gateway}.autoscaling.maxReplicas <= 1)"
+    );
+    Rule::new(format!("!({condition}) || !has({gateway}) || ({one})"))
+}
+
+/// A gateway's memory has room for the data plane and, where the log is in memory, for the log.
+pub(crate) fn memory_has_room_for_the_log() -> Rule {
+    let (gateway, log) = ("self.placement.gateway", "self.log.retention.maxBytes");
+    let limits = format!("{gateway}.resources.limits");
+    let limit = format!("{limits}.memory");
+    let given =
+        format!("has({gateway}) && has({gateway}.resources) && has({limits}) && has({limit})");
+    let pattern = Quantity::PATTERN;
+    let well_formed = format!("{limit}.matches(r'{pattern}') && {log}.matches(r'{pattern}')");
+    let least = "quantity('64Mi')";
+    let least = format!("(has(self.log.storage.memory) ? {least}.add(quantity({log})) : {least})");
+    let fits = format!("quantity({limit}).compareTo({least}) >= 0");
+    Rule::new(format!("!({given}) || !({well_formed}) || {fits}"))
+        .field_path(".placement.gateway.resources.limits.memory")
+        .message(
+            "must be at least 64Mi and, where the log is in memory, log.retention.maxBytes besides: raise it, \
+             or lower log.retention.maxBytes",
+        )
+}
+
 /// An expression for the minutes of the well-formed time window `window`.
 pub(crate) fn minutes(window: &str) -> String {
     let unit = |suffix: &str| format!("{window}.endsWith('{suffix}')");

@@ -1,12 +1,14 @@
-//! Parses the scalars that are strings on the wire: durations, percentages, quantities.
+//! Parses the scalars that are strings on the wire: durations, percentages, quantities, cores.
 //!
 //! The API conventions forbid floats in a spec, so these are strings with a pattern. Each type keeps
 //! the text as it was written, because server-side apply compares text, and the parsed value.
 
+mod cores;
 mod duration;
 mod percent;
 mod quantity;
 
+pub use cores::Cores;
 pub use duration::{Duration, TimeWindow};
 pub use percent::Percent;
 pub use quantity::Quantity;

@@ -3,8 +3,11 @@
 #![allow(unreachable_pub, reason = "KubeSchema derives an inner type with the span of the outer")]
 
 mod auth;
+mod autoscaling;
 mod delivery;
 mod endpoints;
+mod exposure;
+mod gateway;
 mod log;
 mod objective;
 mod pipeline;
@@ -17,8 +20,17 @@ mod source;
 mod status;
 
 pub use auth::{Auth, ClaimRule, Cookie, Jwt, Tickets};
+pub use autoscaling::{Autoscaling, ScalingPolicy, ScalingPolicyKind, ScalingRules, SelectPolicy};
 pub use delivery::{Delivery, Drain, MaxLag, SlowConsumer};
 pub use endpoints::{Cors, DurableStreams, Endpoints, Publish, Read, Sse, Tls, WebSocket};
+pub use exposure::{
+    Exposure, ExternalTrafficPolicy, HttpRouteExposure, IngressExposure, IngressTls,
+    NetworkPolicyExposure, ParentRef, Peer, Scheme, ServiceExposure, ServiceType,
+};
+pub use gateway::{
+    Amounts, Gateway, GatewayPod, GatewayVolume, Rebalance, Resources, TaintEffect, Toleration,
+    TolerationOperator, TopologySpread, WhenDeleted, WhenUnsatisfiable,
+};
 pub use log::{DiskStorage, Durability, Log, MemoryStorage, Retention, Storage, StorageKind};
 pub use objective::{
     DeliveryObjective, ErrorRateObjective, LatencyObjective, Objective, ObjectiveKind, TimeSlice,
@@ -27,8 +39,7 @@ pub use objective::{
 pub use pipeline::StreamPipeline;
 pub use pipeline::{KIND as STREAM_PIPELINE, StreamPipelineSpec};
 pub use placement::{
-    Gateway, LabelSelector, LabelSelectorRequirement, Operator, Placement, PlacementKind, Restart,
-    Sidecar,
+    LabelSelector, LabelSelectorRequirement, Operator, Placement, PlacementKind, Restart, Sidecar,
 };
 pub use secret::SecretKey;
 pub use shared_log::{NatsStorage, RedisStorage};
@@ -38,7 +49,7 @@ pub use slo::{Evaluation, KIND as STREAM_SLO, PipelineRef, StreamSLOSpec, TimeWi
 pub use source::{Generator, Http, Source, SourceKind};
 #[cfg(feature = "kube")]
 pub use status::{
-    BurnRateStatus, EndpointStatus, ErrorBudgetStatus, GenerationStatus, InjectionStatus,
-    ObjectiveStatus, ReplicaStatus, RestartStatus, SloSummary, StreamPipelineStatus,
-    StreamSLOStatus,
+    AutoscalingStatus, BurnRateStatus, EndpointStatus, ErrorBudgetStatus, GenerationStatus,
+    InjectionStatus, ObjectiveStatus, ReplicaStatus, RestartStatus, SloSummary,
+    StreamPipelineStatus, StreamSLOStatus,
 };

@@ -5,12 +5,15 @@
 //! operator checks again, because an object may be older than a rule. All violations are collected.
 
 mod auth;
+mod exposure;
+mod gateway;
 mod label;
 mod pipeline;
 mod secret;
 mod shared_log;
 mod slo;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 #[cfg(feature = "kube")]
@@ -19,7 +22,7 @@ pub use pipeline::pipeline;
 pub use slo::slo;
 
 use crate::scalar::Duration;
-use label::{is_dns_label, is_label_key, is_label_value};
+use label::{is_dns_label, is_dns_subdomain, is_label_key, is_label_value, is_the_operators};
 
 /// A rule that a manifest breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +104,44 @@ impl Violations {
                 "a value must be a label's value: at most 63 letters, digits, '-', '_' and '.', beginning \
                  and ending with a letter or digit, unlike {value:?}"
             ),
+        );
+    }
+
+    /// Requires at most `most` labels, and that they are labels.
+    fn labels(&mut self, field: &str, labels: &BTreeMap<String, String>, most: usize) {
+        self.count(field, labels.len(), most);
+        for (key, value) in labels {
+            self.label_key(field, key);
+            self.label_value(field, value);
+        }
+    }
+
+    /// Requires at most `most` annotations, none of them the operator's own.
+    fn annotations(&mut self, field: &str, annotations: &BTreeMap<String, String>, most: usize) {
+        self.count(field, annotations.len(), most);
+        for (key, value) in annotations {
+            self.label_key(field, key);
+            let short = value.len() <= 1_024;
+            self.require(short, field, "a value must have at most 1024 characters");
+        }
+        self.foreign_keys(field, annotations);
+    }
+
+    /// Requires that no key is one that the operator sets.
+    fn foreign_keys(&mut self, field: &str, map: &BTreeMap<String, String>) {
+        self.require(
+            !map.keys().any(|key| is_the_operators(key)),
+            field,
+            "a key of weir.dev or app.kubernetes.io is the operator's own: choose another",
+        );
+    }
+
+    /// Requires the name of an object, or of something that is named like one, where there is one.
+    fn object_name(&mut self, field: impl Into<String>, name: Option<&str>, what: &str) {
+        self.require(
+            name.is_none_or(is_dns_subdomain),
+            field,
+            format!("must be the name of {what}: lower-case letters, digits, hyphens and dots"),
         );
     }
 

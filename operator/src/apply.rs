@@ -183,6 +183,31 @@ where
     Ok(deleted)
 }
 
+/// Deletes an object that was read before, if the owner controls it. Says whether it did.
+///
+/// # Errors
+///
+/// Fails where the API server refuses or is not reached.
+pub async fn remove<K>(
+    api: &Api<K>,
+    existing: Option<&ObjectMeta>,
+    owner_uid: &str,
+) -> Result<bool, ApplyError>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+{
+    let Some(found) = existing.filter(|found| is_controlled(found, owner_uid)) else {
+        return Ok(false);
+    };
+    if found.deletion_timestamp.is_some() {
+        return Ok(false);
+    }
+    let name = found.name.clone().unwrap_or_default();
+    let result = delete(api, &name, found.uid.clone()).await;
+    let kind = K::kind(&()).into_owned();
+    result.map_err(|source| ApplyError::Delete { kind, name, source }).map(|()| true)
+}
+
 /// Deletes the object of this uid, and is content where it is gone.
 async fn delete<K>(api: &Api<K>, name: &str, uid: Option<String>) -> Result<(), kube::Error>
 where

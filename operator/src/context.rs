@@ -13,6 +13,7 @@ use crate::failure::explain;
 use crate::farewells::Farewells;
 use crate::injection::is_protected;
 use crate::metrics::ReconcileMetrics;
+use crate::routes::Routes;
 use crate::samples::Sampler;
 
 /// What every phase is handed.
@@ -30,6 +31,8 @@ pub struct Context {
     pub farewells: Arc<Farewells>,
     /// The reference to the owner of the policies by which pods are injected, once it was read.
     pub policies_owner: Arc<OnceCell<OwnerReference>>,
+    /// Whether the cluster knows HTTPRoute.
+    pub routes: Arc<Routes>,
     /// What the operator was started with.
     pub options: Options,
 }
@@ -84,8 +87,8 @@ impl Context {
         };
         let recorder = Recorder::new(client.clone(), reporter);
         let farewells = Arc::default();
-        let policies_owner = Arc::default();
-        Self { client, recorder, metrics, sampler, farewells, policies_owner, options }
+        let (policies_owner, routes) = (Arc::default(), Arc::default());
+        Self { client, recorder, metrics, sampler, farewells, policies_owner, routes, options }
     }
 
     /// The same context for one of `count` scopes: a namespace, or all of them. The scopes share the number

@@ -9,26 +9,34 @@
 //!   change made superfluous is deleted.
 //! - A change of the configuration alone restarts no pod; what needs new pods is said, or, where the
 //!   pipeline asks for it, brought about by `repair`, between apply and report.
+//! - How many replicas there are is what the manifest says, whoever wrote it there, or what autoscaling comes
+//!   to; a number that somebody gave the workload itself is put right.
 
 mod apply;
 mod build;
 mod observe;
 mod repair;
 mod report;
+mod scale;
+mod share;
 mod status;
 #[cfg(test)]
 mod testing;
 mod validate;
+mod volume;
 mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Controller;
 use weir_crds::v1alpha1::{STREAM_PIPELINE, StreamPipeline};
 
 use self::observe::{ObserveError, Observed, Workloads};
+use self::scale::Histories;
+use self::share::Shares;
 use self::validate::Rejection;
 use crate::apply::ApplyError;
 use crate::context::Context;
@@ -43,17 +51,24 @@ const UNSETTLED: Duration = Duration::from_secs(3);
 /// The same while a workload is being rolled out, which no watch tells either.
 const MOVING: Duration = Duration::from_secs(10);
 
+/// The same where the number of replicas follows what they have to do: as often as a HorizontalPodAutoscaler
+/// looks.
+const SCALING: Duration = Duration::from_secs(15);
+
 /// The StreamPipeline controller.
 pub struct Pipelines {
     context: Arc<Context>,
     workloads: Workloads,
+    histories: Histories,
+    shares: Shares,
 }
 
 impl Pipelines {
     /// A controller that works with `context`.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, workloads: Workloads::default() }
+        let (workloads, histories, shares) = Default::default();
+        Self { context, workloads, histories, shares }
     }
 }
 
@@ -111,15 +126,25 @@ impl Reconciler for Pipelines {
 
     async fn reconcile(&self, pipeline: Arc<StreamPipeline>) -> Result<Done, Error> {
         let context = &*self.context;
-        let observed = match observe::observe(context, &self.workloads, &pipeline).await {
+        let mut observed = match observe::observe(context, &self.workloads, &pipeline).await {
             Ok(Some(observed)) => observed,
             Ok(None) => return Ok(Done { outcome: "gone", next: Next::OnChange }),
             Err(error) => return Err(report::unobserved(context, &pipeline, error.into()).await),
         };
+        observed.scaling = self.histories.decide(&observed);
+        observed.rebalancing = self.shares.decide(&observed, now_in_seconds());
         let outcome = advance(context, &observed).await;
+        if let Outcome::Applied = outcome {
+            self.histories.note(&observed);
+        }
         let repairs = repair::repair(context, &observed, &outcome).await;
         let reported = report::report(context, &observed, &outcome, &repairs).await;
-        finish(outcome, reported, repairs.iter().any(|repair| repair.is_moving))
+        // What changes with time is looked at more often.
+        let scales = observed.scaling.is_some() || observed.rebalancing.is_some();
+        let usual = if scales { SCALING } else { RESYNC };
+        let is_moving = repairs.iter().any(|repair| repair.is_moving);
+        let settled = if is_moving { MOVING } else { usual };
+        finish(outcome, reported, settled)
     }
 }
 
@@ -133,7 +158,7 @@ async fn advance(context: &Context, observed: &Observed) -> Outcome {
         Ok(objects) => objects,
         Err(error) => return Outcome::Failed(error.into()),
     };
-    if let Err(error) = apply::apply(context, &valid, objects, &observed.pods).await {
+    if let Err(error) = apply::apply(context, &valid, objects, observed).await {
         return Outcome::Failed(Error::Apply(error));
     }
     // Last: what it has pods mount stands by then.
@@ -144,18 +169,22 @@ async fn advance(context: &Context, observed: &Observed) -> Outcome {
 }
 
 /// What the driver is told. The error of a phase comes before that of the report on it.
-fn finish(outcome: Outcome, reported: Result<bool, Error>, is_moving: bool) -> Result<Done, Error> {
+fn finish(
+    outcome: Outcome,
+    reported: Result<bool, Error>,
+    settled: Duration,
+) -> Result<Done, Error> {
     let outcome = match outcome {
         Outcome::Applied => "ok",
         Outcome::Rejected(_) => "rejected",
         Outcome::Failed(error) => return Err(error),
     };
-    let delay = match (reported?, is_moving) {
-        (false, _) => UNSETTLED,
-        (true, true) => MOVING,
-        (true, false) => RESYNC,
-    };
+    let delay = if reported? { settled } else { UNSETTLED };
     Ok(Done { outcome, next: Next::Around(delay) })
+}
+
+fn now_in_seconds() -> u64 {
+    u64::try_from(Timestamp::now().as_second()).unwrap_or_default()
 }
 
 /// The namespace of a pipeline; the API server gives it one always.

@@ -3,8 +3,10 @@
 use std::fmt::{self, Debug};
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Resource;
 use kube::api::ListParams;
 use kube::core::NamespaceResourceScope;
@@ -84,10 +86,14 @@ async fn problems(context: &Context) -> Vec<Problem> {
         problem::<ConfigMap>(context),
         problem::<Service>(context),
         problem::<Deployment>(context),
+        problem::<StatefulSet>(context),
+        problem::<PodDisruptionBudget>(context),
+        problem::<NetworkPolicy>(context),
+        problem::<Ingress>(context),
         problem::<Pod>(context),
     );
-    let (a, b, c, d, e, f) = found;
-    let mut found: Vec<Problem> = [a, b, c, d, e, f].into_iter().flatten().collect();
+    let (a, b, c, d, e, f, g, h, i, j) = found;
+    let mut found: Vec<Problem> = [a, b, c, d, e, f, g, h, i, j].into_iter().flatten().collect();
     // One server that is out of reach is one problem.
     found.dedup();
     found

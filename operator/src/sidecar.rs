@@ -14,7 +14,7 @@ use weir_crds::v1alpha1::{Delivery, Log};
 use crate::context::Options;
 
 /// The user that the image runs as, and that no account of a usual distribution has.
-const USER: i64 = 65_532;
+pub const USER: i64 = 65_532;
 /// What a pod needs to stop beyond its drain window: for the last events and the last counters.
 const STOPPING_SECONDS: u64 = 10;
 

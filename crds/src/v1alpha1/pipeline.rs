@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Auth, Delivery, Endpoints, Log, Placement, Source, Storage};
+use super::{Auth, Delivery, Endpoints, Exposure, Log, Placement, Source, Storage};
 
 /// The kind, as it stands in a manifest.
 pub const KIND: &str = "StreamPipeline";
@@ -28,6 +28,11 @@ pub const KIND: &str = "StreamPipeline";
         category = "weir",
         namespaced,
         status = "super::StreamPipelineStatus",
+        scale(
+            spec_replicas_path = ".spec.placement.gateway.replicas",
+            status_replicas_path = ".status.replicas.current",
+            label_selector_path = ".status.replicas.selector"
+        ),
         derive = "PartialEq",
         doc = "A streaming pipeline: it turns an application's events into Server-Sent Events and WebSocket endpoints.",
         printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
@@ -46,18 +51,23 @@ pub const KIND: &str = "StreamPipeline";
         validation = Rule::new("self.sources.filter(s, has(s.http)).size() <= 1").field_path(".sources").message("at most one source may be of kind http, because /{pipeline}/events publishes into it"),
         validation = Rule::new("!has(self.endpoints.publish) || self.sources.exists(s, has(s.http))").field_path(".endpoints.publish").message("needs a source of kind http to publish into: add one to sources, or remove endpoints.publish"),
         validation = Rule::new("!has(self.placement.gateway) || has(self.endpoints.publish) || !self.sources.exists(s, has(s.http))").field_path(".sources").message("a source of kind http in a gateway needs endpoints.publish, because no application shares the gateway's pods"),
-        validation = Rule::new("!has(self.endpoints.durableStreams) || !has(self.placement.gateway) || self.placement.gateway.replicas <= 1").field_path(".endpoints.durableStreams").message("are in one replica, whatever the log: set placement.gateway.replicas to 1, or remove endpoints.durableStreams"),
+        validation = crate::rules::in_one_replica("has(self.endpoints.durableStreams)").field_path(".endpoints.durableStreams").message("are in one replica, whatever the log: set placement.gateway.replicas to 1 without autoscaling, or remove endpoints.durableStreams"),
         validation = crate::rules::events_fit_into_the_log(),
         validation = crate::rules::the_disk_has_room_for_the_log(),
         validation = crate::rules::the_disk_has_room_for_streams(),
         validation = Rule::new("!has(self.endpoints.publish) || self.endpoints.publish.anonymous || (has(self.auth) && has(self.auth.jwt) && has(self.auth.jwt.publish))").field_path(".endpoints.publish").message("needs auth.jwt.publish, which says whose tokens may publish, or anonymous: true"),
         validation = Rule::new("!has(self.endpoints.durableStreams) || self.endpoints.durableStreams.anonymous || (has(self.auth) && has(self.auth.jwt) && has(self.auth.jwt.publish))").field_path(".endpoints.durableStreams").message("needs auth.jwt.publish, which says whose tokens may change streams, or anonymous: true"),
-        validation = Rule::new("!has(self.auth) || !has(self.auth.tickets) || !has(self.placement.gateway) || self.placement.gateway.replicas <= 1").field_path(".auth.tickets").message("are in the memory of one replica: set placement.gateway.replicas to 1, or remove auth.tickets"),
+        validation = crate::rules::in_one_replica("has(self.auth) && has(self.auth.tickets)").field_path(".auth.tickets").message("are in the memory of one replica: set placement.gateway.replicas to 1 without autoscaling, or remove auth.tickets"),
+        validation = crate::rules::memory_has_room_for_the_log(),
+        validation = Rule::new("!has(self.placement.gateway) || !has(self.placement.gateway.volume) || has(self.log.storage.disk)").field_path(".placement.gateway.volume").message("holds a log on a disk: set log.storage.disk, or remove volume"),
+        validation = Rule::new("!has(self.placement.gateway) || !has(self.placement.gateway.rebalance) || has(self.log.storage.redis) || has(self.log.storage.natsJetStream)").field_path(".placement.gateway.rebalance").message("needs a log that replicas share, or subscribers would come back to another stream: set log.storage.redis or natsJetStream, or remove rebalance"),
+        validation = Rule::new("!has(self.placement.gateway) || !has(self.placement.gateway.autoscaling) || !has(self.placement.gateway.autoscaling.connectionsPerReplica) || self.placement.gateway.autoscaling.connectionsPerReplica <= self.delivery.maxConnections || self.placement.gateway.autoscaling.connectionsPerReplica > 1000000").field_path(".placement.gateway.autoscaling.connectionsPerReplica").message("must not be more than delivery.maxConnections, beyond which a replica turns subscribers away"),
+        validation = Rule::new("!has(self.exposure) || !has(self.exposure.networkPolicy) || has(self.placement.gateway)").field_path(".exposure.networkPolicy").message("needs placement.gateway: of an application's pods it would close the application's own ports, too"),
     )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct StreamPipelineSpec {
-    /// Where the data plane runs: beside the application, or in a Deployment of its own.
+    /// Where the data plane runs: beside the application, or in a workload of its own.
     pub placement: Placement,
     /// Where events come from. Each source has a name and exactly one kind.
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()])))]
@@ -76,6 +86,10 @@ pub struct StreamPipelineSpec {
     /// What each subscriber is granted, and what becomes of one that falls behind.
     #[serde(default)]
     pub delivery: Delivery,
+    /// How subscribers outside the cluster reach the pipeline, and who inside may. Where it is absent, it is
+    /// reached by its Service from inside, by everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<Exposure>,
 }
 
 impl StreamPipelineSpec {

@@ -1,4 +1,4 @@
-//! Placement: beside the application, or in a Deployment of its own.
+//! Placement: beside the application, or in a workload of its own.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::Gateway;
 
 /// Where the data plane runs. Exactly one of the fields is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +22,7 @@ pub struct Placement {
     /// Inject a sidecar into the matching pods of this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sidecar: Option<Sidecar>,
-    /// Run a Deployment of its own.
+    /// Run a workload of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Gateway>,
 }
@@ -30,7 +32,7 @@ pub struct Placement {
 pub enum PlacementKind<'a> {
     /// Beside the application.
     Sidecar(&'a Sidecar),
-    /// In a Deployment of its own.
+    /// In a workload of its own.
     Gateway(&'a Gateway),
 }
 
@@ -159,20 +161,6 @@ impl LabelSelectorRequirement {
             Operator::DoesNotExist => value.is_none(),
         }
     }
-}
-
-/// A Deployment of its own, for brokers and for scale.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Gateway {
-    /// How many replicas run.
-    #[serde(default = "default_replicas")]
-    #[schemars(range(min = 1, max = 100))]
-    pub replicas: i32,
-}
-
-const fn default_replicas() -> i32 {
-    1
 }
 
 #[cfg(test)]

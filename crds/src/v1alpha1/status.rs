@@ -15,23 +15,26 @@ pub struct StreamPipelineStatus {
     /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, SourcesHealthy, EndpointsReady, UpToDate, StreamComplete, SecretsPresent where Secrets are named,
-    /// and Injected for a sidecar placement.
+    /// Ready, SourcesHealthy, EndpointsReady, UpToDate, StreamComplete, and where they have a meaning
+    /// SecretsPresent, Injected, Exposed, ScalingActive and ScalingLimited.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
-    /// The URLs inside the cluster.
+    /// The URLs: those outside the cluster where it is exposed under a known name, else those inside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<EndpointStatus>,
     /// The replicas of the data plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<ReplicaStatus>,
+    /// What autoscaling has come to; absent where the number of replicas is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<AutoscalingStatus>,
     /// The pods that should carry the sidecar; absent for a gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub injection: Option<InjectionStatus>,
 }
 
-/// The URLs of a pipeline inside the cluster.
+/// The URLs of a pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointStatus {
@@ -60,6 +63,12 @@ pub struct ReplicaStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5))]
     pub generations: Vec<GenerationStatus>,
+    /// How many pods there are, ready or not. Autoscalers read it by the scale subresource.
+    #[serde(default)]
+    pub current: i32,
+    /// The selector of the gateway's pods, for autoscalers; absent beside an application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
     /// Ready of desired, as `2/3`, for the column.
     pub summary: String,
 }
@@ -72,6 +81,20 @@ pub struct GenerationStatus {
     pub generation: i64,
     /// How many replicas serve it.
     pub replicas: i32,
+}
+
+/// What autoscaling has come to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AutoscalingStatus {
+    /// How many replicas there are to be.
+    pub desired: i32,
+    /// The target that decides; absent where no replica could be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+    /// What the replicas have to do on average, as a percentage of that target, to the nearest ten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<String>,
 }
 
 /// The pods that should carry the sidecar.

@@ -1,7 +1,7 @@
 //! Checks who may subscribe and publish, and which pages may.
 
 use super::{Violations, secret::check_secret_key};
-use crate::v1alpha1::{Auth, ClaimRule, Cookie, Cors, Jwt, Placement, Tickets};
+use crate::v1alpha1::{Auth, ClaimRule, Cookie, Cors, Gateway, Jwt, Placement, Tickets};
 
 /// An origin as a browser writes it, as a regular expression.
 #[cfg(feature = "kube")]
@@ -34,12 +34,12 @@ pub(super) fn check_auth(found: &mut Violations, auth: &Auth, placement: &Placem
     }
     if let Some(Tickets { ttl }) = tickets {
         found.within("spec.auth.tickets.ttl", ttl, "5s", "5m");
-        let replicas = placement.gateway.as_ref().map_or(1, |gateway| gateway.replicas);
+        let replicas = placement.gateway.as_ref().map_or(1, Gateway::most_replicas);
         found.require(
             replicas <= 1,
             "spec.auth.tickets",
-            "are in the memory of one replica: set placement.gateway.replicas to 1, or remove \
-             auth.tickets",
+            "are in the memory of one replica: set placement.gateway.replicas to 1 without autoscaling, or \
+             remove auth.tickets",
         );
     }
 }

@@ -22,6 +22,14 @@ pub(super) fn is_label_key(key: &str) -> bool {
     prefix.is_none_or(is_dns_subdomain) && !name.is_empty() && is_label_value(name)
 }
 
+/// Whether `key` is one that the operator sets itself.
+pub(super) fn is_the_operators(key: &str) -> bool {
+    let Some((domain, _)) = key.split_once('/') else { return false };
+    ["weir.dev", "app.kubernetes.io"].into_iter().any(|own| {
+        domain.strip_suffix(own).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    })
+}
+
 /// Whether `value` can be a label's value. It may be empty.
 pub(super) fn is_label_value(value: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
@@ -44,6 +52,16 @@ mod tests {
         let long = "a".repeat(64);
         for key in ["", "a/", "/a", "a/b/c", "A.b/c", "-a", "a b", &long] {
             assert!(!is_label_key(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_operators_own_keys_are_those_of_its_domain_and_those_below() {
+        for key in ["weir.dev/pipeline", "pipeline.weir.dev/orders", "app.kubernetes.io/name"] {
+            assert!(is_the_operators(key), "{key}");
+        }
+        for key in ["app", "weir.dev", "tweir.dev/a", "kubernetes.io/os", "a/weir.dev"] {
+            assert!(!is_the_operators(key), "{key}");
         }
     }
 

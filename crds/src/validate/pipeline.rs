@@ -3,6 +3,8 @@
 use super::{
     Violation, Violations,
     auth::{check_auth, check_cors},
+    exposure::check_exposure,
+    gateway::check_gateway,
     label::{is_dns_label, is_dns_subdomain},
     shared_log::{check_nats, check_redis},
 };
@@ -18,7 +20,7 @@ const LEAST_DISK_BYTES: u64 = 16 << 20;
 /// Every rule that the pipeline `name` with this `spec` breaks; none where it is valid.
 #[must_use]
 pub fn pipeline(name: &str, spec: &StreamPipelineSpec) -> Vec<Violation> {
-    let StreamPipelineSpec { placement, sources, log, endpoints, auth, delivery } = spec;
+    let StreamPipelineSpec { placement, sources, log, endpoints, auth, delivery, exposure } = spec;
     let mut found = Violations::default();
     found.require(
         is_dns_label(name) && name.len() <= 52 && name.starts_with(|c: char| c.is_ascii_lowercase()),
@@ -26,7 +28,7 @@ pub fn pipeline(name: &str, spec: &StreamPipelineSpec) -> Vec<Violation> {
         "must be a DNS label of at most 52 characters that starts with a letter, because it names a \
          Service and stands in every URL",
     );
-    check_placement(&mut found, placement);
+    check_placement(&mut found, placement, spec);
     check_sources(&mut found, sources);
     check_log(&mut found, log, sources);
     check_endpoints(&mut found, endpoints);
@@ -34,20 +36,21 @@ pub fn pipeline(name: &str, spec: &StreamPipelineSpec) -> Vec<Violation> {
         check_auth(&mut found, auth, placement);
     }
     check_delivery(&mut found, delivery);
+    if let Some(exposure) = exposure {
+        check_exposure(&mut found, exposure, spec);
+    }
     check_publishing(&mut found, spec);
     check_replicas(&mut found, spec);
     check_room_for_streams(&mut found, spec);
     found.0
 }
 
-fn check_placement(found: &mut Violations, placement: &Placement) {
+fn check_placement(found: &mut Violations, placement: &Placement, spec: &StreamPipelineSpec) {
     match placement.kind() {
         Some(PlacementKind::Sidecar(Sidecar { selector, restart: _ })) => {
             check_selector(found, selector);
         }
-        Some(PlacementKind::Gateway(Gateway { replicas })) => {
-            found.range("spec.placement.gateway.replicas", *replicas, 1, 100);
-        }
+        Some(PlacementKind::Gateway(gateway)) => check_gateway(found, gateway, spec),
         None => {
             found.require(false, "spec.placement", "set exactly one of sidecar and gateway");
         }
@@ -221,12 +224,12 @@ fn check_writers(found: &mut Violations, spec: &StreamPipelineSpec) {
 
 /// Durable streams that are in one replica are not in another.
 fn check_replicas(found: &mut Violations, spec: &StreamPipelineSpec) {
-    let replicas = spec.placement.gateway.as_ref().map_or(1, |gateway| gateway.replicas);
+    let replicas = spec.placement.gateway.as_ref().map_or(1, Gateway::most_replicas);
     found.require(
         spec.endpoints.durable_streams.is_none() || replicas <= 1,
         "spec.endpoints.durableStreams",
-        "are in one replica, whatever the log: set placement.gateway.replicas to 1, or remove \
-         endpoints.durableStreams",
+        "are in one replica, whatever the log: set placement.gateway.replicas to 1 without autoscaling, or \
+         remove endpoints.durableStreams",
     );
 }
 

@@ -1,17 +1,23 @@
 //! Writes the objects of a pipeline, and announces a changed configuration to the pods.
 
+use std::fmt::Debug;
+
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
-use kube::ResourceExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use weir_crds::names::FIELD_MANAGER;
 
 use super::build::Objects;
-use super::observe::ObservedPod;
+use super::observe::{Existing, Observed, ObservedPod};
 use super::validate::{OwnershipOfObjects, ValidatedPipeline};
-use crate::apply::{ApplyError, apply as apply_object, prune};
+use crate::apply::{ApplyError, Ownership, apply as apply_object, prune, remove};
 use crate::context::Context;
 use crate::labels;
 
@@ -23,33 +29,125 @@ pub(super) async fn apply(
     context: &Context,
     pipeline: &ValidatedPipeline,
     objects: Objects,
-    pods: &[ObservedPod],
+    observed: &Observed,
 ) -> Result<(), ApplyError> {
-    let Objects { config_map, service, deployment, config_hash } = objects;
-    let OwnershipOfObjects { config_map: config_owner, service: service_owner, deployment: owner } =
-        &pipeline.ownership;
-    let config_maps = context.namespaced::<ConfigMap>(&pipeline.namespace);
-    let services = context.namespaced::<Service>(&pipeline.namespace);
-    let deployments = context.namespaced::<Deployment>(&pipeline.namespace);
-    let selector = labels::object_selector(&pipeline.name);
-    let names = [config_map.name_any(), service.name_any()];
-    let [config_map_name, service_name] = names.each_ref().map(String::as_str);
-    let deployment_name = deployment.as_ref().map(ResourceExt::name_any);
+    let Objects {
+        config_map,
+        service,
+        deployment,
+        stateful_set,
+        budget,
+        network_policy,
+        ingress,
+        http_route,
+        config_hash,
+    } = objects;
+    let OwnershipOfObjects {
+        config_map: config_map_owner,
+        service: service_owner,
+        deployment: deployment_owner,
+        stateful_set: stateful_set_owner,
+        budget: budget_owner,
+        network_policy: policy_owner,
+        ingress: ingress_owner,
+        http_route: route_owner,
+    } = &pipeline.ownership;
+    let existing = &observed.existing;
+    let writer = Writer { context, pipeline };
+    let kept = [config_map.name_any(), service.name_any()];
     // The ConfigMap first: a pod that mounts it can't start without.
-    apply_object(&config_maps, config_map, config_owner).await?;
-    apply_object(&services, service, service_owner).await?;
-    if let Some(deployment) = deployment {
-        apply_object(&deployments, deployment, owner).await?;
-    }
+    writer.write(Some(config_map), config_map_owner).await?;
+    writer.write(Some(service), service_owner).await?;
+    // Who may come is settled before there is somewhere to come to.
+    writer.settle(network_policy, policy_owner, existing.network_policy.as_ref()).await?;
+    writer.settle(budget, budget_owner, existing.budget.as_ref()).await?;
+    writer.write(deployment.clone(), deployment_owner).await?;
+    writer.write(stateful_set.clone(), stateful_set_owner).await?;
+    writer.settle(ingress, ingress_owner, meta(existing.ingress.as_ref())).await?;
+    writer.settle(http_route, route_owner, meta(existing.http_route.as_ref())).await?;
     // Removal last: what takes its place stands by then.
-    let kept: Vec<&str> = deployment_name.as_deref().into_iter().collect();
-    let mut pruned = prune(&deployments, &selector, &pipeline.uid, &kept).await?;
-    pruned.extend(prune(&services, &selector, &pipeline.uid, &[service_name]).await?);
-    pruned.extend(prune(&config_maps, &selector, &pipeline.uid, &[config_map_name]).await?);
-    if !pruned.is_empty() {
-        tracing::info!(objects = ?pruned, "removed what is no longer asked for");
+    writer.clear(existing, deployment.is_some(), stateful_set.is_some(), &kept).await?;
+    announce(context, pipeline, &config_hash, &observed.pods).await
+}
+
+fn meta<K: Resource>(object: Option<&K>) -> Option<&ObjectMeta> {
+    object.map(Resource::meta)
+}
+
+/// Writes and removes the objects of one pipeline.
+struct Writer<'a> {
+    context: &'a Context,
+    pipeline: &'a ValidatedPipeline,
+}
+
+impl Writer<'_> {
+    /// Writes an object, where it is asked for.
+    async fn write<K>(&self, wanted: Option<K>, ownership: &Ownership) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + Debug,
+    {
+        let Some(wanted) = wanted else { return Ok(()) };
+        let api = self.context.namespaced::<K>(&self.pipeline.namespace);
+        apply_object(&api, wanted, ownership).await.map(|_| ())
     }
-    announce(context, pipeline, &config_hash, pods).await
+
+    /// Writes an object, or removes it where it is not asked for.
+    async fn settle<K>(
+        &self,
+        wanted: Option<K>,
+        ownership: &Ownership,
+        existing: Option<&ObjectMeta>,
+    ) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + Debug,
+    {
+        if wanted.is_some() {
+            return self.write(wanted, ownership).await;
+        }
+        let api = self.context.namespaced::<K>(&self.pipeline.namespace);
+        if remove(&api, existing, &self.pipeline.uid).await? {
+            tracing::info!(kind = %K::kind(&()), "removed what is no longer asked for");
+        }
+        Ok(())
+    }
+
+    /// Removes the workload that is no longer asked for, and what a pipeline of another time has left.
+    async fn clear(
+        &self,
+        existing: &Existing,
+        deployed: bool,
+        stateful: bool,
+        kept: &[String; 2],
+    ) -> Result<(), ApplyError> {
+        let Self { context, pipeline } = self;
+        let [config_map, service] = kept.each_ref().map(String::as_str);
+        let config_maps = context.namespaced::<ConfigMap>(&pipeline.namespace);
+        let services = context.namespaced::<Service>(&pipeline.namespace);
+        let deployments = context.namespaced::<Deployment>(&pipeline.namespace);
+        let stateful_sets = context.namespaced::<StatefulSet>(&pipeline.namespace);
+        let selector = labels::object_selector(&pipeline.name);
+        let workload = [pipeline.name.as_str()];
+        let workload = if deployed { &workload[..] } else { &[] };
+        let mut pruned = prune(&deployments, &selector, &pipeline.uid, workload).await?;
+        pruned.extend(prune(&services, &selector, &pipeline.uid, &[service]).await?);
+        pruned.extend(prune(&config_maps, &selector, &pipeline.uid, &[config_map]).await?);
+        let left = existing.stateful_set.as_ref().filter(|_| !stateful);
+        if remove(&stateful_sets, meta(left), &pipeline.uid).await? {
+            pruned.push(pipeline.name.clone());
+        }
+        if !pruned.is_empty() {
+            tracing::info!(objects = ?pruned, "removed what is no longer asked for");
+        }
+        Ok(())
+    }
 }
 
 /// Notes the hash of the configuration on the pods that mount it, where it differs: the kubelet

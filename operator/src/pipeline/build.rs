@@ -1,19 +1,29 @@
 //! Builds the objects of a pipeline from what was validated. Pure; one file for each object.
 
+mod budget;
 mod config_map;
 mod deployment;
+mod http_route;
+mod ingress;
 mod minimal;
+mod network_policy;
+mod pod;
 mod service;
+mod stateful_set;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sha2::{Digest, Sha256};
+use weir_crds::v1alpha1::Exposure;
 
 use super::validate::{ValidPlacement, ValidatedPipeline};
 use crate::labels;
+use crate::routes::HTTPRoute;
 
 /// Everything that a pipeline asks for.
 #[derive(Debug, Clone)]
@@ -22,8 +32,18 @@ pub(super) struct Objects {
     pub(super) config_map: ConfigMap,
     /// Where subscribers find the data plane.
     pub(super) service: Service,
-    /// The gateway; absent where the data plane runs beside the application.
+    /// The gateway; absent where the data plane runs beside the application, or keeps its log on a volume.
     pub(super) deployment: Option<Deployment>,
+    /// The gateway whose replicas keep their logs on volumes.
+    pub(super) stateful_set: Option<StatefulSet>,
+    /// How many replicas of the gateway may be away.
+    pub(super) budget: Option<PodDisruptionBudget>,
+    /// Who may reach the gateway.
+    pub(super) network_policy: Option<NetworkPolicy>,
+    /// The way in for subscribers outside, by an Ingress.
+    pub(super) ingress: Option<Ingress>,
+    /// The same by the Gateway API.
+    pub(super) http_route: Option<HTTPRoute>,
     /// A hash of the manifests, to be announced to the pods that mount them.
     pub(super) config_hash: String,
 }
@@ -40,14 +60,27 @@ pub struct BuildError {
 /// Builds everything that a pipeline asks for.
 pub(super) fn build(pipeline: &ValidatedPipeline) -> Result<Objects, BuildError> {
     let config_map = config_map::build(pipeline)?;
+    let gateway = match &pipeline.placement {
+        ValidPlacement::Sidecar => None,
+        ValidPlacement::Gateway(gateway) => Some(gateway.as_ref()),
+    };
+    let (deployment, stateful_set) = match gateway.map(|gateway| (gateway, &gateway.claim)) {
+        None => (None, None),
+        Some((gateway, None)) => (Some(deployment::build(pipeline, gateway)), None),
+        Some((gateway, Some(claim))) => (None, Some(stateful_set::build(pipeline, gateway, claim))),
+    };
+    let Exposure { service: _, http_route: route, ingress: entry, network_policy: policy } =
+        &pipeline.exposure;
     Ok(Objects {
         config_hash: hash(config_map.data.iter().flatten()),
         config_map,
         service: service::build(pipeline),
-        deployment: match pipeline.placement {
-            ValidPlacement::Sidecar => None,
-            ValidPlacement::Gateway { replicas } => Some(deployment::build(pipeline, replicas)),
-        },
+        deployment,
+        stateful_set,
+        budget: gateway.map(|_| budget::build(pipeline)),
+        network_policy: policy.as_ref().map(|policy| network_policy::build(pipeline, policy)),
+        ingress: entry.as_ref().map(|entry| ingress::build(pipeline, entry)),
+        http_route: route.as_ref().map(|route| http_route::build(pipeline, route)),
     })
 }
 
@@ -78,6 +111,9 @@ fn hash<'a>(data: impl Iterator<Item = (&'a String, &'a String)>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use weir_crds::v1alpha1::{GatewayVolume, StreamPipeline};
+
     use super::*;
     use crate::pipeline::testing::valid;
     use crate::testing::gateway;
@@ -98,11 +134,44 @@ mod tests {
         }
     }
 
+    /// The metadata of everything that is made for a pipeline.
+    fn metadata_of(pipeline: &StreamPipeline) -> Vec<ObjectMeta> {
+        let Objects {
+            config_map,
+            service,
+            deployment,
+            stateful_set,
+            budget,
+            network_policy,
+            ingress,
+            http_route,
+            config_hash: _,
+        } = build(&valid(pipeline)).unwrap();
+        let optional = [
+            deployment.map(|made| made.metadata),
+            stateful_set.map(|made| made.metadata),
+            budget.map(|made| made.metadata),
+            network_policy.map(|made| made.metadata),
+            ingress.map(|made| made.metadata),
+            http_route.map(|made| made.metadata),
+        ];
+        let always = [config_map.metadata, service.metadata];
+        always.into_iter().chain(optional.into_iter().flatten()).collect()
+    }
+
     #[test]
     fn every_object_is_owned_labelled_and_in_the_namespace_of_the_pipeline() {
-        let Objects { config_map, service, deployment, config_hash: _ } =
-            build(&valid(&gateway("orders", 2))).unwrap();
-        let metas = [config_map.metadata, service.metadata, deployment.unwrap().metadata];
+        let disk = json!({ "disk": {} });
+        let way = json!({ "ingress": { "host": "a.test" }, "networkPolicy": {} });
+        let mut exposed = gateway("orders", 2);
+        exposed.spec.exposure = serde_json::from_value(way).unwrap();
+        let way = json!({ "httpRoute": { "parentRefs": [{ "name": "public" }] } });
+        let mut kept = gateway("orders", 2);
+        kept.spec.exposure = serde_json::from_value(way).unwrap();
+        kept.spec.log.storage = serde_json::from_value(disk).unwrap();
+        kept.spec.placement.gateway.as_mut().unwrap().volume = Some(GatewayVolume::default());
+        let metas: Vec<_> = [exposed, kept].iter().flat_map(metadata_of).collect();
+        assert_eq!(metas.len(), 11);
         for meta in metas {
             let owner = &meta.owner_references.as_ref().unwrap()[0];
             assert_eq!((owner.uid.as_str(), owner.controller), ("uid-of-orders", Some(true)));

@@ -6,8 +6,10 @@ mod workload;
 mod workloads;
 
 use futures::TryFutureExt;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::{Resource, ResourceExt};
@@ -19,8 +21,11 @@ pub(super) use self::replica::{Replica, Report};
 pub(super) use self::workload::{Rollout, Workload, WorkloadKind, refusal};
 pub(super) use self::workloads::Workloads;
 use super::namespace;
+use super::share::Rebalancing;
 use crate::context::Context;
 use crate::labels;
+use crate::routes::HTTPRoute;
+use crate::scaling::Decision;
 use crate::selector;
 use crate::sidecar::Image;
 
@@ -39,6 +44,20 @@ pub(super) struct Observed {
     pub(super) workloads: Vec<Workload>,
     /// What each ready pod that carries the data plane answered.
     pub(super) replicas: Vec<Replica>,
+    /// Whether the cluster knows HTTPRoute.
+    pub(super) knows_routes: bool,
+    /// What autoscaling makes of all that; `None` where the number of replicas is given.
+    pub(super) scaling: Option<Decision>,
+    /// What replicas with more than their share are to come down to.
+    pub(super) rebalancing: Option<Rebalancing>,
+}
+
+impl Observed {
+    /// How many replicas a gateway is to have; `None` beside an application.
+    pub(super) fn wanted_replicas(&self) -> Option<i32> {
+        let gateway = self.pipeline.spec.placement.gateway.as_ref()?;
+        Some(self.scaling.as_ref().map_or(gateway.replicas, |decision| decision.desired))
+    }
 }
 
 /// What has the names of the objects to be made.
@@ -46,10 +65,20 @@ pub(super) struct Observed {
 pub(super) struct Existing {
     /// The ConfigMap's metadata.
     pub(super) config_map: Option<ObjectMeta>,
-    /// The Service's metadata.
-    pub(super) service: Option<ObjectMeta>,
+    /// The Service, whose status says where its load balancer is.
+    pub(super) service: Option<Service>,
     /// The Deployment, whose status says why no pods come up.
     pub(super) deployment: Option<Deployment>,
+    /// The StatefulSet, whose claims can't be changed.
+    pub(super) stateful_set: Option<StatefulSet>,
+    /// The PodDisruptionBudget's metadata.
+    pub(super) budget: Option<ObjectMeta>,
+    /// The NetworkPolicy's metadata.
+    pub(super) network_policy: Option<ObjectMeta>,
+    /// The Ingress, whose status says whether anybody has taken it.
+    pub(super) ingress: Option<Ingress>,
+    /// The HTTPRoute, whose status says which Gateways have accepted it.
+    pub(super) http_route: Option<HTTPRoute>,
 }
 
 /// Why the state could not be read.
@@ -84,14 +113,53 @@ pub(super) async fn observe(
     let Some(pipeline) = found.filter(|found| found.metadata.deletion_timestamp.is_none()) else {
         return Ok(None);
     };
-    let (slos, existing, pods) = futures::try_join!(
+    let name = pipeline.name_any();
+    let (slos, mut existing, (knows_routes, http_route), pods) = futures::try_join!(
         slos(context, &namespace, &pipeline),
-        existing(context, &namespace, &pipeline),
+        existing(context, &namespace, &name),
+        route(context, &namespace, &pipeline),
         pods(context, &namespace, &pipeline),
     )?;
     let workloads = workloads.read(context, &namespace, &pipeline, &pods).await?;
-    let replicas = replica::ask(context, &pods, &namespace, &pipeline.name_any()).await;
-    Ok(Some(Observed { pipeline, slos, existing, pods, workloads, replicas }))
+    existing.http_route = http_route;
+    let replicas = replica::ask(context, &pods, &namespace, &name).await;
+    Ok(Some(Observed {
+        pipeline,
+        slos,
+        existing,
+        pods,
+        workloads,
+        replicas,
+        knows_routes,
+        scaling: None,
+        rebalancing: None,
+    }))
+}
+
+/// Whether the cluster knows HTTPRoute, and the pipeline's own.
+async fn route(
+    context: &Context,
+    namespace: &str,
+    pipeline: &StreamPipeline,
+) -> Result<(bool, Option<HTTPRoute>), ObserveError> {
+    let exposure = pipeline.spec.exposure.as_ref();
+    let wanted = exposure.is_some_and(|exposure| exposure.http_route.is_some());
+    let known = context.routes.are_known(&context.client).await;
+    if !known.map_err(reading("which kinds the Gateway API has"))? {
+        return Ok((false, None));
+    }
+    match context.namespaced::<HTTPRoute>(namespace).get(&pipeline.name_any()).await {
+        Ok(route) => Ok((true, Some(route))),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok((true, None)),
+        // Who may not see routes has made none; that is no trouble of pipelines that want none.
+        Err(kube::Error::Api(status)) if status.code == 403 && !wanted => Ok((true, None)),
+        // Not the object is missing, but the kind: its definition was removed.
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            context.routes.forget().await;
+            Ok((false, None))
+        }
+        Err(source) => Err(ObserveError { what: "its HTTPRoute", source }),
+    }
 }
 
 async fn slos(
@@ -109,22 +177,34 @@ async fn slos(
 async fn existing(
     context: &Context,
     namespace: &str,
-    pipeline: &StreamPipeline,
+    name: &str,
 ) -> Result<Existing, ObserveError> {
-    let name = pipeline.name_any();
-    let config_map_name = config_map(&name);
+    let config_map_name = config_map(name);
     let config_maps = context.namespaced::<ConfigMap>(namespace);
     let services = context.namespaced::<Service>(namespace);
     let deployments = context.namespaced::<Deployment>(namespace);
-    let (config_map, service, deployment) = futures::try_join!(
+    let stateful_sets = context.namespaced::<StatefulSet>(namespace);
+    let budgets = context.namespaced::<PodDisruptionBudget>(namespace);
+    let policies = context.namespaced::<NetworkPolicy>(namespace);
+    let ingresses = context.namespaced::<Ingress>(namespace);
+    let (config_map, service, deployment, stateful_set, budget, policy, ingress) = futures::try_join!(
         config_maps.get_metadata_opt(&config_map_name).map_err(reading("its ConfigMap")),
-        services.get_metadata_opt(&name).map_err(reading("its Service")),
-        deployments.get_opt(&name).map_err(reading("its Deployment")),
+        services.get_opt(name).map_err(reading("its Service")),
+        deployments.get_opt(name).map_err(reading("its Deployment")),
+        stateful_sets.get_opt(name).map_err(reading("its StatefulSet")),
+        budgets.get_metadata_opt(name).map_err(reading("its PodDisruptionBudget")),
+        policies.get_metadata_opt(name).map_err(reading("its NetworkPolicy")),
+        ingresses.get_opt(name).map_err(reading("its Ingress")),
     )?;
     Ok(Existing {
         config_map: config_map.map(|found| found.metadata),
-        service: service.map(|found| found.metadata),
+        service,
         deployment,
+        stateful_set,
+        budget: budget.map(|found| found.metadata),
+        network_policy: policy.map(|found| found.metadata),
+        ingress,
+        http_route: None,
     })
 }
 

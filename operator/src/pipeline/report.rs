@@ -6,10 +6,13 @@ use weir_crds::v1alpha1::{StreamPipeline, StreamPipelineStatus};
 
 use super::observe::Observed;
 use super::repair::Repair;
-use super::status::{condition, is_settled, status, transitions, unobserved as unobserved_status};
+use super::share::begun;
+use super::status::{
+    condition, is_settled, scaled, status, transitions, unobserved as unobserved_status,
+};
 use super::{Error, Outcome, namespace};
 use crate::apply::apply_status;
-use crate::context::Context;
+use crate::context::{Context, Notice};
 use crate::failure::{Category, Failure, chain};
 
 /// Reports an outcome. Answers whether the pipeline has settled, or is to be looked at again soon.
@@ -26,7 +29,20 @@ pub(super) async fn report(
     }
     let status = status(observed, outcome, repairs, Timestamp::now());
     write(context, &observed.pipeline, &status).await?;
+    if let (Outcome::Applied, Some(notice)) = (outcome, observed.scaling.as_ref().and_then(scaled))
+    {
+        context.publish(&observed.pipeline, notice).await;
+    }
+    if let (Outcome::Applied, Some(notice)) = (outcome, rebalancing(observed)) {
+        context.publish(&observed.pipeline, notice).await;
+    }
     Ok(is_settled(observed))
+}
+
+/// The Event about subscribers who are sent away.
+fn rebalancing(observed: &Observed) -> Option<Notice> {
+    let gateway = observed.pipeline.spec.placement.gateway.as_ref()?;
+    begun(observed.rebalancing.as_ref()?, gateway.rebalance.as_ref()?.window.get())
 }
 
 /// Reports that the cluster could not be observed, and hands the error on.

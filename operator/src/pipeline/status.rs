@@ -6,27 +6,31 @@ mod census;
 mod complete;
 mod current;
 mod endpoints;
+mod exposed;
 mod injected;
 mod ready;
 mod refused;
+mod scaling;
 mod secrets;
 mod sources;
 mod transitions;
+mod urls;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use weir_crds::names::port;
 use weir_crds::v1alpha1::{
-    EndpointStatus, Endpoints, GenerationStatus, InjectionStatus, ReplicaStatus, RestartStatus,
-    StreamPipeline, StreamPipelineStatus,
+    GenerationStatus, InjectionStatus, ReplicaStatus, RestartStatus, StreamPipeline,
+    StreamPipelineStatus,
 };
 
 use self::census::Census;
+pub(super) use self::scaling::scaled;
 pub(super) use self::transitions::transitions;
 use super::observe::Observed;
 use super::repair::{Repair, remember};
-use super::{Error, Outcome, namespace};
+use super::{Error, Outcome};
 use crate::conditions::{Finding, Status, merge};
+use crate::{labels, selector};
 
 /// How many generations are listed.
 const MOST_GENERATIONS: usize = 5;
@@ -48,8 +52,15 @@ pub(super) mod condition {
     /// A subscriber gets every event, whichever replica it is connected to.
     pub(in crate::pipeline) const STREAM_COMPLETE: &str = "StreamComplete";
 
+    /// Subscribers outside the cluster reach the pipeline.
+    pub(in crate::pipeline) const EXPOSED: &str = "Exposed";
+    /// The number of replicas follows what they have to do.
+    pub(in crate::pipeline) const SCALING_ACTIVE: &str = "ScalingActive";
+    /// The number of replicas is held back from what they have to do.
+    pub(in crate::pipeline) const SCALING_LIMITED: &str = "ScalingLimited";
+
     /// All of them.
-    pub(in crate::pipeline) const ALL: [&str; 7] = [
+    pub(in crate::pipeline) const ALL: [&str; 10] = [
         READY,
         SOURCES_HEALTHY,
         ENDPOINTS_READY,
@@ -57,6 +68,9 @@ pub(super) mod condition {
         SECRETS_PRESENT,
         INJECTED,
         STREAM_COMPLETE,
+        EXPOSED,
+        SCALING_ACTIVE,
+        SCALING_LIMITED,
     ];
 }
 
@@ -77,7 +91,12 @@ pub(super) fn status(
         secrets::find(observed, &census),
         injected::find(observed, &census, repairs),
         complete::find(observed, &census),
+        exposed::find(observed, outcome),
+        scaling::active(observed, &census),
+        scaling::limited(observed),
     ];
+    let name = pipeline.name_any();
+    let is_gateway = pipeline.spec.placement.gateway.is_some();
     let generation = pipeline.metadata.generation;
     StreamPipelineStatus {
         observed_generation: generation,
@@ -88,7 +107,7 @@ pub(super) fn status(
             now,
         ),
         endpoints: match outcome {
-            Outcome::Applied => Some(urls(pipeline)),
+            Outcome::Applied => Some(urls::of(observed)),
             Outcome::Rejected(_) | Outcome::Failed(_) => None,
         },
         replicas: Some(ReplicaStatus {
@@ -96,8 +115,15 @@ pub(super) fn status(
             ready: census.ready,
             outdated: census.outdated,
             generations: generations(&census),
+            current: census.current,
+            selector: is_gateway.then(|| selector::of_labels(&labels::of_gateway(&name))),
             summary: format!("{}/{}", census.ready, census.desired),
         }),
+        // What could not be brought about is not where the next decision goes on from.
+        autoscaling: match outcome {
+            Outcome::Applied => scaling::status(observed),
+            Outcome::Rejected(_) | Outcome::Failed(_) => scaling::before(observed),
+        },
         injection: pipeline.spec.placement.sidecar.is_some().then(|| InjectionStatus {
             selected: census.desired,
             injected: census.injected,
@@ -157,20 +183,6 @@ fn conditions(
 fn generations(census: &Census) -> Vec<GenerationStatus> {
     let newest = census.generations.iter().rev().take(MOST_GENERATIONS);
     newest.map(|(&generation, &replicas)| GenerationStatus { generation, replicas }).collect()
-}
-
-/// The URLs inside the cluster.
-fn urls(pipeline: &StreamPipeline) -> EndpointStatus {
-    let Endpoints { sse, websocket, publish, read: _, durable_streams: _, cors: _, tls } =
-        &pipeline.spec.endpoints;
-    let name = pipeline.name_any();
-    let host = format!("{name}.{}.svc:{}", namespace(pipeline), port::PUBLIC);
-    let s = if tls.is_some() { "s" } else { "" };
-    EndpointStatus {
-        sse: sse.as_ref().map(|_| format!("http{s}://{host}/{name}/sse")),
-        websocket: websocket.as_ref().map(|_| format!("ws{s}://{host}/{name}/ws")),
-        publish: publish.as_ref().map(|_| format!("http{s}://{host}/{name}/events")),
-    }
 }
 
 /// The first few of some texts, and how many more there are.

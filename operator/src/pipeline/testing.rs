@@ -3,7 +3,7 @@
 use weir_crds::v1alpha1::StreamPipeline;
 
 use super::observe::{Existing, Observed, ObservedPod, Replica, Report};
-use super::validate::{ValidatedPipeline, validate};
+use super::validate::{ValidGateway, ValidPlacement, ValidatedPipeline, validate};
 use crate::testing::options;
 
 /// A cluster with nothing but the pipeline.
@@ -15,6 +15,9 @@ pub(super) fn observed(pipeline: &StreamPipeline) -> Observed {
         pods: Vec::new(),
         workloads: Vec::new(),
         replicas: Vec::new(),
+        knows_routes: true,
+        scaling: None,
+        rebalancing: None,
     }
 }
 
@@ -26,6 +29,14 @@ pub(super) fn validated(observed: &Observed) -> ValidatedPipeline {
 /// What validation makes of a pipeline alone.
 pub(super) fn valid(pipeline: &StreamPipeline) -> ValidatedPipeline {
     validated(&observed(pipeline))
+}
+
+/// Its gateway.
+pub(super) fn placed(pipeline: &ValidatedPipeline) -> &ValidGateway {
+    match &pipeline.placement {
+        ValidPlacement::Gateway(gateway) => gateway,
+        ValidPlacement::Sidecar => panic!("no gateway"),
+    }
 }
 
 /// A selected pod that carries the data plane and is ready.

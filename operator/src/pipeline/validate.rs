@@ -1,21 +1,25 @@
 //! Decides whether what a pipeline asks for can be done. Pure.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 use weir_crds::manifest::{Manifest, Metadata};
-use weir_crds::names::{API_VERSION, config_map};
+use weir_crds::names::{API_VERSION, Share, config_map, label};
 use weir_crds::v1alpha1::{
-    Gateway, PlacementKind, STREAM_PIPELINE, STREAM_SLO, StreamPipelineSpec, StreamSLO,
-    StreamSLOSpec,
+    Exposure, Gateway, GatewayPod, GatewayVolume, PlacementKind, Resources, STREAM_PIPELINE,
+    STREAM_SLO, StreamPipelineSpec, StreamSLO, StreamSLOSpec, WhenDeleted,
 };
 use weir_crds::validate::{Violation, pipeline as violations, slo as slo_violations};
 
 use super::namespace;
 use super::observe::{Existing, Observed, kind_of};
+use super::volume;
 use crate::apply::Ownership;
 use crate::context::Options;
+use crate::routes::HTTPRoute;
 use crate::sidecar::{Image, grace_seconds, keeps_data, log_bytes};
 
 /// A pipeline that can be brought about. The only input of the builders.
@@ -43,6 +47,10 @@ pub(super) struct ValidatedPipeline {
     pub(super) log_bytes: u64,
     /// Whether the log is on a disk.
     pub(super) keeps_data: bool,
+    /// How it is exposed; without a route where the cluster knows none.
+    pub(super) exposure: Exposure,
+    /// Where the operator is, which reads the pods' samples.
+    pub(super) operator_namespace: String,
     /// Whose the objects of the wanted names are.
     pub(super) ownership: OwnershipOfObjects,
 }
@@ -52,11 +60,32 @@ pub(super) struct ValidatedPipeline {
 pub(super) enum ValidPlacement {
     /// Beside the application.
     Sidecar,
-    /// In a Deployment with so many replicas.
-    Gateway {
-        /// How many.
-        replicas: i32,
-    },
+    /// In a workload of its own.
+    Gateway(Box<ValidGateway>),
+}
+
+/// A workload of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ValidGateway {
+    /// How many replicas it has.
+    pub(super) replicas: i32,
+    /// What each is granted, where that is not the default.
+    pub(super) resources: Option<Resources>,
+    /// The volume of each replica, where it has one.
+    pub(super) claim: Option<Claim>,
+    /// Where the pods run, and what is noted on them.
+    pub(super) pod: GatewayPod,
+}
+
+/// The persistent volume of a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// Its size, as Kubernetes writes it.
+    pub(super) size: String,
+    /// Its class; the cluster's default where absent.
+    pub(super) class: Option<String>,
+    /// What becomes of it.
+    pub(super) when_deleted: WhenDeleted,
 }
 
 /// Whose the objects of the wanted names are.
@@ -64,8 +93,13 @@ pub(super) enum ValidPlacement {
 pub(super) struct OwnershipOfObjects {
     pub(super) config_map: Ownership,
     pub(super) service: Ownership,
-    /// Absent too where no Deployment is wanted.
+    // These are absent also where no such object is wanted.
     pub(super) deployment: Ownership,
+    pub(super) stateful_set: Ownership,
+    pub(super) budget: Ownership,
+    pub(super) network_policy: Ownership,
+    pub(super) ingress: Ownership,
+    pub(super) http_route: Ownership,
 }
 
 /// Why a pipeline can't be brought about.
@@ -75,6 +109,8 @@ pub(super) enum Rejection {
     Invalid(Vec<Violation>),
     /// Objects of the wanted names, as `Service orders`, belong to something else.
     NameTaken(Vec<String>),
+    /// The volumes are to be others than they were made as: says which, and what to do.
+    VolumeFixed(String),
 }
 
 /// Decides whether the pipeline can be brought about.
@@ -88,19 +124,30 @@ pub(super) fn validate(
     let Some(kind) = pipeline.spec.placement.kind().filter(|_| found.is_empty()) else {
         return Err(Rejection::Invalid(found));
     };
-    let placement = placement(kind);
+    let placement = placement(kind, observed);
     let uid = pipeline.uid().unwrap_or_default();
-    let ownership = ownership(&observed.existing, &placement, &uid);
+    let exposure = exposure(observed);
+    let ownership = ownership(&observed.existing, &placement, &exposure, &uid);
     reject_taken(&ownership, &name)?;
+    if let ValidPlacement::Gateway(gateway) = &placement
+        && let Some(claim) = &gateway.claim
+    {
+        volume::reject_change(claim, observed.existing.stateful_set.as_ref(), &name)?;
+    }
     Ok(ValidatedPipeline {
         owner: pipeline.controller_owner_ref(&()).unwrap_or_default(),
         placement,
-        manifest: manifest(STREAM_PIPELINE, &pipeline.metadata, pipeline.spec.clone()),
+        manifest: with_share(
+            manifest(STREAM_PIPELINE, &pipeline.metadata, for_the_data_plane(&pipeline.spec)),
+            observed.rebalancing.map(|rebalancing| rebalancing.share),
+        ),
         slos: slos(&observed.slos),
         image: Image::of(options),
         grace_seconds: grace_seconds([&pipeline.spec.delivery]),
         log_bytes: log_bytes([&pipeline.spec.log]),
         keeps_data: keeps_data([&pipeline.spec.log]),
+        exposure,
+        operator_namespace: options.namespace.clone(),
         namespace: namespace(pipeline),
         ownership,
         uid,
@@ -108,13 +155,31 @@ pub(super) fn validate(
     })
 }
 
-const fn placement(kind: PlacementKind<'_>) -> ValidPlacement {
-    match kind {
-        PlacementKind::Sidecar(_) => ValidPlacement::Sidecar,
-        PlacementKind::Gateway(Gateway { replicas }) => {
-            ValidPlacement::Gateway { replicas: *replicas }
-        }
-    }
+fn placement(kind: PlacementKind<'_>, observed: &Observed) -> ValidPlacement {
+    let gateway = match kind {
+        PlacementKind::Sidecar(_) => return ValidPlacement::Sidecar,
+        PlacementKind::Gateway(gateway) => gateway,
+    };
+    let Gateway { replicas, autoscaling: _, rebalance: _, resources, volume, pod } = gateway;
+    let size = observed.pipeline.spec.log.storage.disk.as_ref().map(|disk| disk.size.bytes());
+    let claim = |GatewayVolume { storage_class_name, when_deleted }: &GatewayVolume| Claim {
+        size: volume::size(size.unwrap_or_default()),
+        class: storage_class_name.clone(),
+        when_deleted: *when_deleted,
+    };
+    ValidPlacement::Gateway(Box::new(ValidGateway {
+        replicas: observed.wanted_replicas().unwrap_or(*replicas),
+        resources: resources.clone(),
+        claim: volume.as_ref().map(claim),
+        pod: pod.clone().unwrap_or_default(),
+    }))
+}
+
+/// How it is exposed. A route waits until the cluster knows routes; the status says so.
+fn exposure(observed: &Observed) -> Exposure {
+    let mut exposure = observed.pipeline.spec.exposure.clone().unwrap_or_default();
+    exposure.http_route = exposure.http_route.filter(|_| observed.knows_routes);
+    exposure
 }
 
 /// The SLOs that the data plane can count for. One that is invalid is left out, so that it does not keep
@@ -142,25 +207,91 @@ fn manifest<S>(kind: &str, metadata: &ObjectMeta, spec: S) -> Manifest<S> {
     }
 }
 
-fn ownership(existing: &Existing, placement: &ValidPlacement, uid: &str) -> OwnershipOfObjects {
-    let Existing { config_map, service, deployment } = existing;
-    let deployment = match placement {
-        ValidPlacement::Sidecar => None,
-        ValidPlacement::Gateway { .. } => deployment.as_ref().map(|found| &found.metadata),
+/// What concerns the data plane. The rest it is not told, as one of an older version would refuse fields that it
+/// has never heard of, though they are none of its business.
+fn for_the_data_plane(spec: &StreamPipelineSpec) -> StreamPipelineSpec {
+    let mut spec = spec.clone();
+    spec.exposure = None;
+    if let Some(gateway) = &mut spec.placement.gateway {
+        let Gateway { replicas: _, autoscaling, rebalance, resources, volume, pod } = gateway;
+        (*autoscaling, *rebalance, *resources, *volume, *pod) = (None, None, None, None, None);
+    }
+    spec
+}
+
+/// The manifest with the share of each replica beside it; with none where there is none, whatever a user has
+/// written there.
+fn with_share(
+    mut manifest: Manifest<StreamPipelineSpec>,
+    share: Option<Share>,
+) -> Manifest<StreamPipelineSpec> {
+    let labels = &mut manifest.metadata.labels;
+    labels.remove(label::SHARE);
+    labels.extend(share.map(|share| (label::SHARE.to_owned(), share.to_string())));
+    manifest
+}
+
+fn ownership(
+    existing: &Existing,
+    placement: &ValidPlacement,
+    exposure: &Exposure,
+    uid: &str,
+) -> OwnershipOfObjects {
+    let Existing {
+        config_map,
+        service,
+        deployment,
+        stateful_set,
+        budget,
+        network_policy,
+        ingress,
+        http_route,
+    } = existing;
+    let Exposure { service: _, http_route: route, ingress: entry, network_policy: policy } =
+        exposure;
+    let (is_gateway, has_volume) = match placement {
+        ValidPlacement::Sidecar => (false, false),
+        ValidPlacement::Gateway(gateway) => (true, gateway.claim.is_some()),
+    };
+    let of = |wanted: bool, metadata: Option<&ObjectMeta>| {
+        Ownership::of(metadata.filter(|_| wanted), uid)
     };
     OwnershipOfObjects {
-        config_map: Ownership::of(config_map.as_ref(), uid),
-        service: Ownership::of(service.as_ref(), uid),
-        deployment: Ownership::of(deployment, uid),
+        config_map: of(true, config_map.as_ref()),
+        service: of(true, metadata(service.as_ref())),
+        deployment: of(is_gateway && !has_volume, metadata(deployment.as_ref())),
+        stateful_set: of(has_volume, metadata(stateful_set.as_ref())),
+        budget: of(is_gateway, budget.as_ref()),
+        network_policy: of(policy.is_some(), network_policy.as_ref()),
+        ingress: of(entry.is_some(), metadata(ingress.as_ref())),
+        http_route: of(route.is_some(), metadata(http_route.as_ref())),
     }
 }
 
+fn metadata<K: Resource>(object: Option<&K>) -> Option<&ObjectMeta> {
+    object.map(Resource::meta)
+}
+
 fn reject_taken(ownership: &OwnershipOfObjects, name: &str) -> Result<(), Rejection> {
-    let OwnershipOfObjects { config_map: config, service, deployment } = ownership;
+    let OwnershipOfObjects {
+        config_map: config,
+        service,
+        deployment,
+        stateful_set,
+        budget,
+        network_policy,
+        ingress,
+        http_route,
+    } = ownership;
     let wanted = [
         (config, kind_of::<ConfigMap>(), config_map(name)),
         (service, kind_of::<Service>(), name.to_owned()),
         (deployment, kind_of::<Deployment>(), name.to_owned()),
+        (stateful_set, kind_of::<StatefulSet>(), name.to_owned()),
+        (budget, kind_of::<PodDisruptionBudget>(), name.to_owned()),
+        (network_policy, kind_of::<NetworkPolicy>(), name.to_owned()),
+        (ingress, kind_of::<Ingress>(), name.to_owned()),
+        (http_route, kind_of::<HTTPRoute>(), name.to_owned()),
     ];
     let taken = wanted.into_iter().filter(|(ownership, ..)| **ownership == Ownership::Foreign);
     let taken: Vec<String> = taken.map(|(_, kind, name)| format!("{kind} {name}")).collect();
@@ -189,7 +320,8 @@ mod tests {
     #[test]
     fn a_valid_pipeline_carries_its_identity_and_the_image() {
         let valid = validate(&observed(&gateway("orders", 4)), &options()).unwrap();
-        assert_eq!(valid.placement, ValidPlacement::Gateway { replicas: 4 });
+        let ValidPlacement::Gateway(placed) = valid.placement else { panic!("no gateway") };
+        assert_eq!((placed.replicas, placed.claim), (4, None));
         assert_eq!((valid.name.as_str(), valid.namespace.as_str()), ("orders", "shop"));
         assert_eq!(
             (valid.uid.as_str(), valid.owner.uid.as_str()),
@@ -214,12 +346,62 @@ mod tests {
     fn objects_of_somebody_else_are_named_and_not_taken_over() {
         let mut observed = observed(&gateway("orders", 1));
         observed.existing.config_map = Some(foreign());
-        observed.existing.service = Some(ours("orders"));
+        observed.existing.service =
+            Some(Service { metadata: ours("orders"), ..Service::default() });
         observed.existing.deployment =
             Some(Deployment { metadata: ours("another"), ..Deployment::default() });
         let rejection = validate(&observed, &options()).unwrap_err();
         let taken = ["ConfigMap orders-weir", "Deployment orders"].map(str::to_owned).to_vec();
         assert_eq!(rejection, Rejection::NameTaken(taken));
+    }
+
+    #[test]
+    fn only_objects_that_are_wanted_can_be_somebody_elses() {
+        let mut observed = observed(&gateway("orders", 1));
+        observed.existing.stateful_set =
+            Some(StatefulSet { metadata: foreign(), ..StatefulSet::default() });
+        observed.existing.ingress = Some(Ingress { metadata: foreign(), ..Ingress::default() });
+        observed.existing.network_policy = Some(foreign());
+        assert!(validate(&observed, &options()).is_ok());
+        observed.existing.budget = Some(foreign());
+        let exposure = serde_json::json!({ "ingress": { "host": "a.test" }, "networkPolicy": {} });
+        observed.pipeline.spec.exposure = serde_json::from_value(exposure).unwrap();
+        let taken = ["PodDisruptionBudget orders", "NetworkPolicy orders", "Ingress orders"];
+        let taken = taken.map(str::to_owned).to_vec();
+        assert_eq!(validate(&observed, &options()).unwrap_err(), Rejection::NameTaken(taken));
+    }
+
+    #[test]
+    fn the_data_plane_is_not_told_what_is_none_of_its_business() {
+        let mut observed = observed(&gateway("orders", 1));
+        let spec = &mut observed.pipeline.spec;
+        spec.exposure = Some(Exposure::default());
+        spec.placement.gateway.as_mut().unwrap().pod = Some(GatewayPod::default());
+        let told = validate(&observed, &options()).unwrap().manifest.spec;
+        assert_eq!(told, gateway("orders", 1).spec);
+    }
+
+    #[test]
+    fn a_share_stands_beside_the_manifest_and_a_users_own_does_not() {
+        let mut observed = observed(&gateway("orders", 1));
+        let own = (label::SHARE.to_owned(), "0.9999999999".to_owned());
+        observed.pipeline.metadata.labels = Some([own].into());
+        let labels = validate(&observed, &options()).unwrap().manifest.metadata.labels;
+        assert!(labels.is_empty(), "{labels:?}");
+        let share = Share { connections: 5, until: 7 };
+        observed.rebalancing = Some(crate::pipeline::share::Rebalancing { share, begins: None });
+        let labels = validate(&observed, &options()).unwrap().manifest.metadata.labels;
+        assert_eq!(labels[label::SHARE], "5.7");
+    }
+
+    #[test]
+    fn a_route_waits_until_the_cluster_knows_routes() {
+        let mut observed = observed(&gateway("orders", 1));
+        let exposure = serde_json::json!({ "httpRoute": { "parentRefs": [{ "name": "a" }] } });
+        observed.pipeline.spec.exposure = serde_json::from_value(exposure).unwrap();
+        assert!(validate(&observed, &options()).unwrap().exposure.http_route.is_some());
+        observed.knows_routes = false;
+        assert!(validate(&observed, &options()).unwrap().exposure.http_route.is_none());
     }
 
     #[test]

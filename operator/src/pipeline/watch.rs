@@ -4,8 +4,10 @@ mod statuses;
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -20,6 +22,9 @@ use crate::labels;
 
 /// Adds the watches: of what a pipeline owns, of the SLOs that refer to it, and of pods.
 ///
+/// An HTTPRoute is not watched, as its kind may be missing, and a watch that fails would hold up the others:
+/// it is put right when its pipeline is looked at again.
+///
 /// Pods are watched by their metadata alone and all of them, because a pod that slipped through without
 /// the sidecar has no label of ours.
 pub(super) fn add(
@@ -33,6 +38,10 @@ pub(super) fn add(
     controller
         .owns(context.watched::<ConfigMap>(), made.clone())
         .owns(context.watched::<Deployment>(), made.clone())
+        .owns(context.watched::<StatefulSet>(), made.clone())
+        .owns(context.watched::<PodDisruptionBudget>(), made.clone())
+        .owns(context.watched::<NetworkPolicy>(), made.clone())
+        .owns(context.watched::<Ingress>(), made.clone())
         .owns(context.watched::<Service>(), made)
         .watches(context.watched::<StreamSLO>(), watcher::Config::default(), move |slo| {
             of_slo(&slo).filter(|_| !statuses.is_mere_status(&slo))

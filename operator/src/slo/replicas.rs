@@ -81,7 +81,10 @@ pub(super) fn find(pipeline: &StreamPipeline, pods: &[Pod], admin_port: u16) -> 
 fn demanded(pipeline: &StreamPipeline) -> (usize, Vec<Missing>) {
     match pipeline.spec.placement.kind() {
         Some(PlacementKind::Gateway(gateway)) => {
-            (usize::try_from(gateway.replicas).unwrap_or(0), Vec::new())
+            let scaled = pipeline.status.as_ref().and_then(|status| status.autoscaling.as_ref());
+            let scaled = scaled.filter(|_| gateway.autoscaling.is_some());
+            let replicas = scaled.map_or(gateway.replicas, |scaled| scaled.desired);
+            (usize::try_from(replicas).unwrap_or(0), Vec::new())
         }
         Some(PlacementKind::Sidecar(_)) => {
             let injection = pipeline.status.as_ref().and_then(|status| status.injection.as_ref());

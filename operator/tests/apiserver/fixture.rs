@@ -130,14 +130,26 @@ pub(crate) async fn create_pipeline(
     name: &str,
     placement: Value,
 ) -> Result<StreamPipeline> {
+    create_pipeline_with(namespace, name, placement, json!({})).await
+}
+
+/// The same with more fields of the spec.
+pub(crate) async fn create_pipeline_with(
+    namespace: &Namespace,
+    name: &str,
+    placement: Value,
+    rest: Value,
+) -> Result<StreamPipeline> {
+    let mut spec = json!({
+        "placement": placement,
+        "sources": [{ "name": "demo", "generator": { "rate": 5 } }],
+    });
+    json_patch::merge(&mut spec, &rest);
     let pipeline = serde_json::from_value(json!({
         "apiVersion": "weir.dev/v1alpha1",
         "kind": "StreamPipeline",
         "metadata": { "name": name },
-        "spec": {
-            "placement": placement,
-            "sources": [{ "name": "demo", "generator": { "rate": 5 } }],
-        },
+        "spec": spec,
     }))?;
     Ok(pipelines(namespace).create(&PostParams::default(), &pipeline).await?)
 }
@@ -190,6 +202,37 @@ pub(crate) async fn condition(
         ensure!(found.observed_generation == pipeline.metadata.generation, "{found:?}");
         ensure!(found.status == status && found.reason == reason, "{found:?}");
         Ok(found.clone())
+    })
+    .await
+}
+
+/// Waits until an object of this name is there.
+pub(crate) async fn there<K>(namespace: &Namespace, name: &str) -> Result<K>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let api = namespace.api::<K>();
+    eventually(&format!("{} {name} is there", K::kind(&())), LIMIT, async || {
+        Ok(api.get(name).await?)
+    })
+    .await
+}
+
+/// Waits until no object of this name is there.
+pub(crate) async fn gone<K>(namespace: &Namespace, name: &str) -> Result<()>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let api = namespace.api::<K>();
+    eventually(&format!("{} {name} is gone", K::kind(&())), LIMIT, async || {
+        ensure!(api.get_opt(name).await?.is_none(), "still there");
+        Ok(())
     })
     .await
 }

@@ -12,40 +12,9 @@ use weir_crds::v1alpha1::{StreamPipelineSpec, StreamSLO};
 use weir_tests::{Namespace, eventually, with_namespace};
 
 use crate::fixture::{
-    Controller, LIMIT, change, condition, create_pipeline, create_slo, gateway, pipelines,
-    restrict, sidecar,
+    Controller, LIMIT, change, condition, create_pipeline, create_slo, gateway, gone, pipelines,
+    restrict, sidecar, there,
 };
-
-/// Waits until an object of this name is there.
-async fn there<K>(namespace: &Namespace, name: &str) -> Result<K>
-where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned,
-{
-    let api = namespace.api::<K>();
-    eventually(&format!("{} {name} is there", K::kind(&())), LIMIT, async || {
-        Ok(api.get(name).await?)
-    })
-    .await
-}
-
-/// Waits until no object of this name is there.
-async fn gone<K>(namespace: &Namespace, name: &str) -> Result<()>
-where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned,
-{
-    let api = namespace.api::<K>();
-    eventually(&format!("{} {name} is gone", K::kind(&())), LIMIT, async || {
-        ensure!(api.get_opt(name).await?.is_none(), "still there");
-        Ok(())
-    })
-    .await
-}
 
 /// Who wrote the object when, and what its spec is at: what a write that changes nothing leaves alone.
 fn written(metadata: &ObjectMeta) -> (Option<i64>, Vec<String>) {

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, Config, ResourceExt};
 use prometheus_client::registry::Registry;
 use serde_json::json;
@@ -111,6 +111,59 @@ async fn a_missing_permission_to_write_stands_in_the_status() -> Result<()> {
         forget(&namespace).await
     })
     .await
+}
+
+/// Everything that the controller needs, with or without what a gateway's budget takes.
+fn rules(budgets: bool) -> serde_json::Value {
+    let verbs = json!(["get", "list", "watch", "create", "patch", "delete"]);
+    let mut groups = vec!["", "apps", "networking.k8s.io", "events.k8s.io", "weir.dev"];
+    if budgets {
+        groups.push("policy");
+    }
+    json!([
+        { "apiGroups": groups, "resources": ["*"], "verbs": verbs },
+        { "apiGroups": ["policy"], "resources": ["*"], "verbs": ["get", "list", "watch"] },
+        { "apiGroups": ["weir.dev"], "resources": ["streampipelines/finalizers"], "verbs": ["update"] },
+    ])
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_permission_that_is_taken_away_at_run_time_is_missed_by_name_and_given_back_is_used()
+-> Result<()> {
+    with_namespace("revoked", async |namespace| {
+        let client = limited(&namespace, rules(true)).await?;
+        let controller = Controller::start_as(&namespace, client, options(&namespace.name)).await?;
+        create_pipeline(&namespace, "orders", gateway(1)).await?;
+        condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        grant(&namespace, rules(false)).await?;
+        touch(&namespace, "1").await?;
+        let ready = condition(&namespace, "orders", "Ready", "False", "Forbidden").await?;
+        ensure!(
+            ready.message.contains("cannot patch resource \"poddisruptionbudgets\""),
+            "{ready:?}"
+        );
+        ensure!(ready.message.ends_with("as the chart does"), "{ready:?}");
+        event(&namespace, "Forbidden").await?;
+        grant(&namespace, rules(true)).await?;
+        condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        controller.stop().await?;
+        forget(&namespace).await
+    })
+    .await
+}
+
+/// Changes what the limited client may do.
+async fn grant(namespace: &Namespace, rules: serde_json::Value) -> Result<()> {
+    let roles: Api<ClusterRole> = Api::all(namespace.cluster.client.clone());
+    let name = format!("weir-test-{}", namespace.name);
+    let patch = Patch::Merge(json!({ "rules": rules }));
+    roles.patch(&name, &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+async fn touch(namespace: &Namespace, value: &str) -> Result<()> {
+    change(namespace, "orders", json!({ "metadata": { "labels": { "again": value } } })).await
 }
 
 #[tokio::test]

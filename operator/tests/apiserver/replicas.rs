@@ -26,7 +26,11 @@ pub(crate) struct Admin {
 
 impl Admin {
     pub(crate) async fn start(samples: Value) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::start_at("127.0.0.1:0", samples).await
+    }
+
+    pub(crate) async fn start_at(address: &str, samples: Value) -> Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let port = listener.local_addr()?.port();
         let samples = Arc::new(Mutex::new(samples));
         let answer = Arc::clone(&samples);
@@ -82,9 +86,14 @@ async fn create_pod(namespace: &Namespace, name: &str, injected: bool) -> Result
 }
 
 /// Does what a kubelet does for a pod that has come up on this machine.
-async fn come_up(namespace: &Namespace, name: &str) -> Result<()> {
+pub(crate) async fn come_up(namespace: &Namespace, name: &str) -> Result<()> {
+    come_up_at(namespace, name, "127.0.0.1").await
+}
+
+/// The same at another of its addresses.
+pub(crate) async fn come_up_at(namespace: &Namespace, name: &str, ip: &str) -> Result<()> {
     let status = json!({
-        "phase": "Running", "podIP": "127.0.0.1", "podIPs": [{ "ip": "127.0.0.1" }],
+        "phase": "Running", "podIP": ip, "podIPs": [{ "ip": ip }],
         "conditions": [{ "type": "Ready", "status": "True" }],
     });
     let patch = Patch::Merge(json!({ "status": status }));
@@ -120,7 +129,7 @@ async fn a_sidecar_that_serves_makes_its_pipeline_ready() -> Result<()> {
 }
 
 /// Has the pipeline reconciled.
-async fn touch(namespace: &Namespace) -> Result<()> {
+pub(crate) async fn touch(namespace: &Namespace) -> Result<()> {
     let again = json!({ "metadata": { "annotations": { "touched": "yes" } } });
     change(namespace, "orders", again).await
 }

@@ -80,7 +80,15 @@ impl Settings {
 
 impl From<&StreamPipelineSpec> for Settings {
     fn from(spec: &StreamPipelineSpec) -> Self {
-        let StreamPipelineSpec { placement: _, sources, log, endpoints, auth: _, delivery } = spec;
+        let StreamPipelineSpec {
+            placement: _,
+            sources,
+            log,
+            endpoints,
+            auth: _,
+            delivery,
+            exposure: _,
+        } = spec;
         let Log { storage, retention } = log;
         let Endpoints { sse, websocket, publish, read, durable_streams: _, cors: _, tls } =
             endpoints;

@@ -24,7 +24,7 @@ pub(crate) fn cases() -> Vec<Case> {
 fn auth() -> Vec<Case> {
     let nobody = "set jwt, or anonymous: true, or nobody could subscribe";
     let beside = "must be set beside cookie and tickets, which stand for its tokens";
-    let replicas = "are in the memory of one replica: set placement.gateway.replicas to 1, or remove auth.tickets";
+    let replicas = "are in the memory of one replica: set placement.gateway.replicas to 1 without autoscaling, or remove auth.tickets";
     vec![
         accepted(TOKENS, "{}"),
         accepted(TOKENS, "spec: {auth: {jwt: null, anonymous: true}}"),

@@ -9,12 +9,15 @@
 
 mod auth;
 mod coverage;
+mod exposure;
 mod files;
+mod gateway;
 mod numbers;
 mod pipeline;
 mod scalars;
 mod selector;
 mod server;
+mod shapes;
 mod slo;
 mod table;
 mod usage;
@@ -25,6 +28,8 @@ fn cases() -> Vec<Case> {
     [
         pipeline::cases(),
         auth::cases(),
+        gateway::cases(),
+        exposure::cases(),
         selector::cases(),
         slo::cases(),
         scalars::cases(),

@@ -264,7 +264,7 @@ fn durable_streams() -> Vec<Case> {
     let streams = |rest: &str| {
         format!("spec: {{{rest}endpoints: {{sse: {{}}, durableStreams: {{anonymous: true}}}}}}")
     };
-    let one = "are in one replica, whatever the log: set placement.gateway.replicas to 1, or remove endpoints.durableStreams";
+    let one = "are in one replica, whatever the log: set placement.gateway.replicas to 1 without autoscaling, or remove endpoints.durableStreams";
     let field = "spec.endpoints.durableStreams";
     vec![
         accepted(PIPELINE, &streams("")),
@@ -342,7 +342,7 @@ fn types() -> Vec<Case> {
         refused(
             PIPELINE,
             "spec: {placement: {gateway: {replicas: '2'}}}",
-            "spec.placement.gateway.replicas: Invalid value: \"string\": spec.placement.gateway.replicas in body must be of type integer: \"string\"",
+            "spec.placement.gateway.replicas: Invalid value: \"string\": spec.placement.gateway.replicas in body must be of type integer: \"string\", .spec.placement.gateway.replicas: Invalid value: 0: .spec.placement.gateway.replicas accessor error: 2 is of the type string, expected int64",
             "spec.placement.gateway.replicas: invalid type: string \"2\", expected i32",
         ),
         refused(

@@ -18,10 +18,12 @@ const TOO_LONG: &str = "111111111111111111111111111111111";
 const DURATION: &str = "a duration such as 250ms, 15s or 1h30m";
 const WINDOW: &str = "a time window such as 30m, 12h, 28d or 4w";
 const PERCENT: &str = "a percentage from 0 to 100 such as \"99.5\"";
+const CORES: &str = "a number of cores such as 500m, 0.5 or 2";
 const BYTES: &str = "a number of bytes such as 4096, 64Ki, 256Mi or 1Gi";
 
 pub(crate) fn cases() -> Vec<Case> {
-    [durations(), windows(), percentages(), amounts(), names(), addresses(), quantile()].concat()
+    let rest = [names(), addresses(), quantile()];
+    [durations(), windows(), percentages(), amounts(), cores(), rest.concat()].concat()
 }
 
 /// Fields with their least and greatest durations, and two that are outside.
@@ -93,6 +95,46 @@ const DURATIONS: &[(Field, [&str; 2], [&str; 2])] = &[
         pipeline("spec.delivery.drain.window", "{spec: {delivery: {drain: {window: $}}}}"),
         ["0s", "10m"],
         ["10m1ms", "11m"],
+    ),
+    (
+        pipeline(
+            "spec.placement.gateway.autoscaling.scaleUp.stabilizationWindow",
+            "{spec: {placement: {gateway: {autoscaling: {maxReplicas: 2, lagPerReplica: 1, scaleUp: {stabilizationWindow: $}}}}}}",
+        ),
+        ["0s", "1h"],
+        ["1h1ms", "2h"],
+    ),
+    (
+        pipeline(
+            "spec.placement.gateway.autoscaling.scaleDown.stabilizationWindow",
+            "{spec: {placement: {gateway: {autoscaling: {maxReplicas: 2, lagPerReplica: 1, scaleDown: {stabilizationWindow: $}}}}}}",
+        ),
+        ["0s", "1h"],
+        ["1h1ms", "2h"],
+    ),
+    (
+        pipeline(
+            "spec.placement.gateway.autoscaling.scaleUp.policies[0].period",
+            "{spec: {placement: {gateway: {autoscaling: {maxReplicas: 2, lagPerReplica: 1, scaleUp: {policies: [{type: Pods, value: 1, period: $}]}}}}}}",
+        ),
+        ["1s", "30m"],
+        ["999ms", "30m1ms"],
+    ),
+    (
+        pipeline(
+            "spec.placement.gateway.autoscaling.scaleDown.policies[0].period",
+            "{spec: {placement: {gateway: {autoscaling: {maxReplicas: 2, lagPerReplica: 1, scaleDown: {policies: [{type: Pods, value: 1, period: $}]}}}}}}",
+        ),
+        ["1s", "30m"],
+        ["999ms", "30m1ms"],
+    ),
+    (
+        pipeline(
+            "spec.placement.gateway.rebalance.window",
+            "{spec: {log: {storage: {redis: {address: 'redis:6379'}}}, placement: {gateway: {rebalance: {window: $}}}}}",
+        ),
+        ["10s", "10m"],
+        ["9999ms", "10m1ms"],
     ),
     (
         slo("spec.evaluation.interval", "{spec: {evaluation: {interval: $}}}"),
@@ -187,6 +229,25 @@ fn percentages() -> Vec<Case> {
     fields.iter().flat_map(of).collect()
 }
 
+fn cores() -> Vec<Case> {
+    let fields = [
+        pipeline(
+            "spec.placement.gateway.resources.requests.cpu",
+            "{spec: {placement: {gateway: {resources: {requests: {cpu: $}}}}}}",
+        ),
+        pipeline(
+            "spec.placement.gateway.resources.limits.cpu",
+            "{spec: {placement: {gateway: {resources: {limits: {cpu: $}}}}}}",
+        ),
+    ];
+    let of = |field: &Field| {
+        let wrong = ["0", "0m", "0.0", "0.50", "01", "1.", ".5", "1000", "-1", "1k", "1.0001"];
+        let right = ["500m", "0.5", "2", "999.999", "999999m"].map(|text| field.accepted(text));
+        [field.form(7, CORES, &wrong), right.into()].concat()
+    };
+    fields.iter().flat_map(of).collect()
+}
+
 const WRONG_AMOUNTS: &[&str] = &["0", "1M", "1.5Gi", "-1", "5Ti", "01"];
 
 fn amounts() -> Vec<Case> {
@@ -205,21 +266,31 @@ fn amounts() -> Vec<Case> {
             "spec.endpoints.websocket.compression.minSize",
             "{spec: {endpoints: {websocket: {compression: {minSize: $}}}}}",
         ),
+        pipeline(
+            "spec.placement.gateway.resources.requests.memory",
+            "{spec: {placement: {gateway: {resources: {requests: {memory: $}}}}}}",
+        ),
         Field {
             base: HTTP,
             path: "spec.sources[0].http.maxEventBytes",
             patch: "{spec: {sources: [{name: app, http: {maxEventBytes: $}}]}}",
         },
     ];
+    let limit = pipeline(
+        "spec.placement.gateway.resources.limits.memory",
+        "{spec: {placement: {gateway: {resources: {limits: {memory: $}}}}}}",
+    );
     let size =
         pipeline("spec.log.storage.disk.size", "{spec: {log: {storage: {disk: {size: $}}}}}");
     let of = |field: &Field| {
         let right = ["1", "64Ki", "64Mi", "999999"].map(|text| field.accepted(text));
         [field.form(11, BYTES, WRONG_AMOUNTS), right.into()].concat()
     };
-    // It has a least amount of its own, so it takes none of the small ones.
-    let size = [size.form(11, BYTES, WRONG_AMOUNTS), vec![size.accepted("128Mi")]].concat();
-    fields.iter().flat_map(of).chain(size).collect()
+    // These have least amounts of their own, so they take none of the small ones.
+    let large = [size, limit].into_iter().flat_map(|field| {
+        [field.form(11, BYTES, WRONG_AMOUNTS), vec![field.accepted("128Mi")]].concat()
+    });
+    fields.iter().flat_map(of).chain(large).collect()
 }
 
 fn names() -> Vec<Case> {
@@ -232,6 +303,18 @@ fn names() -> Vec<Case> {
         pipeline(
             "spec.log.storage.natsJetStream.stream",
             "{spec: {log: {storage: {natsJetStream: {address: 'nats:4222', stream: $}}}}}",
+        ),
+        pipeline(
+            "spec.exposure.httpRoute.parentRefs[0].namespace",
+            "{spec: {exposure: {httpRoute: {parentRefs: [{name: a, namespace: $}]}}}}",
+        ),
+        pipeline(
+            "spec.exposure.networkPolicy.subscribers[0].namespace",
+            "{spec: {exposure: {networkPolicy: {subscribers: [{namespace: $}]}}}}",
+        ),
+        pipeline(
+            "spec.exposure.networkPolicy.scrapers[0].namespace",
+            "{spec: {exposure: {networkPolicy: {scrapers: [{namespace: $}]}}}}",
         ),
         slo(
             "spec.objectives[0].name",

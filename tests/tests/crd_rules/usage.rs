@@ -141,7 +141,7 @@ fn pipeline_status() -> Value {
             condition("SourcesHealthy", "True", "Healthy"),
             condition("EndpointsReady", "False", "NoAddress"),
         ],
-        "replicas": {"desired": 3, "ready": 2, "outdated": 0, "summary": "2/3"},
+        "replicas": {"desired": 3, "ready": 2, "outdated": 0, "current": 3, "summary": "2/3"},
         "endpoints": {"sse": "http://orders:7070/orders/sse"},
     })
 }

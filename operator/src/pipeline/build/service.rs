@@ -1,8 +1,10 @@
 //! Builds the Service: where subscribers find the data plane, by the pipeline's own name.
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use weir_crds::names::port;
+use weir_crds::v1alpha1::{ExternalTrafficPolicy, ServiceExposure, ServiceType};
 
 use super::metadata;
 use crate::labels;
@@ -12,16 +14,39 @@ use crate::pipeline::validate::{ValidPlacement, ValidatedPipeline};
 pub(super) fn build(pipeline: &ValidatedPipeline) -> Service {
     let selector = match pipeline.placement {
         ValidPlacement::Sidecar => labels::of_sidecar(&pipeline.name),
-        ValidPlacement::Gateway { .. } => labels::of_gateway(&pipeline.name),
+        ValidPlacement::Gateway(_) => labels::of_gateway(&pipeline.name),
     };
+    let usual = ServiceExposure::default();
+    let ServiceExposure { kind, external_traffic_policy, annotations } =
+        pipeline.exposure.service.as_ref().unwrap_or(&usual);
     Service {
-        metadata: metadata(pipeline, pipeline.name.clone()),
+        metadata: ObjectMeta {
+            annotations: Some(annotations.clone()).filter(|annotations| !annotations.is_empty()),
+            ..metadata(pipeline, pipeline.name.clone())
+        },
         spec: Some(ServiceSpec {
+            type_: Some(type_of(*kind).to_owned()),
+            external_traffic_policy: external_traffic_policy.map(policy).map(str::to_owned),
             selector: Some(selector),
             ports: Some(vec![public_port()]),
             ..ServiceSpec::default()
         }),
         ..Service::default()
+    }
+}
+
+const fn type_of(kind: ServiceType) -> &'static str {
+    match kind {
+        ServiceType::ClusterIP => "ClusterIP",
+        ServiceType::NodePort => "NodePort",
+        ServiceType::LoadBalancer => "LoadBalancer",
+    }
+}
+
+const fn policy(policy: ExternalTrafficPolicy) -> &'static str {
+    match policy {
+        ExternalTrafficPolicy::Cluster => "Cluster",
+        ExternalTrafficPolicy::Local => "Local",
     }
 }
 
@@ -52,10 +77,27 @@ mod tests {
     #[test]
     fn the_service_of_a_sidecar_selects_the_pods_that_the_webhook_marked() {
         let expected = json!({
+            "type": "ClusterIP",
             "selector": { "pipeline.weir.dev/orders": "true", "weir.dev/injected": "true" },
             "ports": [{ "name": "http", "port": 7070, "targetPort": 7070, "protocol": "TCP" }],
         });
         assert_eq!(spec(&valid(&sidecar_pipeline("orders"))), expected);
+    }
+
+    #[test]
+    fn a_load_balancer_is_what_the_manifest_says() {
+        let mut pipeline = gateway("orders", 1);
+        let exposure = json!({ "service": {
+            "type": "LoadBalancer",
+            "externalTrafficPolicy": "Local",
+            "annotations": { "cloud.test/scheme": "internal" },
+        } });
+        pipeline.spec.exposure = serde_json::from_value(exposure).unwrap();
+        let service = serde_json::to_value(build(&valid(&pipeline))).unwrap();
+        assert_eq!(service["spec"]["type"], "LoadBalancer");
+        assert_eq!(service["spec"]["externalTrafficPolicy"], "Local");
+        let annotations = json!({ "cloud.test/scheme": "internal" });
+        assert_eq!(service["metadata"]["annotations"], annotations);
     }
 
     #[test]

@@ -12,8 +12,11 @@ use crate::pipeline::observe::{Observed, ObservedPod, Replica, Report};
 pub(super) struct Census {
     /// How many there should be: what a gateway asks for, or the selected pods.
     pub(super) desired: i32,
-    /// How many there are to be in the long run: a rollout has some more for a moment.
+    /// How many there are to be in the long run: a rollout has some more for a moment, and autoscaling may
+    /// come to as many as it is allowed.
     pub(super) lasting: i32,
+    /// How many there are, ready or not.
+    pub(super) current: i32,
     /// How many serve.
     pub(super) ready: i32,
     /// How many of these do not run the newest generation.
@@ -39,19 +42,31 @@ pub(super) struct Census {
 impl Census {
     /// Counts.
     pub(super) fn of(observed: &Observed) -> Self {
-        let Observed { pipeline, slos: _, existing: _, pods, workloads: _, replicas } = observed;
+        let Observed {
+            pipeline,
+            slos: _,
+            existing: _,
+            pods,
+            workloads: _,
+            replicas,
+            knows_routes: _,
+            scaling: _,
+            rebalancing: _,
+        } = observed;
         let selected = || pods.iter().filter(|pod| pod.selected);
-        let lasting = lasting(selected());
+        let current = number(selected().count());
+        let (desired, lasting) = match pipeline.spec.placement.kind() {
+            Some(PlacementKind::Gateway(gateway)) => {
+                let wanted = observed.wanted_replicas().unwrap_or(gateway.replicas);
+                (wanted, gateway.most_replicas())
+            }
+            Some(PlacementKind::Sidecar(_)) => (current, lasting(selected())),
+            None => (0, lasting(selected())),
+        };
         let mut census = Self {
-            lasting: match pipeline.spec.placement.kind() {
-                Some(PlacementKind::Gateway(gateway)) => gateway.replicas,
-                Some(PlacementKind::Sidecar(_)) | None => lasting,
-            },
-            desired: match pipeline.spec.placement.kind() {
-                Some(PlacementKind::Gateway(gateway)) => gateway.replicas,
-                Some(PlacementKind::Sidecar(_)) => number(selected().count()),
-                None => 0,
-            },
+            lasting,
+            desired,
+            current,
             ready: number(pods.iter().filter(|pod| pod.selected && pod.serves()).count()),
             injected: number(selected().filter(|pod| pod.member).count()),
             incomplete: number(selected().filter(|pod| !pod.lacks.is_empty()).count()),

@@ -19,6 +19,10 @@ pub(super) fn find(observed: &Observed, census: &Census) -> Option<Finding> {
         Some(StorageKind::Redis(_) | StorageKind::Nats(_)) | None => None,
     };
     let remedy = match spec.placement.kind()? {
+        PlacementKind::Gateway(gateway) if gateway.autoscaling.is_some() => {
+            "set log.storage to redis or natsJetStream, which replicas share, or \
+             placement.gateway.autoscaling.maxReplicas to 1"
+        }
         PlacementKind::Gateway(_) => "set spec.placement.gateway.replicas to 1",
         PlacementKind::Sidecar(_) => {
             "run one pod of the application, or use placement.gateway with one replica and \
@@ -26,12 +30,16 @@ pub(super) fn find(observed: &Observed, census: &Census) -> Option<Finding> {
         }
     };
     let replicas = census.lasting;
+    let autoscaled =
+        spec.placement.gateway.as_ref().is_some_and(|found| found.autoscaling.is_some());
+    // What may become of it is said before it does, in the middle of a night.
+    let number = if autoscaled { "up to " } else { "" };
     let (status, reason, message) = match place {
         Some(place) if replicas > 1 => (
             Status::False,
             "LocalLogWithReplicas",
             format!(
-                "each of {replicas} replicas keeps its own log {place}, so a subscriber gets only the \
+                "each of {number}{replicas} replicas keeps its own log {place}, so a subscriber gets only the \
                  events that reach the replica it is connected to, and can't resume at another: {remedy}"
             ),
         ),

@@ -1,5 +1,6 @@
 //! The condition EndpointsReady: subscribers are served at the URLs.
 
+use kube::ResourceExt;
 use weir_crds::v1alpha1::PlacementKind;
 
 use super::census::Census;
@@ -27,7 +28,7 @@ pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> F
 }
 
 fn serving(observed: &Observed, census: &Census) -> (Status, &'static str, String) {
-    let Census { desired, ready, outdated, troubles, .. } = census;
+    let Census { desired, ready, outdated, troubles, current, .. } = census;
     let mut message = format!("{ready} of {desired} replicas serve");
     if *outdated > 0 {
         message.push_str(&format!(", {outdated} of them not yet the newest generation"));
@@ -37,6 +38,11 @@ fn serving(observed: &Observed, census: &Census) -> (Status, &'static str, Strin
     }
     if let Some(refused) = refused::find(observed) {
         message.push_str(&format!("; {refused}"));
+    }
+    if current < desired
+        && let Some(refused) = gateway_refused(observed)
+    {
+        message.push_str(&format!("; no more pods can be made: {refused}"));
     }
     let reason = match (outdated, ready < desired) {
         (1.., _) => "Updating",
@@ -74,10 +80,26 @@ fn absent(observed: &Observed, census: &Census) -> (Status, &'static str, String
 
 fn unready(observed: &Observed, census: &Census) -> String {
     let message = format!("none of {} replicas is ready", census.desired);
-    let refused = observed.existing.deployment.as_ref().and_then(refusal);
-    match (census.troubles.as_slice(), refused) {
+    match (census.troubles.as_slice(), gateway_refused(observed)) {
+        ([], None) if observed.existing.stateful_set.is_some() && census.current == 0 => {
+            let name = observed.pipeline.name_any();
+            format!(
+                "{message} yet, nor is there a pod: `kubectl describe statefulset {name}` says why"
+            )
+        }
         ([], None) => format!("{message} yet"),
         ([], Some(refused)) => format!("{message}: no pod can be made: {refused}"),
         (troubles, _) => format!("{message}: {}", some(troubles, MOST_TROUBLES)),
     }
+}
+
+/// Why the gateway's Deployment can't make pods, and what to do.
+fn gateway_refused(observed: &Observed) -> Option<String> {
+    let refused = observed.existing.deployment.as_ref().and_then(refusal)?;
+    let remedy = if refused.contains("exceeded quota") {
+        ": raise the namespace's ResourceQuota, or lower spec.placement.gateway's resources or replicas"
+    } else {
+        ""
+    };
+    Some(format!("{refused}{remedy}"))
 }

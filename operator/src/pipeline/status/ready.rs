@@ -1,7 +1,7 @@
 //! The condition Ready: everything that was asked for stands, and at least one replica serves.
 
 use super::census::Census;
-use super::{condition, endpoints};
+use super::{condition, endpoints, exposed};
 use crate::conditions::{Finding, Status};
 use crate::failure::{Category, Failure, chain, explain};
 use crate::pipeline::observe::Observed;
@@ -13,7 +13,12 @@ pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> F
     match outcome {
         Outcome::Applied => {
             let endpoints = endpoints::find(observed, census, outcome);
-            Finding { type_: condition::READY, ..endpoints }
+            let exposed = exposed::find(observed, outcome);
+            // Not everything that was asked for stands where subscribers outside are kept out.
+            let hindered = exposed.filter(|found| found.status == Status::False);
+            let serves = endpoints.status == Status::True;
+            let found = hindered.filter(|_| serves).unwrap_or(endpoints);
+            Finding { type_: condition::READY, ..found }
         }
         Outcome::Rejected(rejection) => rejected(rejection),
         Outcome::Failed(error) => failed(error),
@@ -34,6 +39,7 @@ fn rejected(rejection: &Rejection) -> Finding {
                 taken.join(" and ")
             ),
         ),
+        Rejection::VolumeFixed(sentence) => ("VolumeFixed", sentence.clone()),
     };
     Finding { type_: condition::READY, status: Status::False, reason, message }
 }

@@ -63,8 +63,12 @@ fn every_condition_carries_the_generation_that_it_was_found_for() {
     assert_eq!(status.observed_generation, Some(3));
     assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(3)));
     let types: Vec<_> = status.conditions.iter().map(|found| found.type_.as_str()).collect();
-    let all = condition::ALL.into_iter().filter(|type_| *type_ != condition::SECRETS_PRESENT);
-    assert_eq!(types, all.collect::<Vec<_>>());
+    let usual =
+        ["Ready", "SourcesHealthy", "EndpointsReady", "UpToDate", "Injected", "StreamComplete"];
+    assert_eq!(types, usual);
+    let rest = [condition::SECRETS_PRESENT, "Exposed", "ScalingActive", "ScalingLimited"];
+    let all = condition::ALL.into_iter().filter(|type_| !rest.contains(type_));
+    assert_eq!(all.collect::<Vec<_>>(), usual);
 }
 
 #[test]
@@ -106,7 +110,9 @@ fn a_gateway_that_nobody_serves_says_what_keeps_it() {
     .unwrap();
     let status = applied(&observed);
     let (.., message) = say(&status, "Ready");
-    assert_eq!(message, "none of 2 replicas is ready: no pod can be made: exceeded quota: pods");
+    let quota = "none of 2 replicas is ready: no pod can be made: exceeded quota: pods: raise the namespace's \
+                 ResourceQuota, or lower spec.placement.gateway's resources or replicas";
+    assert_eq!(message, quota);
 }
 
 #[test]
@@ -463,4 +469,122 @@ fn what_a_silent_replica_runs_is_not_known() {
     let status = applied(&observed);
     let message = "what b (no answer within 1000 ms) runs is not known: see SourcesHealthy";
     assert_eq!(say(&status, "UpToDate"), ("Unknown", "ReplicaSilent", message));
+}
+
+/// A gateway that is exposed so, and whose one replica serves.
+fn exposed(exposure: &serde_json::Value) -> Observed {
+    let mut pipeline = gateway("orders", 1);
+    pipeline.spec.exposure = from_value(exposure.clone()).unwrap();
+    running(&pipeline, &["a"])
+}
+
+#[test]
+fn a_pipeline_that_nobody_outside_can_reach_is_not_ready_where_that_was_asked_for() {
+    let route = json!({ "httpRoute": { "parentRefs": [{ "name": "public" }] } });
+    let mut observed = exposed(&route);
+    assert_eq!(say(&applied(&observed), "Exposed").1, "RoutePending");
+    assert_eq!(say(&applied(&observed), "Ready").0, "True");
+    observed.knows_routes = false;
+    let status = applied(&observed);
+    for type_ in ["Exposed", "Ready"] {
+        let (status, reason, message) = say(&status, type_);
+        assert_eq!((status, reason), ("False", "GatewayApiMissing"));
+        assert!(message.contains("gateway.networking.k8s.io/v1"), "{message}");
+    }
+    assert_eq!(say(&status, "EndpointsReady").0, "True");
+}
+
+#[test]
+fn a_verdict_on_an_older_route_is_none() {
+    let mut observed = exposed(&json!({ "httpRoute": { "parentRefs": [{ "name": "public" }] } }));
+    let verdict = |seen: i64| {
+        json!({
+            "metadata": { "generation": 2 },
+            "spec": {},
+            "status": { "parents": [{ "parentRef": { "name": "public" }, "conditions": [{
+                "type": "Accepted", "status": "False", "reason": "NoMatchingListenerHostname",
+                "message": "no listener", "lastTransitionTime": "2026-01-01T00:00:00Z",
+                "observedGeneration": seen,
+            }] }] },
+        })
+    };
+    observed.existing.http_route = from_value(verdict(1)).unwrap();
+    assert_eq!(say(&applied(&observed), "Exposed").1, "RoutePending");
+    observed.existing.http_route = from_value(verdict(2)).unwrap();
+    let refused = "Gateway public: NoMatchingListenerHostname: no listener";
+    assert_eq!(say(&applied(&observed), "Exposed"), ("False", "RouteRefused", refused));
+}
+
+#[test]
+fn the_urls_are_those_outside_once_a_name_is_known() {
+    let sse = |observed: &Observed| applied(observed).endpoints.unwrap().sse.unwrap();
+    let inside = "http://orders.shop.svc:7070/orders/sse";
+    let route = |rest: &str| {
+        let route = format!(
+            r#"{{"httpRoute": {{"parentRefs": [{{"name": "a"}}], "hostnames": ["*.test", "a.test"]{rest}}}}}"#
+        );
+        exposed(&serde_json::from_str(&route).unwrap())
+    };
+    assert_eq!(sse(&route("")), "https://a.test/orders/sse");
+    assert_eq!(sse(&route(r#", "scheme": "Http""#)), "http://a.test/orders/sse");
+    let ingress = json!({ "ingress": { "host": "a.test" } });
+    assert_eq!(sse(&exposed(&ingress)), "http://a.test/orders/sse");
+    let wildcard = json!({ "ingress": { "host": "*.test", "tls": {} } });
+    assert_eq!(sse(&exposed(&wildcard)), inside);
+    let mut balanced = exposed(&json!({ "service": { "type": "LoadBalancer" } }));
+    assert_eq!(sse(&balanced), inside);
+    let address = json!({ "loadBalancer": { "ingress": [{ "ip": "fd00::1" }] } });
+    balanced.existing.service = from_value(json!({ "status": address })).unwrap();
+    assert_eq!(sse(&balanced), "http://[fd00::1]:7070/orders/sse");
+}
+
+/// A gateway that is autoscaled, with this decision.
+fn scaled(current: i32, desired: i32, limit: crate::scaling::Limit) -> Observed {
+    let mut pipeline = gateway("orders", 1);
+    let autoscaling = json!({ "maxReplicas": 5, "connectionsPerReplica": 100 });
+    pipeline.spec.placement.gateway.as_mut().unwrap().autoscaling =
+        from_value(autoscaling).unwrap();
+    let mut observed = running(&pipeline, &["a"]);
+    observed.scaling = Some(crate::scaling::Decision {
+        current,
+        desired,
+        recommended: desired,
+        by: Some((crate::scaling::Metric::Connections, 1_234)),
+        limit,
+    });
+    observed
+}
+
+#[test]
+fn the_number_that_was_decided_is_the_one_that_is_asked_for() {
+    let status = applied(&scaled(1, 5, crate::scaling::Limit::Most));
+    assert_eq!(status.replicas.as_ref().unwrap().summary, "1/5");
+    let autoscaling = status.autoscaling.as_ref().unwrap();
+    assert_eq!((autoscaling.desired, autoscaling.load.as_deref()), (5, Some("1230%")));
+    let active = "there are to be 5 replicas: connectionsPerReplica decides";
+    assert_eq!(say(&status, "ScalingActive"), ("True", "LoadKnown", active));
+    assert_eq!(say(&status, "ScalingLimited").1, "TooManyReplicas");
+    let fixed = applied(&running(&gateway("orders", 1), &["a"]));
+    assert!(get(&fixed.conditions, "ScalingActive").is_none() && fixed.autoscaling.is_none());
+}
+
+#[test]
+fn a_local_log_under_autoscaling_is_complained_of_before_there_are_two_replicas() {
+    let status = applied(&scaled(1, 1, crate::scaling::Limit::None));
+    let (.., message) = say(&status, "StreamComplete");
+    assert_eq!(say(&status, "StreamComplete").1, "LocalLogWithReplicas");
+    assert!(
+        message.starts_with("each of up to 5 replicas keeps its own log in memory"),
+        "{message}"
+    );
+    assert!(message.contains("autoscaling.maxReplicas to 1"), "{message}");
+}
+
+#[test]
+fn what_could_not_be_brought_about_is_not_decided() {
+    let mut observed = scaled(2, 5, crate::scaling::Limit::None);
+    observed.pipeline.status = from_value(json!({ "autoscaling": { "desired": 2 } })).unwrap();
+    let failed = status(&observed, &Outcome::Failed(forbidden()), &[], now());
+    assert_eq!(failed.autoscaling.unwrap().desired, 2);
+    assert_eq!(applied(&observed).autoscaling.unwrap().desired, 5);
 }

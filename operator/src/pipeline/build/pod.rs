@@ -1,0 +1,315 @@
+//! Builds the template of a gateway's pods.
+//!
+//! Nothing of the configuration is in it but the Secrets that it names and what is said about the pods
+//! themselves, so that no other change of it rolls a pod.
+
+mod resources;
+
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, EmptyDirVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec,
+    Toleration, TopologySpreadConstraint, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use weir_crds::names::{CONFIG_DIR, config_map};
+use weir_crds::v1alpha1::{
+    GatewayPod, TaintEffect, Toleration as WantedToleration, TolerationOperator, TopologySpread,
+    WhenUnsatisfiable,
+};
+
+use crate::labels;
+use crate::pipeline::validate::{ValidGateway, ValidatedPipeline};
+use crate::secrets;
+use crate::sidecar::{DATA_VOLUME, Place, USER, container, data_mount};
+
+/// The volume that holds the manifests.
+const CONFIG_VOLUME: &str = "config";
+
+/// What pods are spread over where nothing is said.
+const SPREAD_OVER: [&str; 2] = ["topology.kubernetes.io/zone", "kubernetes.io/hostname"];
+
+/// Builds the template. `revision` is the label by which the workload tells the pods of its revisions apart.
+pub(super) fn template(
+    pipeline: &ValidatedPipeline,
+    gateway: &ValidGateway,
+    revision: &str,
+) -> PodTemplateSpec {
+    let mut labels = gateway.pod.labels.clone();
+    labels.extend(labels::of_object(&pipeline.name));
+    labels.extend(labels::of_gateway(&pipeline.name));
+    let annotations = Some(gateway.pod.annotations.clone()).filter(|noted| !noted.is_empty());
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta { labels: Some(labels), annotations, ..ObjectMeta::default() }),
+        spec: Some(pod(pipeline, gateway, revision)),
+    }
+}
+
+fn pod(pipeline: &ValidatedPipeline, gateway: &ValidGateway, revision: &str) -> PodSpec {
+    let ValidGateway { replicas: _, resources, claim, pod } = gateway;
+    let GatewayPod {
+        node_selector,
+        tolerations,
+        topology_spread,
+        priority_class_name,
+        labels: _,
+        annotations: _,
+    } = pod;
+    let (volumes, mounts) = volumes(pipeline, claim.is_some());
+    let mut container = container(&pipeline.image, Place::Gateway, pipeline.log_bytes, mounts);
+    container.resources = container.resources.map(|usual| resources::of(usual, resources.as_ref()));
+    let tolerations: Vec<_> = tolerations.iter().map(toleration).collect();
+    PodSpec {
+        // The data plane never talks to the API server.
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(pipeline.grace_seconds),
+        // Without it a volume belongs to root, and the data plane could not write to it.
+        security_context: claim.is_some().then(|| PodSecurityContext {
+            fs_group: Some(USER),
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![container],
+        volumes: Some(volumes),
+        node_selector: Some(node_selector.clone()).filter(|labels| !labels.is_empty()),
+        tolerations: Some(tolerations).filter(|tolerations| !tolerations.is_empty()),
+        topology_spread_constraints: Some(spread(&pipeline.name, topology_spread, revision)),
+        priority_class_name: priority_class_name.clone(),
+        ..PodSpec::default()
+    }
+}
+
+fn volumes(pipeline: &ValidatedPipeline, claimed: bool) -> (Vec<Volume>, Vec<VolumeMount>) {
+    let mut mounts = vec![VolumeMount {
+        name: CONFIG_VOLUME.to_owned(),
+        mount_path: CONFIG_DIR.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    }];
+    let mut volumes = vec![Volume {
+        name: CONFIG_VOLUME.to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: config_map(&pipeline.name),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    }];
+    if pipeline.keeps_data {
+        mounts.push(data_mount());
+    }
+    // A claimed volume is added by the StatefulSet.
+    if pipeline.keeps_data && !claimed {
+        volumes.push(Volume {
+            name: DATA_VOLUME.to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        });
+    }
+    for secret in secrets::named_by([&pipeline.manifest.spec]) {
+        volumes.push(secrets::volume(secret));
+        mounts.push(secrets::mount(secret));
+    }
+    (volumes, mounts)
+}
+
+/// How the pods are spread: those of one revision among themselves, as the others are about to go.
+fn spread(
+    pipeline: &str,
+    wanted: &[TopologySpread],
+    revision: &str,
+) -> Vec<TopologySpreadConstraint> {
+    let constraint =
+        |key: &str, max_skew: i32, unsatisfiable: WhenUnsatisfiable| TopologySpreadConstraint {
+            topology_key: key.to_owned(),
+            max_skew,
+            when_unsatisfiable: match unsatisfiable {
+                WhenUnsatisfiable::ScheduleAnyway => "ScheduleAnyway",
+                WhenUnsatisfiable::DoNotSchedule => "DoNotSchedule",
+            }
+            .to_owned(),
+            label_selector: Some(LabelSelector {
+                match_labels: Some(labels::of_gateway(pipeline)),
+                ..LabelSelector::default()
+            }),
+            match_label_keys: Some(vec![revision.to_owned()]),
+            ..TopologySpreadConstraint::default()
+        };
+    if wanted.is_empty() {
+        let soft = |key: &&str| constraint(key, 1, WhenUnsatisfiable::ScheduleAnyway);
+        return SPREAD_OVER.iter().map(soft).collect();
+    }
+    let one = |TopologySpread { topology_key, max_skew, when_unsatisfiable }: &TopologySpread| {
+        constraint(topology_key, *max_skew, *when_unsatisfiable)
+    };
+    wanted.iter().map(one).collect()
+}
+
+fn toleration(wanted: &WantedToleration) -> Toleration {
+    let WantedToleration { key, operator, value, effect, toleration_seconds } = wanted;
+    let operator = match operator {
+        TolerationOperator::Equal => "Equal",
+        TolerationOperator::Exists => "Exists",
+    };
+    let effect = effect.map(|effect| match effect {
+        TaintEffect::NoSchedule => "NoSchedule",
+        TaintEffect::PreferNoSchedule => "PreferNoSchedule",
+        TaintEffect::NoExecute => "NoExecute",
+    });
+    Toleration {
+        key: key.clone(),
+        operator: Some(operator.to_owned()),
+        value: value.clone(),
+        effect: effect.map(str::to_owned),
+        toleration_seconds: toleration_seconds.map(i64::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::pipeline::testing::{observed, placed, valid, validated};
+    use crate::testing::{gateway, slo};
+
+    fn spec(pipeline: &ValidatedPipeline) -> Value {
+        let template = template(pipeline, placed(pipeline), "revision");
+        json!({ "template": template })
+    }
+
+    /// A gateway whose pods are as `pod` says.
+    fn with_pod(pod: &Value) -> Value {
+        let mut pipeline = gateway("orders", 2);
+        pipeline.spec.placement.gateway.as_mut().unwrap().pod =
+            serde_json::from_value(pod.clone()).unwrap();
+        spec(&valid(&pipeline))["template"].clone()
+    }
+
+    #[test]
+    fn pods_have_the_time_to_send_their_subscribers_away() {
+        let spec = spec(&valid(&gateway("orders", 2)));
+        assert_eq!(spec["template"]["spec"]["terminationGracePeriodSeconds"], 30);
+        let stop = &spec["template"]["spec"]["containers"][0]["lifecycle"]["preStop"];
+        assert_eq!(stop["exec"]["command"], json!(["/usr/local/bin/weir-sidecar", "drain"]));
+    }
+
+    #[test]
+    fn pods_are_spread_over_zones_and_nodes_where_there_is_room() {
+        let pod = with_pod(&json!({}))["spec"].clone();
+        let spread = pod["topologySpreadConstraints"].as_array().unwrap();
+        let keys: Vec<_> = spread.iter().map(|one| one["topologyKey"].as_str().unwrap()).collect();
+        assert_eq!(keys, ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]);
+        for one in spread {
+            assert_eq!(one["whenUnsatisfiable"], "ScheduleAnyway");
+            assert_eq!(one["labelSelector"]["matchLabels"]["weir.dev/pipeline"], "orders");
+            assert_eq!(one["matchLabelKeys"], json!(["revision"]));
+        }
+        for absent in ["nodeSelector", "tolerations", "priorityClassName", "securityContext"] {
+            assert!(pod.get(absent).is_none(), "{absent}");
+        }
+    }
+
+    #[test]
+    fn pods_are_as_the_manifest_says() {
+        let template = with_pod(&json!({
+            "nodeSelector": { "disk": "fast" },
+            "tolerations": [
+                { "key": "edge", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 30 },
+                { "operator": "Exists" },
+            ],
+            "topologySpread": [
+                { "topologyKey": "rack", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule" },
+            ],
+            "priorityClassName": "high",
+            "labels": { "team": "shop" },
+            "annotations": { "linkerd.io/inject": "enabled" },
+        }));
+        let pod = &template["spec"];
+        assert_eq!(pod["nodeSelector"], json!({ "disk": "fast" }));
+        let tolerations = json!([
+            {
+                "key": "edge", "operator": "Equal", "value": "yes", "effect": "NoExecute",
+                "tolerationSeconds": 30,
+            },
+            { "operator": "Exists" },
+        ]);
+        assert_eq!(pod["tolerations"], tolerations);
+        let spread = &pod["topologySpreadConstraints"];
+        assert_eq!(spread.as_array().unwrap().len(), 1);
+        assert_eq!((&spread[0]["topologyKey"], &spread[0]["maxSkew"]), (&json!("rack"), &json!(2)));
+        assert_eq!(spread[0]["whenUnsatisfiable"], "DoNotSchedule");
+        assert_eq!(pod["priorityClassName"], "high");
+        let metadata = &template["metadata"];
+        assert_eq!(metadata["annotations"], json!({ "linkerd.io/inject": "enabled" }));
+        let labels = &metadata["labels"];
+        assert_eq!(
+            (&labels["team"], &labels["weir.dev/pipeline"]),
+            (&json!("shop"), &json!("orders"))
+        );
+    }
+
+    #[test]
+    fn the_manifests_are_mounted_where_the_data_plane_reads_them() {
+        let spec = spec(&valid(&gateway("orders", 2)));
+        let pod = &spec["template"]["spec"];
+        assert_eq!(
+            pod["volumes"],
+            json!([{ "name": "config", "configMap": { "name": "orders-weir" } }])
+        );
+        let container = &pod["containers"][0];
+        let mount =
+            json!([{ "name": "config", "mountPath": "/etc/weir/pipelines", "readOnly": true }]);
+        assert_eq!(container["volumeMounts"], mount);
+        let args = json!([
+            "run",
+            "/etc/weir/pipelines",
+            "--data-dir=/var/lib/weir",
+            "--public=[::]:7070",
+            "--admin=[::]:7071",
+            "--last-words=/dev/termination-log",
+            "--log-format=json",
+            "--status=never",
+        ]);
+        assert_eq!(container["args"], args);
+    }
+
+    #[test]
+    fn a_log_on_a_disk_has_a_volume_that_outlives_the_container() {
+        let mut pipeline = gateway("orders", 1);
+        pipeline.spec.log.storage = serde_json::from_value(json!({ "disk": {} })).unwrap();
+        let spec = spec(&valid(&pipeline));
+        let pod = &spec["template"]["spec"];
+        assert_eq!(pod["volumes"][1], json!({ "name": "weir-data", "emptyDir": {} }));
+        let mount = json!({ "name": "weir-data", "mountPath": "/var/lib/weir" });
+        assert_eq!(pod["containers"][0]["volumeMounts"][1], mount);
+    }
+
+    #[test]
+    fn the_secrets_that_the_manifest_names_are_mounted() {
+        let mut pipeline = gateway("orders", 1);
+        let auth = json!({ "jwt": {
+            "issuer": "https://id", "audiences": ["orders"],
+            "jwks": { "secretName": "id.keys", "key": "jwks.json" },
+        }});
+        pipeline.spec.auth = Some(serde_json::from_value(auth).unwrap());
+        let tls = json!({ "secretName": "tls" });
+        pipeline.spec.endpoints.tls = Some(serde_json::from_value(tls).unwrap());
+        let spec = spec(&valid(&pipeline));
+        let pod = &spec["template"]["spec"];
+        assert_eq!(pod["volumes"][2]["secret"]["secretName"], "tls");
+        assert_eq!(pod["containers"][0]["volumeMounts"][2]["mountPath"], "/etc/weir/secrets/tls");
+        let volume = &pod["volumes"][1];
+        assert_eq!(volume["secret"], json!({ "secretName": "id.keys", "optional": true }));
+        let mount = &pod["containers"][0]["volumeMounts"][1];
+        assert_eq!(mount["mountPath"], "/etc/weir/secrets/id.keys");
+        assert_eq!((&mount["name"], &mount["readOnly"]), (&volume["name"], &json!(true)));
+    }
+
+    #[test]
+    fn a_change_of_the_configuration_does_not_change_the_template() {
+        let mut with_slo = observed(&gateway("orders", 2));
+        with_slo.slos = vec![slo("speed", "orders")];
+        with_slo.pipeline.metadata.generation = Some(99);
+        with_slo.pipeline.spec.delivery.max_connections = 7;
+        assert_eq!(spec(&validated(&with_slo)), spec(&valid(&gateway("orders", 2))));
+    }
+}
