@@ -56,6 +56,7 @@ impl Sidecar {
             name: "orders".to_owned(),
             uid: None,
             generation: None,
+            share: None,
             spec: serde_yaml::from_str(spec)?,
             slos: Vec::new(),
         };
