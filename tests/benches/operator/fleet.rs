@@ -13,7 +13,15 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 use weir_tests::{Cluster, Namespace, eventually};
+
+/// What a user applies.
+const KINDS: [(&str, &str); 2] =
+    [("StreamPipeline", "streampipelines"), ("StreamSLO", "streamslos")];
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How many requests this program has under way.
 const AT_ONCE: usize = 16;
@@ -77,18 +85,23 @@ fn object(kind: &str, name: &str, spec: &Value) -> Value {
     })
 }
 
-/// Waits until every pipeline and every SLO has a status of its newest generation.
+/// Waits until every pipeline and every SLO has a status of its newest generation. It looks seldom: to list
+/// hundreds of objects costs the API server more than what is measured.
 pub(crate) async fn until_reconciled(namespace: &Namespace, count: usize) -> Result<()> {
-    eventually("everything is reconciled", LIMIT, async || {
-        for (kind, plural) in [("StreamPipeline", "streampipelines"), ("StreamSLO", "streamslos")] {
-            let api = namespace.custom(kind, plural);
+    let deadline = Instant::now() + LIMIT;
+    for (kind, plural) in KINDS {
+        let api = namespace.custom(kind, plural);
+        loop {
             let found = api.list(&ListParams::default()).await?.items;
             let done = found.iter().filter(|object| is_reconciled(object)).count();
-            ensure!(done == count, "{done} of {count} {plural}");
+            if done == count {
+                break;
+            }
+            ensure!(Instant::now() < deadline, "{done} of {count} {plural} after {LIMIT:?}");
+            sleep(PAUSE).await;
         }
-        Ok(())
-    })
-    .await
+    }
+    Ok(())
 }
 
 fn is_reconciled(object: &DynamicObject) -> bool {
@@ -102,7 +115,7 @@ fn is_reconciled(object: &DynamicObject) -> bool {
 /// The version of every object that the operator writes, by kind and name.
 pub(crate) async fn versions(namespace: &Namespace) -> Result<BTreeMap<String, String>> {
     let mut versions = BTreeMap::new();
-    for (kind, plural) in [("StreamPipeline", "streampipelines"), ("StreamSLO", "streamslos")] {
+    for (kind, plural) in KINDS {
         let found = namespace.custom(kind, plural).list(&ListParams::default()).await?.items;
         let found = found.iter().map(|o| (format!("{kind}/{}", o.name_any()), version(o)));
         versions.extend(found);
@@ -111,6 +124,16 @@ pub(crate) async fn versions(namespace: &Namespace) -> Result<BTreeMap<String, S
         versions.insert(name, object["metadata"]["resourceVersion"].to_string());
     }
     Ok(versions)
+}
+
+/// The uids of all pipelines and SLOs.
+pub(crate) async fn uids(namespace: &Namespace) -> Result<Vec<String>> {
+    let mut uids = Vec::new();
+    for (kind, plural) in KINDS {
+        let found = namespace.custom(kind, plural).list(&ListParams::default()).await?.items;
+        uids.extend(found.into_iter().filter_map(|object| object.metadata.uid));
+    }
+    Ok(uids)
 }
 
 fn version(object: &DynamicObject) -> String {

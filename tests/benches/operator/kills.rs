@@ -58,33 +58,32 @@ fn difference(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>) 
     })
 }
 
-/// What the operator has made, without what no two objects have in common.
+/// What the operator has made, without what no two namespaces have in common.
 async fn essence(namespace: &Namespace) -> Result<BTreeMap<String, String>> {
     let children = fleet::children(namespace).await?;
-    let generations = children.into_iter().map(|(name, object)| (name, strip(object, namespace)));
-    Ok(generations.collect())
+    let own = fleet::uids(namespace).await?;
+    let stripped =
+        children.into_iter().map(|(name, object)| (name, strip(object, namespace, &own)));
+    Ok(stripped.collect())
 }
 
-fn strip(mut object: Value, namespace: &Namespace) -> String {
+fn strip(mut object: Value, namespace: &Namespace, own: &[String]) -> String {
     object.as_object_mut().map(|object| object.remove("status"));
-    let owner = object.pointer("/metadata/ownerReferences/0/uid").and_then(Value::as_str);
-    let owner = owner.unwrap_or_default().to_owned();
-    if let Some(metadata) = object["metadata"].as_object_mut() {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         for own in ["uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"] {
             metadata.remove(own);
         }
         // Kubernetes counts the revisions of a Deployment in it.
-        metadata
-            .get_mut("annotations")
-            .and_then(Value::as_object_mut)
-            .map(|annotations| annotations.remove("deployment.kubernetes.io/revision"));
+        let annotations = metadata.get_mut("annotations").and_then(Value::as_object_mut);
+        annotations.map(|annotations| annotations.remove("deployment.kubernetes.io/revision"));
     }
-    if let Some(spec) = object["spec"].as_object_mut() {
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("clusterIP");
         spec.remove("clusterIPs");
     }
     let text = serde_json::to_string_pretty(&object).unwrap_or_default();
-    let text = text.replace(&owner, "UID").replace(&namespace.name, "NAMESPACE");
+    let text = own.iter().fold(text, |text, uid| text.replace(uid, "UID"));
+    let text = text.replace(&namespace.name, "NAMESPACE");
     // The generation of the pipeline: it was changed more often.
     let lines = text.lines().map(|line| match line.split_once("generation: ") {
         Some((before, after)) => {
