@@ -98,9 +98,7 @@ fn not_taken(pipeline: &str, error: &LogError) -> Response<Vec<u8>> {
             "{error}; some of it may have been taken: publish it again in a while, with the same ids"
         )
     };
-    let mut response = problem(error.category(), StatusCode::SERVICE_UNAVAILABLE, detail);
-    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-    response
+    soon(error.category(), &detail)
 }
 
 /// Reads the body, up to `limit` bytes, and with it its part of the memory for bodies.
@@ -159,7 +157,12 @@ where
 
 /// There is no memory for a body now.
 pub(super) fn busy(detail: &str) -> Response<Vec<u8>> {
-    let mut response = problem("busy", StatusCode::SERVICE_UNAVAILABLE, detail);
+    soon("busy", detail)
+}
+
+/// What can't be done now may be tried again in a second.
+fn soon(category: &str, detail: &str) -> Response<Vec<u8>> {
+    let mut response = problem(category, StatusCode::SERVICE_UNAVAILABLE, detail);
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
     response
 }

@@ -7,14 +7,13 @@ use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
-use weir_tests::{Cluster, Namespace, eventually};
+use weir_tests::Namespace;
 
 /// What a user applies.
 const KINDS: [(&str, &str); 2] =
@@ -28,24 +27,6 @@ const AT_ONCE: usize = 16;
 
 /// For what takes seconds on an idle machine.
 const LIMIT: Duration = Duration::from_secs(300);
-
-/// Installs the definitions, and waits until they are served.
-pub(crate) async fn install_definitions(cluster: &Cluster) -> Result<()> {
-    let api: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
-    for (_, definition) in weir_crds::definitions() {
-        let params = PatchParams::apply("weir-bench").force();
-        api.patch(&definition.name_any(), &params, &Patch::Apply(&definition)).await?;
-        eventually("the definition is established", LIMIT, async || {
-            use kube::runtime::wait::Condition as _;
-            let found = api.get(&definition.name_any()).await?;
-            let established = kube::runtime::conditions::is_crd_established();
-            ensure!(established.matches_object(Some(&found)), "not yet");
-            Ok(())
-        })
-        .await?;
-    }
-    Ok(())
-}
 
 /// Applies `count` pipelines, each fed at this rate, and an SLO of each.
 pub(crate) async fn apply(namespace: &Namespace, count: usize, rate: usize) -> Result<()> {

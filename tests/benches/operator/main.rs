@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use weir_tests::Cluster;
+use weir_tests::{Cluster, definitions};
 
 use crate::report::Report;
 
@@ -81,7 +81,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<bool> {
     let Arguments { operator, measures, objects, kills, bench: _ } = arguments;
     let bench = Bench { cluster: Cluster::connect().await?, operator, objects, kills };
-    fleet::install_definitions(&bench.cluster).await?;
+    definitions::install(&bench.cluster).await?;
     let wanted = |measure| measures.is_empty() || measures.contains(&measure);
     let mut report = Report::default();
     if wanted(Measure::Scale) {
