@@ -9,14 +9,17 @@
 //!   goes along as a precondition.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use weir_crds::names::FIELD_MANAGER;
+
+use crate::kept::Kind;
 
 /// Why a write failed.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +92,9 @@ impl Ownership {
     }
 }
 
-fn is_controlled(metadata: &ObjectMeta, owner_uid: &str) -> bool {
+/// Whether the object of this metadata is controlled by the owner of this uid.
+#[must_use]
+pub fn is_controlled(metadata: &ObjectMeta, owner_uid: &str) -> bool {
     let controls =
         |owner: &OwnerReference| owner.controller == Some(true) && owner.uid == owner_uid;
     metadata.owner_references.iter().flatten().any(controls)
@@ -146,38 +151,21 @@ where
     })
 }
 
-/// Deletes the objects with the labels of `selector` that the owner controls and that are not in `keep`.
-/// Answers with the names of those deleted.
+/// Deletes those of `made` that the owner controls and that are not to be kept. Answers their names.
 ///
 /// # Errors
 ///
-/// Fails where the API server refuses or is not reached.
-pub async fn prune<K>(
+/// Fails where one can't be deleted.
+pub async fn prune<K: Kind>(
     api: &Api<K>,
-    selector: &str,
+    made: &[Arc<K>],
     owner_uid: &str,
     keep: &[&str],
-) -> Result<Vec<String>, ApplyError>
-where
-    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
-{
-    let kind = || K::kind(&()).into_owned();
-    let params = ListParams::default().labels(selector);
-    let made = api.list_metadata(&params).await;
-    let made = made.map_err(|source| ApplyError::List { kind: kind(), source })?;
+) -> Result<Vec<String>, ApplyError> {
     let mut deleted = Vec::new();
-    for object in made.items {
-        let name = object.name_any();
-        let orphaned =
-            !keep.contains(&name.as_str()) && object.metadata.deletion_timestamp.is_none();
-        if orphaned && is_controlled(&object.metadata, owner_uid) {
-            let result = delete(api, &name, object.metadata.uid).await;
-            result.map_err(|source| ApplyError::Delete {
-                kind: kind(),
-                name: name.clone(),
-                source,
-            })?;
-            deleted.push(name);
+    for object in made.iter().filter(|object| !keep.contains(&object.name_any().as_str())) {
+        if remove(api, Some(object.meta()), owner_uid).await? {
+            deleted.push(object.name_any());
         }
     }
     Ok(deleted)

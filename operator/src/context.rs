@@ -15,6 +15,7 @@ use crate::injection::is_protected;
 use crate::metrics::ReconcileMetrics;
 use crate::routes::Routes;
 use crate::samples::Sampler;
+use crate::written::Written;
 
 /// What every phase is handed.
 #[derive(Clone)]
@@ -33,6 +34,8 @@ pub struct Context {
     pub policies_owner: Arc<OnceCell<OwnerReference>>,
     /// Whether the cluster knows HTTPRoute.
     pub routes: Arc<Routes>,
+    /// What this replica has written of statuses.
+    pub written: Arc<Written>,
     /// What the operator was started with.
     pub options: Options,
 }
@@ -86,9 +89,19 @@ impl Context {
             instance: Some(options.identity.clone()),
         };
         let recorder = Recorder::new(client.clone(), reporter);
-        let farewells = Arc::default();
+        let (farewells, written) = (Arc::default(), Arc::default());
         let (policies_owner, routes) = (Arc::default(), Arc::default());
-        Self { client, recorder, metrics, sampler, farewells, policies_owner, routes, options }
+        Self {
+            client,
+            recorder,
+            metrics,
+            sampler,
+            farewells,
+            policies_owner,
+            routes,
+            written,
+            options,
+        }
     }
 
     /// The same context for one of `count` scopes: a namespace, or all of them. The scopes share the number

@@ -25,6 +25,7 @@ pub mod controller;
 pub mod failure;
 pub mod farewells;
 pub mod injection;
+pub mod kept;
 pub mod labels;
 pub mod leader;
 pub mod metrics;
@@ -45,3 +46,4 @@ pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod webhook;
+pub mod written;

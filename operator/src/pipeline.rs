@@ -14,10 +14,12 @@
 
 mod apply;
 mod build;
+mod made;
 mod observe;
 mod repair;
 mod report;
 mod scale;
+mod settled;
 mod share;
 mod status;
 #[cfg(test)]
@@ -26,16 +28,20 @@ mod validate;
 mod volume;
 mod watch;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Controller;
+use kube::runtime::reflector::Store;
 use weir_crds::v1alpha1::{STREAM_PIPELINE, StreamPipeline};
 
+use self::made::Made;
 use self::observe::{ObserveError, Observed, Workloads};
 use self::scale::Histories;
+use self::settled::Settled;
 use self::share::Shares;
 use self::validate::Rejection;
 use crate::apply::ApplyError;
@@ -59,16 +65,26 @@ const SCALING: Duration = Duration::from_secs(15);
 pub struct Pipelines {
     context: Arc<Context>,
     workloads: Workloads,
+    made: Made,
+    settled: Settled,
     histories: Histories,
     shares: Shares,
+    store: OnceLock<Store<StreamPipeline>>,
 }
 
 impl Pipelines {
     /// A controller that works with `context`.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
-        let (workloads, histories, shares) = Default::default();
-        Self { context, workloads, histories, shares }
+        Self {
+            context,
+            workloads: Workloads::default(),
+            made: Made::default(),
+            settled: Settled::default(),
+            histories: Histories::default(),
+            shares: Shares::default(),
+            store: OnceLock::new(),
+        }
     }
 }
 
@@ -121,19 +137,22 @@ impl Reconciler for Pipelines {
     type Error = Error;
 
     fn watch(&self, controller: Controller<StreamPipeline>) -> Controller<StreamPipeline> {
-        watch::add(&self.context, controller)
+        // The controller is built once, so nothing is there yet.
+        let _ = self.store.set(controller.store());
+        watch::add(&self.context, &self.made, controller)
     }
 
     async fn reconcile(&self, pipeline: Arc<StreamPipeline>) -> Result<Done, Error> {
         let context = &*self.context;
-        let mut observed = match observe::observe(context, &self.workloads, &pipeline).await {
+        let Self { made, workloads, .. } = self;
+        let mut observed = match observe::observe(context, made, workloads, &pipeline).await {
             Ok(Some(observed)) => observed,
             Ok(None) => return Ok(Done { outcome: "gone", next: Next::OnChange }),
             Err(error) => return Err(report::unobserved(context, &pipeline, error.into()).await),
         };
         observed.scaling = self.histories.decide(&observed);
         observed.rebalancing = self.shares.decide(&observed, now_in_seconds());
-        let outcome = advance(context, &observed).await;
+        let outcome = self.advance(&observed).await;
         if let Outcome::Applied = outcome {
             self.histories.note(&observed);
         }
@@ -146,25 +165,35 @@ impl Reconciler for Pipelines {
         let settled = if is_moving { MOVING } else { usual };
         finish(outcome, reported, settled)
     }
+
+    fn gone(&self) {
+        let Some(store) = self.store.get() else { return };
+        let living: HashSet<_> = store.state().iter().filter_map(|living| living.uid()).collect();
+        self.settled.keep_only(|uid| living.contains(uid));
+    }
 }
 
-/// From what was observed to what stands in the cluster.
-async fn advance(context: &Context, observed: &Observed) -> Outcome {
-    let valid = match validate::validate(observed, &context.options) {
-        Ok(valid) => valid,
-        Err(rejection) => return Outcome::Rejected(rejection),
-    };
-    let objects = match build::build(&valid) {
-        Ok(objects) => objects,
-        Err(error) => return Outcome::Failed(error.into()),
-    };
-    if let Err(error) = apply::apply(context, &valid, objects, observed).await {
-        return Outcome::Failed(Error::Apply(error));
-    }
-    // Last: what it has pods mount stands by then.
-    match policies::put(context, &observed.pipeline).await {
-        Ok(()) => Outcome::Applied,
-        Err(error) => Outcome::Failed(Error::Policy(error)),
+impl Pipelines {
+    /// The phases between the observation and the report.
+    async fn advance(&self, observed: &Observed) -> Outcome {
+        let context = &*self.context;
+        let valid = match validate::validate(observed, &context.options) {
+            Ok(valid) => valid,
+            Err(rejection) => return Outcome::Rejected(rejection),
+        };
+        let objects = match build::build(&valid) {
+            Ok(objects) => objects,
+            Err(error) => return Outcome::Failed(error.into()),
+        };
+        let Self { made, settled, .. } = self;
+        if let Err(error) = apply::apply(context, made, settled, &valid, objects, observed).await {
+            return Outcome::Failed(Error::Apply(error));
+        }
+        // Last: what it has pods mount stands by then.
+        match policies::put(context, &observed.pipeline).await {
+            Ok(()) => Outcome::Applied,
+            Err(error) => Outcome::Failed(Error::Policy(error)),
+        }
     }
 }
 

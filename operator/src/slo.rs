@@ -47,6 +47,7 @@ use crate::context::Context;
 use crate::controller::{Done, Next, Reconciler};
 use crate::failure::{Category, Failure};
 use crate::farewells::Farewells;
+use crate::kept::Kept;
 use crate::samples::Sampler;
 
 /// Looks again at an SLO that can't be evaluated as it stands. A change of it, or of its pipeline, is
@@ -59,6 +60,7 @@ pub struct Slos {
     evaluators: Evaluators,
     metrics: Arc<SloMetrics>,
     store: OnceLock<Store<StreamSLO>>,
+    pipelines: Kept<StreamPipeline>,
 }
 
 /// Why an evaluation failed.
@@ -96,7 +98,8 @@ impl Reconciler for Slos {
         // The controller is built once, so nothing is there yet.
         let _ = self.store.set(store);
         let pipelines = self.context.watched::<StreamPipeline>();
-        controller.watches(pipelines, watcher::Config::default(), move |pipeline| {
+        let pipelines = self.pipelines.watch(pipelines, watcher::Config::default());
+        controller.watches_stream(pipelines, move |pipeline: StreamPipeline| {
             referring(&pipeline, &of_pipeline)
         })
     }
@@ -131,22 +134,32 @@ impl Slos {
     #[must_use]
     pub fn register(context: Arc<Context>, registry: &mut Registry) -> Self {
         let metrics = Arc::new(SloMetrics::register(registry));
-        Self { context, evaluators: Evaluators::default(), metrics, store: OnceLock::new() }
+        Self::with(context, metrics)
     }
 
     /// Another controller, for another scope, that shows what it finds in the same metrics.
     #[must_use]
     pub fn within(&self, context: Arc<Context>) -> Self {
-        let metrics = Arc::clone(&self.metrics);
-        Self { context, evaluators: Evaluators::default(), metrics, store: OnceLock::new() }
+        Self::with(context, Arc::clone(&self.metrics))
+    }
+
+    fn with(context: Arc<Context>, metrics: Arc<SloMetrics>) -> Self {
+        Self {
+            context,
+            evaluators: Evaluators::default(),
+            metrics,
+            store: OnceLock::new(),
+            pipelines: Kept::default(),
+        }
     }
 
     async fn evaluate(&self, slo: &StreamSLO, tracked: &mut Tracked) -> Result<Done, Error> {
-        let Observed { slo, replicas } = match observe::observe(&self.context, slo).await {
-            Ok(Some(observed)) => observed,
-            Ok(None) => return Ok(Done { outcome: "gone", next: Next::OnChange }),
-            Err(error) => return Err(report::failed(&self.context, slo, error.into()).await),
-        };
+        let Observed { slo, replicas } =
+            match observe::observe(&self.context, &self.pipelines, slo).await {
+                Ok(Some(observed)) => observed,
+                Ok(None) => return Ok(Done { outcome: "gone", next: Next::OnChange }),
+                Err(error) => return Err(report::failed(&self.context, slo, error.into()).await),
+            };
         let valid = validate::validate(&slo.name_any(), &slo.spec);
         let (outcome, done) = match (valid, replicas) {
             (Err(violations), _) => (Outcome::InvalidSpec(violations), idle("invalid")),

@@ -12,12 +12,14 @@ mod service;
 mod stateful_set;
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use weir_crds::v1alpha1::Exposure;
 
@@ -46,6 +48,38 @@ pub(super) struct Objects {
     pub(super) http_route: Option<HTTPRoute>,
     /// A hash of the manifests, to be announced to the pods that mount them.
     pub(super) config_hash: String,
+}
+
+impl Objects {
+    /// Tells what is wanted from anything else that could be.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let Self {
+            config_map,
+            service,
+            deployment,
+            stateful_set,
+            budget,
+            network_policy,
+            ingress,
+            http_route,
+            config_hash: _,
+        } = self;
+        let mut hasher = DefaultHasher::new();
+        text(config_map).hash(&mut hasher);
+        text(service).hash(&mut hasher);
+        text(deployment).hash(&mut hasher);
+        text(stateful_set).hash(&mut hasher);
+        text(budget).hash(&mut hasher);
+        text(network_policy).hash(&mut hasher);
+        text(ingress).hash(&mut hasher);
+        text(http_route).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+fn text(object: &impl Serialize) -> String {
+    // Every object of the API can be written.
+    serde_json::to_string(object).unwrap_or_default()
 }
 
 /// Why the objects could not be built.

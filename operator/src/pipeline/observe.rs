@@ -5,11 +5,11 @@ mod replica;
 mod workload;
 mod workloads;
 
-use futures::TryFutureExt;
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
-use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::{Resource, ResourceExt};
@@ -20,9 +20,12 @@ pub(super) use self::pod::ObservedPod;
 pub(super) use self::replica::{Replica, Report};
 pub(super) use self::workload::{Rollout, Workload, WorkloadKind, refusal};
 pub(super) use self::workloads::Workloads;
+use super::made::Made;
 use super::namespace;
 use super::share::Rebalancing;
+use crate::apply::is_controlled;
 use crate::context::Context;
+use crate::kept::{Kept, Kind};
 use crate::labels;
 use crate::routes::HTTPRoute;
 use crate::scaling::Decision;
@@ -32,7 +35,7 @@ use crate::sidecar::Image;
 /// The state of the cluster that concerns one pipeline.
 #[derive(Debug, Clone)]
 pub(super) struct Observed {
-    /// The pipeline, as the API server has it now: the watch can be behind this replica's own writes.
+    /// The pipeline, with this replica's own writes.
     pub(super) pipeline: StreamPipeline,
     /// The SLOs that refer to it.
     pub(super) slos: Vec<StreamSLO>,
@@ -104,19 +107,24 @@ fn reading(what: &'static str) -> impl Fn(kube::Error) -> ObserveError {
 /// Reads the state; `None` where the pipeline is gone, or going.
 pub(super) async fn observe(
     context: &Context,
+    made: &Made,
     workloads: &Workloads,
     pipeline: &StreamPipeline,
 ) -> Result<Option<Observed>, ObserveError> {
     let namespace = namespace(pipeline);
-    let api = context.namespaced::<StreamPipeline>(&namespace);
-    let found = api.get_opt(&pipeline.name_any()).await.map_err(reading("the StreamPipeline"))?;
+    let found = if context.written.is_behind(&pipeline.metadata) {
+        let api = context.namespaced::<StreamPipeline>(&namespace);
+        api.get_opt(&pipeline.name_any()).await.map_err(reading("the StreamPipeline"))?
+    } else {
+        Some(pipeline.clone())
+    };
     let Some(pipeline) = found.filter(|found| found.metadata.deletion_timestamp.is_none()) else {
         return Ok(None);
     };
     let name = pipeline.name_any();
     let (slos, mut existing, (knows_routes, http_route), pods) = futures::try_join!(
-        slos(context, &namespace, &pipeline),
-        existing(context, &namespace, &name),
+        slos(context, made, &namespace, &pipeline),
+        existing(context, made, &namespace, &pipeline),
         route(context, &namespace, &pipeline),
         pods(context, &namespace, &pipeline),
     )?;
@@ -162,39 +170,59 @@ async fn route(
     }
 }
 
+/// The SLOs that refer to the pipeline.
 async fn slos(
     context: &Context,
+    made: &Made,
     namespace: &str,
     pipeline: &StreamPipeline,
 ) -> Result<Vec<StreamSLO>, ObserveError> {
     let name = pipeline.name_any();
-    let all = context.namespaced::<StreamSLO>(namespace).list(&ListParams::default()).await;
-    let mut slos = all.map_err(reading("the StreamSLOs of the namespace"))?.items;
-    slos.retain(|slo| slo.spec.pipeline_ref.name == name);
+    let refers = |slo: &StreamSLO| slo.spec.pipeline_ref.name == name;
+    let mut slos: Vec<StreamSLO> = if made.slos.is_complete() {
+        let found = made.slos.find(namespace, refers);
+        found.into_iter().map(Arc::unwrap_or_clone).collect()
+    } else {
+        let all = context.namespaced::<StreamSLO>(namespace).list(&ListParams::default()).await;
+        let all = all.map_err(reading("the StreamSLOs of the namespace"))?.items;
+        all.into_iter().filter(refers).collect()
+    };
+    slos.sort_by_key(ResourceExt::name_any);
     Ok(slos)
 }
 
+/// What has the names of the objects to be made: what the watches have told of, where it is the pipeline's.
+/// What isn't may be somebody else's, and is asked for.
 async fn existing(
     context: &Context,
+    made: &Made,
     namespace: &str,
-    name: &str,
+    pipeline: &StreamPipeline,
 ) -> Result<Existing, ObserveError> {
-    let config_map_name = config_map(name);
-    let config_maps = context.namespaced::<ConfigMap>(namespace);
-    let services = context.namespaced::<Service>(namespace);
-    let deployments = context.namespaced::<Deployment>(namespace);
-    let stateful_sets = context.namespaced::<StatefulSet>(namespace);
-    let budgets = context.namespaced::<PodDisruptionBudget>(namespace);
-    let policies = context.namespaced::<NetworkPolicy>(namespace);
-    let ingresses = context.namespaced::<Ingress>(namespace);
+    let name = &pipeline.name_any();
+    let config_map_name = &config_map(name);
+    let reader = Reader { context, namespace, uid: pipeline.uid().unwrap_or_default() };
+    let gateway = pipeline.spec.placement.gateway.as_ref();
+    let exposure = pipeline.spec.exposure.as_ref();
+    let stateful = gateway.is_some_and(|gateway| gateway.volume.is_some());
     let (config_map, service, deployment, stateful_set, budget, policy, ingress) = futures::try_join!(
-        config_maps.get_metadata_opt(&config_map_name).map_err(reading("its ConfigMap")),
-        services.get_opt(name).map_err(reading("its Service")),
-        deployments.get_opt(name).map_err(reading("its Deployment")),
-        stateful_sets.get_opt(name).map_err(reading("its StatefulSet")),
-        budgets.get_metadata_opt(name).map_err(reading("its PodDisruptionBudget")),
-        policies.get_metadata_opt(name).map_err(reading("its NetworkPolicy")),
-        ingresses.get_opt(name).map_err(reading("its Ingress")),
+        reader.read(&made.config_maps, config_map_name, true, "its ConfigMap"),
+        reader.read(&made.services, name, true, "its Service"),
+        reader.read(&made.deployments, name, gateway.is_some() && !stateful, "its Deployment"),
+        reader.read(&made.stateful_sets, name, stateful, "its StatefulSet"),
+        reader.read(&made.budgets, name, gateway.is_some(), "its PodDisruptionBudget"),
+        reader.read(
+            &made.policies,
+            name,
+            exposure.is_some_and(|e| e.network_policy.is_some()),
+            "its NetworkPolicy"
+        ),
+        reader.read(
+            &made.ingresses,
+            name,
+            exposure.is_some_and(|e| e.ingress.is_some()),
+            "its Ingress"
+        ),
     )?;
     Ok(Existing {
         config_map: config_map.map(|found| found.metadata),
@@ -206,6 +234,64 @@ async fn existing(
         ingress,
         http_route: None,
     })
+}
+
+/// Reads objects of one pipeline.
+struct Reader<'a> {
+    context: &'a Context,
+    namespace: &'a str,
+    /// The pipeline's.
+    uid: String,
+}
+
+impl Reader<'_> {
+    async fn read<K: Kind>(
+        &self,
+        kept: &Kept<K>,
+        name: &str,
+        wanted: bool,
+        what: &'static str,
+    ) -> Result<Option<K>, ObserveError> {
+        let Self { context, namespace, uid } = self;
+        let known = kept.get(namespace, name).filter(|found| is_controlled(found.meta(), uid));
+        match known {
+            Some(found) => Ok(Some(Arc::unwrap_or_clone(found))),
+            // Nobody will be in its way, and there is none to be removed.
+            None if !wanted && kept.is_complete() => Ok(None),
+            None => context.namespaced::<K>(namespace).get_opt(name).await.map_err(reading(what)),
+        }
+    }
+}
+
+/// The version of each object that there is, in the order of [`Existing`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Versions(pub(super) [Option<String>; 8]);
+
+impl Existing {
+    /// The versions of what there is.
+    pub(super) fn versions(&self) -> Versions {
+        let Self {
+            config_map,
+            service,
+            deployment,
+            stateful_set,
+            budget,
+            network_policy,
+            ingress,
+            http_route,
+        } = self;
+        let of = |metadata: Option<&ObjectMeta>| metadata?.resource_version.clone();
+        Versions([
+            of(config_map.as_ref()),
+            of(service.as_ref().map(Resource::meta)),
+            of(deployment.as_ref().map(Resource::meta)),
+            of(stateful_set.as_ref().map(Resource::meta)),
+            of(budget.as_ref()),
+            of(network_policy.as_ref()),
+            of(ingress.as_ref().map(Resource::meta)),
+            of(http_route.as_ref().map(Resource::meta)),
+        ])
+    }
 }
 
 /// The pods that are, or should be, replicas. For a sidecar these are the pods that are selected and
@@ -228,7 +314,8 @@ async fn pods(
     let image = Image::of(&context.options);
     let mut pods: Vec<ObservedPod> = Vec::new();
     for selector in selectors.iter().filter(|selector| !selector.is_empty()) {
-        let found = api.list(&ListParams::default().labels(selector)).await;
+        // From the API server's cache, which knows at least what it has told the watch of pods.
+        let found = api.list(&ListParams::default().labels(selector).match_any()).await;
         let found = found.map_err(reading("the pods"))?.items;
         pods.extend(found.iter().filter_map(|pod| ObservedPod::of(pod, pipeline, &image)));
     }

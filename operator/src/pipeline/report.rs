@@ -74,7 +74,8 @@ async fn write(
         return Ok(());
     }
     let api = context.namespaced::<StreamPipeline>(&namespace(pipeline));
-    apply_status(&api, &pipeline.name_any(), status).await.map_err(Error::Report)?;
+    let written = apply_status(&api, &pipeline.name_any(), status).await.map_err(Error::Report)?;
+    context.written.note(&written.metadata);
     let before = pipeline.status.as_ref().map_or(&[][..], |status| &status.conditions);
     for notice in transitions(before, &status.conditions) {
         context.publish(pipeline, notice).await;

@@ -4,10 +4,7 @@ mod statuses;
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
-use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::core::v1::Pod;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -17,6 +14,7 @@ use weir_crds::names::{MANAGED_BY, label};
 use weir_crds::v1alpha1::{StreamPipeline, StreamSLO};
 
 use self::statuses::Statuses;
+use super::made::Made;
 use crate::context::Context;
 use crate::labels;
 
@@ -29,21 +27,23 @@ use crate::labels;
 /// the sidecar has no label of ours.
 pub(super) fn add(
     context: &Context,
+    kept: &Made,
     controller: Controller<StreamPipeline>,
 ) -> Controller<StreamPipeline> {
-    let made = watcher::Config::default().labels(&format!("{}={MANAGED_BY}", label::MANAGED_BY));
+    let made = || watcher::Config::default().labels(&format!("{}={MANAGED_BY}", label::MANAGED_BY));
     let store = controller.store();
     let pods: Api<PartialObjectMeta<Pod>> = context.watched();
+    let slos = kept.slos.watch(context.watched(), watcher::Config::default());
     let statuses = Statuses::default();
     controller
-        .owns(context.watched::<ConfigMap>(), made.clone())
-        .owns(context.watched::<Deployment>(), made.clone())
-        .owns(context.watched::<StatefulSet>(), made.clone())
-        .owns(context.watched::<PodDisruptionBudget>(), made.clone())
-        .owns(context.watched::<NetworkPolicy>(), made.clone())
-        .owns(context.watched::<Ingress>(), made.clone())
-        .owns(context.watched::<Service>(), made)
-        .watches(context.watched::<StreamSLO>(), watcher::Config::default(), move |slo| {
+        .owns_stream(kept.config_maps.watch(context.watched(), made()))
+        .owns_stream(kept.deployments.watch(context.watched(), made()))
+        .owns_stream(kept.stateful_sets.watch(context.watched(), made()))
+        .owns_stream(kept.budgets.watch(context.watched(), made()))
+        .owns_stream(kept.policies.watch(context.watched(), made()))
+        .owns_stream(kept.ingresses.watch(context.watched(), made()))
+        .owns_stream(kept.services.watch(context.watched(), made()))
+        .watches_stream(slos, move |slo: StreamSLO| {
             of_slo(&slo).filter(|_| !statuses.is_mere_status(&slo))
         })
         .watches(pods, watcher::Config::default(), move |pod| of_pod(&pod, &store))

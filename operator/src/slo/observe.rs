@@ -1,5 +1,7 @@
 //! Reads what concerns one SLO: itself, its pipeline, and the pipeline's pods.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::ListParams;
@@ -7,12 +9,13 @@ use weir_crds::v1alpha1::{PlacementKind, StreamPipeline, StreamSLO};
 
 use super::replicas::{Replicas, find};
 use crate::context::Context;
+use crate::kept::Kept;
 use crate::{labels, selector};
 
 /// What concerns one SLO.
 #[derive(Debug, Clone)]
 pub(super) struct Observed {
-    /// The SLO, as the API server has it now: the watch can be behind this replica's own writes.
+    /// The SLO, with this replica's own writes.
     pub(super) slo: StreamSLO,
     /// The sidecars of its pipeline; nothing where there is no pipeline.
     pub(super) replicas: Option<Replicas>,
@@ -40,17 +43,26 @@ fn reading(what: &'static str) -> impl Fn(kube::Error) -> ObserveError {
 /// Reads what concerns the SLO; nothing where it is gone, or going.
 pub(super) async fn observe(
     context: &Context,
+    pipelines: &Kept<StreamPipeline>,
     slo: &StreamSLO,
 ) -> Result<Option<Observed>, ObserveError> {
     let namespace = slo.namespace().unwrap_or_default();
-    let found = context.namespaced::<StreamSLO>(&namespace).get_opt(&slo.name_any()).await;
-    let found = found.map_err(reading("the StreamSLO"))?;
+    let found = if context.written.is_behind(&slo.metadata) {
+        let found = context.namespaced::<StreamSLO>(&namespace).get_opt(&slo.name_any()).await;
+        found.map_err(reading("the StreamSLO"))?
+    } else {
+        Some(slo.clone())
+    };
     let Some(slo) = found.filter(|found| found.metadata.deletion_timestamp.is_none()) else {
         return Ok(None);
     };
-    let pipelines = context.namespaced::<StreamPipeline>(&namespace);
-    let pipeline = pipelines.get_opt(&slo.spec.pipeline_ref.name).await;
-    let pipeline = pipeline.map_err(reading("its StreamPipeline"))?;
+    let name = &slo.spec.pipeline_ref.name;
+    let pipeline = if pipelines.is_complete() {
+        pipelines.get(&namespace, name).map(Arc::unwrap_or_clone)
+    } else {
+        let found = context.namespaced::<StreamPipeline>(&namespace).get_opt(name).await;
+        found.map_err(reading("its StreamPipeline"))?
+    };
     let replicas = match pipeline {
         Some(pipeline) => Some(replicas(context, &namespace, &pipeline).await?),
         None => None,

@@ -55,8 +55,9 @@ pub(super) async fn failed(context: &Context, slo: &StreamSLO, error: Error) -> 
 
 async fn write(context: &Context, slo: &StreamSLO, status: &StreamSLOStatus) -> Result<(), Error> {
     let api = context.namespaced::<StreamSLO>(&slo.namespace().unwrap_or_default());
-    let written = apply_status(&api, &slo.name_any(), status).await;
-    written.map(|_| ()).map_err(Error::Report)
+    let written = apply_status(&api, &slo.name_any(), status).await.map_err(Error::Report)?;
+    context.written.note(&written.metadata);
+    Ok(())
 }
 
 /// Whether a failure of this kind passes by itself, as a rule.

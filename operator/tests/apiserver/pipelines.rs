@@ -121,6 +121,15 @@ async fn a_reconcile_that_changes_nothing_writes_nothing() -> Result<()> {
         let controller = Controller::start(&namespace).await?;
         create_pipeline(&namespace, "orders", gateway(1)).await?;
         condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        // What the Deployment's controller tells later is something to write.
+        eventually("its pod is counted", LIMIT, async || {
+            let status = pipelines(&namespace).get("orders").await?.status;
+            let current =
+                status.and_then(|status| status.replicas).map(|replicas| replicas.current);
+            ensure!(current == Some(1), "{current:?}");
+            Ok(())
+        })
+        .await?;
         controller.stop().await?;
         let before = snapshot(&namespace).await?;
         let controller = Controller::start(&namespace).await?;
@@ -129,7 +138,8 @@ async fn a_reconcile_that_changes_nothing_writes_nothing() -> Result<()> {
             Ok(())
         })
         .await?;
-        ensure!(snapshot(&namespace).await? == before, "something was written");
+        let after = snapshot(&namespace).await?;
+        ensure!(after == before, "something was written: {before:?}, then {after:?}");
         controller.stop().await
     })
     .await
