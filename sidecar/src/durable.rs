@@ -389,20 +389,24 @@ impl Streams {
         append: Append,
         now: Micros,
     ) -> Result<Appended, Refusal> {
-        let (decision, held) = {
+        let decision = {
             let state = stream.state.read();
             if state.is_gone() {
                 return Err(Refusal::NotFound);
             }
-            (state.decide(&stream.config().content_type, append)?, state.bytes())
+            state.decide(&stream.config().content_type, append)?
         };
         stream.touch(now);
         let accepted = match decision {
             Decision::Done(progress) => return Ok(appended(stream, progress, false)),
             Decision::Accept(accepted) => accepted,
         };
-        let (bytes, limits) = (accepted.bytes(), self.limits());
-        self.reserve(held + bytes, bytes, &limits)?;
+        let (bytes, held) = {
+            // As it was decided on: nobody else writes to it.
+            let state = stream.state.read();
+            (state.cost(&accepted), state.bytes())
+        };
+        self.reserve(held + bytes, bytes, &self.limits())?;
         if let Err(refusal) = self.record(Change::Appended { path, accepted: &accepted }).await {
             self.release(bytes);
             return Err(refusal);

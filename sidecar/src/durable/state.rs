@@ -99,16 +99,6 @@ impl Page {
     }
 }
 
-impl Accepted {
-    /// The memory that it will take.
-    pub(crate) fn bytes(&self) -> u64 {
-        let Self { batch, producer, seq: _, close: _ } = self;
-        let producer = producer.as_ref().map_or(0, |p| p.id.len() as u64 + PRODUCER_OVERHEAD);
-        let batch = if batch.len() == 0 { 0 } else { batch.bytes() + BATCH_OVERHEAD };
-        producer + batch
-    }
-}
-
 impl State {
     /// Nothing yet, in a stream of this lineage.
     pub(crate) fn new(lineage: u64) -> Self {
@@ -222,9 +212,18 @@ impl State {
         }
     }
 
+    /// The memory that an append will take. A producer is remembered once, however often it appends.
+    pub(crate) fn cost(&self, accepted: &Accepted) -> u64 {
+        let Accepted { batch, producer, seq: _, close: _ } = accepted;
+        let new = producer.as_ref().filter(|producer| !self.producers.contains_key(&producer.id));
+        let producer = new.map_or(0, |new| new.id.len() as u64 + PRODUCER_OVERHEAD);
+        let batch = if batch.len() == 0 { 0 } else { batch.bytes() + BATCH_OVERHEAD };
+        producer + batch
+    }
+
     /// Applies an append that was accepted.
     pub(crate) fn apply(&mut self, accepted: Accepted) {
-        self.bytes += accepted.bytes();
+        self.bytes += self.cost(&accepted);
         let Accepted { batch, producer, seq, close } = accepted;
         if batch.len() > 0 {
             let start = self.end;
@@ -370,6 +369,21 @@ mod tests {
             let other = Append { producer, ..closing.clone() };
             assert!(matches!(state.decide(TEXT, other), Err(Refusal::Closed { .. })));
         }
+    }
+
+    #[test]
+    fn a_producer_takes_memory_once_however_often_it_appends() {
+        let by = |id: &str, seq| Some(Producer { id: id.into(), epoch: 0, seq });
+        let mut state = State::new(7);
+        let mut grown = Vec::new();
+        for (id, seq) in [("a", 0), ("a", 1), ("a", 2), ("bc", 0)] {
+            let before = state.bytes();
+            take(&mut state, Append { producer: by(id, seq), ..append("x") });
+            grown.push(state.bytes() - before);
+        }
+        let batch = 1 + BATCH_OVERHEAD;
+        let producer = batch + PRODUCER_OVERHEAD;
+        assert_eq!(grown, [producer + 1, batch, batch, producer + 2]);
     }
 
     #[test]
