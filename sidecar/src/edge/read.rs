@@ -37,8 +37,9 @@ const MOST_BYTES: u64 = 1024 * 1024;
 /// The longest wait: less than the minute after which many proxies close a silent connection.
 const MOST_WAIT: Duration = Duration::from_secs(50);
 
-/// A page that can never change: it ends where it was full, or where it was asked to.
-const FOREVER: &str = "public, max-age=31536000, immutable";
+/// A page that can never change: it ends where it was full, or where it was asked to. But who may read it can:
+/// no cache gives it away for long after a token is asked for, or the log has let go of it.
+const FIXED: &str = "public, max-age=86400, s-maxage=3600, immutable";
 
 /// The newest page grows, so a cache is to ask whether it has.
 const GROWING: &str = "no-cache";
@@ -326,7 +327,7 @@ impl Range<'_> {
         let is_empty = page.entries.is_empty();
         let keep = match (asked.wait.is_some(), is_empty || page.gap.is_some()) {
             (true, true) => "no-store",
-            (_, false) if !page.up_to_date && is_fixed(asked.position) => FOREVER,
+            (_, false) if !page.up_to_date && is_fixed(asked.position) => FIXED,
             (true, false) => SHARED,
             (false, _) => GROWING,
         };
