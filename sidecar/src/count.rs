@@ -22,6 +22,7 @@ mod addresses;
 mod breaches;
 mod exemplars;
 mod histogram;
+mod log;
 mod meter;
 mod roll;
 mod turned_away;
@@ -45,6 +46,7 @@ pub use exemplars::Exemplar;
 use exemplars::Exemplars;
 use histogram::BUCKETS;
 pub use histogram::{BOUNDS_MICROS, Histogram, HistogramReading};
+pub use log::{Eviction, LogCounts, SIZES, Sizes};
 pub use meter::{Judge, Meter, MeterName};
 use roll::Roll;
 pub use turned_away::{TurnedAway, Turnings, retry_soon_ms};
@@ -141,6 +143,8 @@ pub struct Accounts {
     pub cut_off: Counter,
     /// Connections ended because the subscriber's token had expired.
     pub expired: Counter,
+    /// What the log does.
+    pub log: LogCounts,
     connected: [AtomicU64; Transport::ALL.len()],
     addresses: Addresses,
     shards: Box<[ShardAccounts]>,
@@ -196,6 +200,7 @@ impl Accounts {
             held_up: Counter::default(),
             cut_off: Counter::default(),
             expired: Counter::default(),
+            log: LogCounts::default(),
             connected: Default::default(),
             addresses: Addresses::default(),
             shards: (0..=shards).map(|_| ShardAccounts::default()).collect(),

@@ -30,7 +30,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -273,7 +273,10 @@ impl Hub {
         if self.deals_by(SlowConsumer::Block) {
             self.wait_for_room(&events).await?;
         }
-        log.append(events).await
+        let begun = Instant::now();
+        let appended = log.append(events).await;
+        self.accounts.log.appends.record(begun.elapsed());
+        appended
     }
 
     /// Waits until the slowest subscriber is near enough for these events. Publishers that wait together

@@ -8,12 +8,14 @@ use std::{fmt, ops::Deref, sync::Arc};
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet},
+    encoding::{DescriptorEncoder, NoLabelSet},
     metrics::MetricType,
 };
 
 use crate::{
-    count::{Accounts, BOUNDS_MICROS, Cut, HistogramReading, Transport, TurnedAway},
+    count::{
+        Accounts, BOUNDS_MICROS, Cut, Histogram, HistogramReading, SIZES, Transport, TurnedAway,
+    },
     durable::Streams,
     filter::Failure,
     pipeline::Pipeline,
@@ -122,15 +124,15 @@ impl Collector for Pipelines {
                 })?;
             }
         }
-        let mut latency = encoder.encode_descriptor(
-            LATENCY,
-            "The time from an event's acceptance, or the subscriber's later arrival, until the socket took it.",
-            None,
-            MetricType::Histogram,
-        )?;
-        for (pipeline, served) in &pipelines {
-            let labels = [("pipeline", pipeline.as_str())];
-            encode_latency(latency.encode_family(&labels)?, served.hub().accounts())?;
+        for Histograms { name, help, read } in HISTOGRAMS {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            for (pipeline, served) in &pipelines {
+                let labels = [("pipeline", pipeline.as_str())];
+                let Buckets { counts, sum } = read(served.hub().accounts());
+                let all = counts.iter().map(|(_, count)| count).sum();
+                let mut metric = metric.encode_family(&labels)?;
+                metric.encode_histogram::<NoLabelSet>(sum, all, &counts, None)?;
+            }
         }
         Ok(())
     }
@@ -185,6 +187,21 @@ const FAMILIES: &[Family] = &[
         help: "Bytes of events that the log holds.",
         kind: Kind::Gauge,
         read: |pipeline, write| write(&[], pipeline.hub().held().bytes),
+    },
+    Family {
+        name: "weir_log_events_evicted",
+        help: "Events that have left the log, by reason; of a log that replicas share, each counts what it has seen leave.",
+        kind: Kind::Counter,
+        read: |pipeline, write| {
+            let mut evictions = pipeline.hub().accounts().log.evictions();
+            evictions.try_for_each(|(why, events)| write(&[("reason", why.name())], events))
+        },
+    },
+    Family {
+        name: "weir_log_reads_failed",
+        help: "Reads of what is older than the memory holds that failed. They are tried again; what is damaged is put aside, and told by a gap.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().log.unreadable.get()),
     },
     Family {
         name: "weir_subscribers",
@@ -451,16 +468,60 @@ fn read_meters(
     })
 }
 
-fn encode_latency(mut metric: MetricEncoder<'_>, accounts: &Accounts) -> fmt::Result {
+/// A kind of histogram: its name, its help, and how it is read off a pipeline.
+struct Histograms {
+    name: &'static str,
+    help: &'static str,
+    read: fn(&Accounts) -> Buckets,
+}
+
+/// How many values are in each bucket, by its upper bound; and their sum.
+struct Buckets {
+    counts: Vec<(f64, u64)>,
+    sum: f64,
+}
+
+/// What is shown as histograms, in the order in which it happens to an event.
+const HISTOGRAMS: &[Histograms] = &[
+    Histograms {
+        name: "weir_log_append_seconds",
+        help: "The time that publishes waited for the log, be they taken or not.",
+        read: |accounts| durations([&accounts.log.appends]),
+    },
+    Histograms {
+        name: "weir_log_sync_seconds",
+        help: "The time that the disk took to make sure of what was written to the log; only of logs on a disk.",
+        read: |accounts| durations([&accounts.log.syncs]),
+    },
+    Histograms {
+        name: "weir_log_group_events",
+        help: "Events that were written to the log as one group; only of logs on a disk.",
+        read: |accounts| {
+            let (buckets, sum) = accounts.log.groups.read();
+            let bounds = SIZES.iter().map(|&bound| float(bound)).chain([f64::INFINITY]);
+            Buckets { counts: bounds.zip(buckets).collect(), sum: float(sum) }
+        },
+    },
+    Histograms {
+        name: LATENCY,
+        help: "The time from an event's acceptance, or the subscriber's later arrival, until the socket took it.",
+        read: |accounts| durations(accounts.shards().iter().map(|shard| &shard.latency)),
+    },
+];
+
+fn durations<'a>(histograms: impl IntoIterator<Item = &'a Histogram>) -> Buckets {
     let mut reading = HistogramReading::default();
-    accounts.shards().iter().for_each(|shard| shard.latency.merge_into(&mut reading));
+    histograms.into_iter().for_each(|histogram| histogram.merge_into(&mut reading));
     let HistogramReading { buckets, sum_micros } = reading;
     let bounds = BOUNDS_MICROS.iter().map(|&bound| seconds(bound)).chain([f64::INFINITY]);
-    let counts: Vec<_> = bounds.zip(buckets).collect();
-    metric.encode_histogram::<NoLabelSet>(seconds(sum_micros), buckets.iter().sum(), &counts, None)
+    Buckets { counts: bounds.zip(buckets).collect(), sum: seconds(sum_micros) }
+}
+
+fn seconds(micros: u64) -> f64 {
+    float(micros) / 1e6
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a sum of microseconds is exact for 285 years")]
-fn seconds(micros: u64) -> f64 {
-    micros as f64 / 1e6
+const fn float(number: u64) -> f64 {
+    number as f64
 }

@@ -222,6 +222,7 @@ impl Hub {
             // The log knows its first event now, and the readers are told.
             Ok(Read::Evicted { first: _ }) => Vec::new(),
             Err(error) => {
+                self.accounts.log.unreadable.add(1);
                 if NOT_READ.is_due() {
                     tracing::warn!(pipeline = self.name, %error, from, "can't read an older part of the log");
                 }

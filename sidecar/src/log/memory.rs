@@ -8,7 +8,7 @@ use super::{
     Appended, Entry, Held, Log, LogError, LogId, Micros, Offset, Pending, Read, Retention, Tail,
     identities::Identities,
 };
-use crate::intake::Posted;
+use crate::{count::Eviction, intake::Posted};
 
 /// A log in memory: fast, and gone with the process.
 #[derive(Debug)]
@@ -42,13 +42,14 @@ impl MemoryLog {
             next += 1;
             fresh.push(posted);
         }
-        forget(&mut identities, &self.tail.append(fresh.into_iter()));
+        self.forget(&mut identities, &self.tail.append(fresh.into_iter()));
         appended
     }
-}
 
-fn forget(identities: &mut Identities, evicted: &[Arc<Entry>]) {
-    evicted.iter().for_each(|entry| identities.forget(&entry.posted));
+    fn forget(&self, identities: &mut Identities, evicted: &[Arc<Entry>]) {
+        evicted.iter().for_each(|entry| identities.forget(&entry.posted));
+        self.tail.counts().evicted(Eviction::Retention, evicted.len() as u64);
+    }
 }
 
 impl Log for MemoryLog {
@@ -90,7 +91,7 @@ impl Log for MemoryLog {
 
     fn expire(&self) {
         let mut identities = self.identities.lock();
-        forget(&mut identities, &self.tail.expire());
+        self.forget(&mut identities, &self.tail.expire());
     }
 
     fn close(&self) -> Pending<'_, ()> {

@@ -46,7 +46,7 @@ use super::{
     Appended, Backoff, Entry, Health, Held, Log, LogError, LogId, Micros, Offset, Password,
     Pending, Read, Retention, Tail, health::Pulse,
 };
-use crate::{clock, intake::Posted};
+use crate::{clock, count::Eviction, intake::Posted};
 use index::Index;
 use stream::unavailable;
 
@@ -241,7 +241,7 @@ impl Core {
             stream::renew(&self.context, &info).await?;
             return Ok(self.lose());
         }
-        self.index.lock().evict_before(first);
+        self.evict(|index| index.evict_before(first));
         self.freshen(head);
         Ok(Some(info))
     }
@@ -262,6 +262,23 @@ impl Core {
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(true),
             Err(error) => Err(unavailable(error)),
         }
+    }
+
+    /// Evicts from the index, and returns where it begins then.
+    fn evict(&self, evict: impl FnOnce(&mut Index)) -> Offset {
+        let mut index = self.index.lock();
+        let before = index.first();
+        evict(&mut index);
+        let first = index.first();
+        drop(index);
+        self.tail.counts().evicted(Eviction::Retention, first - before);
+        first
+    }
+
+    /// Evicts from the index what is past a bound, and returns where it begins then.
+    fn expire_index(&self) -> Offset {
+        let retention = *self.retention.lock();
+        self.evict(|index| index.expire(retention, clock::micros()))
     }
 
     fn freshen(&self, head: Offset) {
@@ -374,11 +391,7 @@ impl Log for NatsLog {
     }
 
     fn expire(&self) {
-        let first = {
-            let mut index = self.core.index.lock();
-            index.expire(*self.core.retention.lock(), clock::micros());
-            index.first()
-        };
+        let first = self.core.expire_index();
         self.core.tail.evict_before(first);
         self.core.tail.expire();
         self.core.expiry.notify_one();

@@ -32,7 +32,7 @@ use super::{
     health::Pulse,
     size_of_event,
 };
-use crate::{clock, intake::Posted};
+use crate::{clock, count::Eviction, intake::Posted};
 use link::{Link, explain, is_passing};
 
 /// How long an append is tried: a failover is waited for, an outage is reported while the publisher still
@@ -187,6 +187,7 @@ impl Core {
         let heard = Known::read(parts)?;
         let mut known = self.known.lock();
         if heard.head >= known.head && heard.first >= known.first {
+            self.tail.counts().evicted(Eviction::Retention, heard.first - known.first);
             *known = heard;
         }
         drop(known);
@@ -266,7 +267,9 @@ impl Core {
         let stored = answer::entries(parts.next())?;
         if from < first || stored.is_empty() && from < head {
             let first = if from < first { first } else { head };
-            self.known.lock().first = first;
+            let mut known = self.known.lock();
+            self.tail.counts().evicted(Eviction::Retention, first.saturating_sub(known.first));
+            known.first = first;
             return Ok(Read::Evicted { first });
         }
         let entries = stored.into_iter().map(|stored| answer::entry(stored).map(Arc::new));

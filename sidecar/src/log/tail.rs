@@ -18,7 +18,12 @@ use parking_lot::RwLock;
 use tokio::sync::{Notify, futures::Notified};
 
 use super::{Entry, Micros, Offset, Read, Retention, Ring};
-use crate::{clock, count::Accounts, engine::Wakers, intake::Posted};
+use crate::{
+    clock,
+    count::{Accounts, LogCounts},
+    engine::Wakers,
+    intake::Posted,
+};
 
 /// The newest events of a log.
 #[derive(Debug)]
@@ -45,6 +50,12 @@ impl Tail {
         let bounds = ring.retention();
         *ring = Ring::new(head, bounds);
         self.head.store(head, Ordering::Release);
+    }
+
+    /// What the log is counted by.
+    #[must_use]
+    pub fn counts(&self) -> &LogCounts {
+        &self.accounts.log
     }
 
     /// The offset of the next event.

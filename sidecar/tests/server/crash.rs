@@ -358,6 +358,33 @@ async fn a_restart_in_order_finds_everything() {
 }
 
 #[tokio::test]
+async fn the_stages_of_a_log_are_measured() {
+    let directory = TempDir::new().unwrap();
+    let manifest = on_disk("Fsync").replace("log: {", "log: {retention: {maxEvents: 3}, ");
+    let server = start_in(config(&manifest, None), directory.path()).await;
+    until_open(&server).await;
+    server.post_numbers(0..5).await;
+    server.post_numbers(5..6).await;
+    evicted(&server, "retention", 3).await;
+    for metric in ["append_seconds", "sync_seconds", "group_events"] {
+        let count = format!("weir_log_{metric}_count{{pipeline=\"orders\"}}");
+        assert_eq!(server.metric(&count).await, Some(2), "{metric}");
+    }
+    let metrics = server.admin("/metrics").await.text();
+    let mut groups =
+        metrics.lines().filter(|line| line.starts_with("weir_log_group_events_bucket{"));
+    let four = groups.find(|line| line.contains("le=\"4.0\"")).unwrap();
+    assert!(four.ends_with(" 1"), "of 5 and of 1 events: {four}");
+}
+
+/// Waits until so many events have left for this reason.
+async fn evicted(server: &Server, reason: &str, count: u64) {
+    let metric =
+        format!("weir_log_events_evicted_total{{pipeline=\"orders\",reason=\"{reason}\"}}");
+    server.metric_becomes(&metric, count).await;
+}
+
+#[tokio::test]
 async fn another_storage_is_another_log_and_the_counters_go_on() {
     let directory = TempDir::new().unwrap();
     let server = start_in(config(&on_disk("Fsync"), None), directory.path()).await;

@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -173,22 +174,27 @@ pub(super) enum Unwritten {
 }
 
 /// Writes a group to the end of a file, as safely as `durability` says, or leaves the file as it was.
+/// Returns how long the disk took to make it safe, where it was asked to.
 pub(super) fn put(
     file: &File,
     end: u64,
     group: &[u8],
     durability: Durability,
-) -> Result<(), Unwritten> {
+) -> Result<Option<Duration>, Unwritten> {
     if let Err(error) = file.write_all_at(group, end) {
         let undone = file.set_len(end);
         return Err(undone.map_or_else(Unwritten::Uncertain, |()| Unwritten::Refused(error)));
     }
     match durability {
-        Durability::Fsync => file.sync_data().map_err(|error| {
-            // The pages pass for written now; without them, no later start can take them for such.
-            let _ = file.set_len(end);
-            Unwritten::Uncertain(error)
-        }),
-        Durability::Interval => Ok(()),
+        Durability::Fsync => {
+            let begun = Instant::now();
+            file.sync_data().map_err(|error| {
+                // The pages pass for written now; without them, no later start can take them for such.
+                let _ = file.set_len(end);
+                Unwritten::Uncertain(error)
+            })?;
+            Ok(Some(begun.elapsed()))
+        }
+        Durability::Interval => Ok(None),
     }
 }

@@ -269,7 +269,7 @@ impl Shelf {
     fn put(&self, book: &Book, groups: &[u8]) -> Result<(), LogError> {
         let file = self.files.write(book.number).map_err(|error| refused(&error))?;
         match files::put(&file, book.length, groups, self.durability) {
-            Ok(()) => {
+            Ok(_) => {
                 self.note(book.number);
                 Ok(())
             }

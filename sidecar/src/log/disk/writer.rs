@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     clock,
+    count::Eviction,
     intake::Posted,
     log::{Appended, Entry, LogError, Micros, Offset, identities::Identities, size_of_event},
     seldom::Seldom,
@@ -252,6 +253,7 @@ impl Writer {
         self.put(&active, &bytes)?;
         self.enter(&active, bytes.len() as u64, &spans, slots, time);
         self.shared.groups.fetch_add(1, Ordering::Relaxed);
+        self.shared.tail.counts().groups.record(slots.len() as u64);
         self.tell(None);
         let entry = |(posted, offset)| Entry { offset, accepted_at, time, posted };
         self.shared.tail.push(fresh.into_iter().zip(head..).map(entry).collect());
@@ -284,7 +286,7 @@ impl Writer {
     /// are refused.
     fn make_room(&mut self, bytes: u64) -> Result<(), LogError> {
         loop {
-            let mut index = self.shared.index.write();
+            let index = self.shared.index.read();
             if self.room.grow_log(index.room().saturating_add(bytes)) {
                 return Ok(());
             }
@@ -294,9 +296,8 @@ impl Writer {
                     "spec.log.storage.disk.size of {quota} bytes has no room for {bytes} more"
                 )));
             };
-            let identities = &mut self.identities;
-            index.evict_before(base, |key, offset| identities.remove(key, offset));
             drop(index);
+            self.evict_before(base, Eviction::NoRoom);
             if LEFT_EARLY.is_due() {
                 tracing::warn!(
                     directory = %self.files.directory().display(),
@@ -311,7 +312,8 @@ impl Writer {
     fn put(&mut self, active: &Segment<File>, bytes: &[u8]) -> Result<(), LogError> {
         let Segment { base: _, salt: _, length, file } = active;
         match files::put(file, *length, bytes, self.durability) {
-            Ok(()) => {
+            Ok(synced) => {
+                synced.into_iter().for_each(|took| self.shared.tail.counts().syncs.record(took));
                 self.unsynced |= self.durability == Durability::Interval;
                 Ok(())
             }
@@ -356,9 +358,23 @@ impl Writer {
         let retention = *self.shared.retention.lock();
         let identities = &mut self.identities;
         let mut index = self.shared.index.write();
+        let before = index.first();
         index.expire(retention, clock::micros(), |key, offset| identities.remove(key, offset));
+        let left = index.first() - before;
         drop(index);
+        self.shared.tail.counts().evicted(Eviction::Retention, left);
         self.drop_left();
+    }
+
+    /// Evicts the events before an offset.
+    fn evict_before(&mut self, offset: Offset, why: Eviction) {
+        let identities = &mut self.identities;
+        let mut index = self.shared.index.write();
+        let before = index.first();
+        index.evict_before(offset, |key, offset| identities.remove(key, offset));
+        let left = index.first() - before;
+        drop(index);
+        self.shared.tail.counts().evicted(why, left);
     }
 
     /// Removes the segments that hold nothing any more.
@@ -389,12 +405,8 @@ impl Writer {
             Ok(next) => next,
             Err(error) => return self.tell(Some(error.to_string())),
         };
-        let identities = &mut self.identities;
-        let dropped = {
-            let mut index = self.shared.index.write();
-            index.evict_before(next, |key, offset| identities.remove(key, offset));
-            index.drop_segments()
-        };
+        self.evict_before(next, Eviction::Damaged);
+        let dropped = self.shared.index.write().drop_segments();
         self.shared.tail.evict_before(next);
         let kept = self.files.quarantine().and_then(|aside| {
             dropped.iter().try_for_each(|segment| self.files.put_aside(segment.base, &aside))
@@ -417,8 +429,12 @@ impl Writer {
     fn sync(&mut self) -> Result<(), LogError> {
         (self.unsynced, self.synced_at) = (false, Instant::now());
         let active = self.shared.index.read().active().cloned();
+        let begun = Instant::now();
         match active.map_or(Ok(()), |active| active.file.sync_data()) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.shared.tail.counts().syncs.record(begun.elapsed());
+                Ok(())
+            }
             Err(error) => Err(self.fail(&error)),
         }
     }

@@ -86,7 +86,7 @@ fn take(core: &Core, batch: Vec<Message>) -> Result<(), LogError> {
         let time = core.index.lock().push(offset, row);
         entries.push(message::entry(offset, time, &message.payload)?);
     }
-    core.index.lock().expire(*core.retention.lock(), crate::clock::micros());
+    core.expire_index();
     core.tail.push(entries);
     Ok(())
 }
