@@ -192,10 +192,14 @@ impl<F> Index<F> {
         self.segments.get(1).map(|second| second.base)
     }
 
+    /// Whether anything was written to the active segment.
+    pub(super) fn is_active_written(&self) -> bool {
+        self.active().is_some_and(|active| active.length > HEAD_BYTES as u64)
+    }
+
     /// Whether the active segment holds nothing but events that have left.
     pub(super) fn is_active_left(&self) -> bool {
-        let written = self.active().is_some_and(|active| active.length > HEAD_BYTES as u64);
-        written && self.slots.is_empty()
+        self.is_active_written() && self.slots.is_empty()
     }
 
     /// What to read for `max_bytes` of events from `from` on: at least one frame where there is one.

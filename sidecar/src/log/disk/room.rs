@@ -61,6 +61,12 @@ impl Room {
         fits
     }
 
+    /// Whether the log could take so much in all, if it took nothing now.
+    pub(super) fn could_hold_log(&self, bytes: u64) -> bool {
+        let beside = self.taken.lock().beside;
+        Taken { log: bytes, beside }.fits(self.size())
+    }
+
     /// Takes so much more beside the log, if that fits.
     pub(super) fn take(&self, bytes: u64) -> bool {
         let mut taken = self.taken.lock();
@@ -96,6 +102,7 @@ mod tests {
         // The log's oldest events leave.
         room.set_log(3);
         assert!(room.take(3) && !room.grow_log(4));
+        assert!(room.could_hold_log(3) && !room.could_hold_log(4));
         room.give_back(7);
         assert!(room.grow_log(10));
     }

@@ -296,6 +296,15 @@ fn a_data_directory_is_for_one_process() {
     assert!(DataDir::default().claim().unwrap_err().to_string().contains("--data-dir"));
 }
 
+/// Waits until what is before this offset is put aside.
+async fn until_first(log: &DiskLog, first: Offset) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while log.first() != first {
+        assert!(Instant::now() < deadline, "the damaged segment is not put aside");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn what_is_found_damaged_by_a_reader_becomes_a_gap_and_the_rest_goes_on() {
     let directory = TempDir::new().unwrap();
@@ -305,11 +314,7 @@ async fn what_is_found_damaged_by_a_reader_becomes_a_gap_and_the_rest_goes_on() 
     let file = fs::OpenOptions::new().write(true).open(segment(directory.path(), 1)).unwrap();
     file.write_all_at(b"?", HEAD_BYTES as u64 + 70).unwrap();
     assert!(matches!(log.read(1, u64::MAX).await, Err(LogError::Damaged(_))));
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while log.first() != 3 {
-        assert!(Instant::now() < deadline, "the damaged segment is not put aside");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_first(&log, 3).await;
     assert!(matches!(log.read(1, u64::MAX).await, Ok(Read::Evicted { first: 3 })));
     assert_eq!(append(&log, &["a"]).await.last, 3);
     assert_eq!(ids(&log).await, ["a"]);
@@ -345,6 +350,52 @@ async fn the_quota_is_kept_by_letting_the_oldest_leave() {
     drop(log);
     let log = try_open(directory.path(), QUOTA, Durability::Interval).unwrap();
     assert_eq!((log.first(), ids(&log).await), (first, kept));
+}
+
+/// A log of which so much of the room is taken by what lies beside it.
+fn beside(directory: &Path, quota: u64, taken: u64, retention: Retention) -> DiskLog {
+    let room = Room::new(quota);
+    assert!(room.take(taken));
+    let directory = directory.to_owned();
+    let options = Options { directory, room, durability: Durability::Interval, retention };
+    DiskLog::open(options, conformance::tail(retention), Box::new(|_| ())).unwrap()
+}
+
+#[tokio::test]
+async fn where_there_is_room_for_one_segment_only_its_events_leave_and_new_ones_are_taken() {
+    let directory = TempDir::new().unwrap();
+    // A segment may have 4 MiB, of which there are 2.
+    let log = beside(directory.path(), 64 << 20, 62 << 20, UNBOUNDED);
+    for n in 0..20 {
+        let appended = log.append(vec![large(n)]).await;
+        assert_eq!(appended.unwrap().last, n as u64 + 1);
+        assert!(room(directory.path()) <= (2 << 20) + 4_096, "{}", room(directory.path()));
+    }
+    let first = usize::try_from(log.first()).unwrap();
+    let kept: Vec<_> = (first - 1..20).map(|n| n.to_string()).collect();
+    assert_eq!(ids(&log).await, kept);
+    // What has left is no repetition any more, and what is held is one.
+    let again = log.append(vec![large(0), large(19)]).await.unwrap();
+    assert_eq!((again.accepted, again.duplicates), (1, 1));
+    log.close().await;
+    drop(log);
+    let log = open(directory.path());
+    assert_eq!(ids(&log).await.last().unwrap(), "0");
+    assert!(quarantines(directory.path()).is_empty());
+}
+
+#[tokio::test]
+async fn what_the_retention_grants_is_kept_though_streams_take_all_that_is_theirs() {
+    let directory = TempDir::new().unwrap();
+    // As a manifest may have it: twice what is kept, and the streams' part.
+    let retention = Retention { max_bytes: 4 << 20, ..UNBOUNDED };
+    let log = beside(directory.path(), 136 << 20, 128 << 20, retention);
+    for n in 0..100 {
+        log.append(vec![large(n)]).await.unwrap();
+        // What is past a bound leaves right behind the answer.
+        let held = log.held().events;
+        assert!((13..=14).contains(&held) || held == n as u64 + 1, "{held} after {n}");
+    }
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use super::{
     files::{self, Files, Unwritten},
     index::{Segment, Slot},
     meta::Meta,
-    record::{Group, Span},
+    record::{Group, HEAD_BYTES, Span},
     recover::counted,
 };
 use crate::{
@@ -240,16 +240,18 @@ impl Writer {
         slots: &[Slot],
         accepted_at: Instant,
     ) -> Result<(), LogError> {
-        let active = self.active()?;
+        let mut active = self.active()?;
         let (head, newest) = {
             let index = self.shared.index.read();
             (index.head(), index.newest())
         };
         let time = clock::micros().max(newest);
-        let mut group = Group::new(active.salt, head, time);
-        fresh.iter().for_each(|posted| group.push(posted));
-        let (bytes, spans) = group.finish();
-        self.make_room(bytes.len() as u64)?;
+        let (mut bytes, mut spans) = group(&active, head, time, &fresh);
+        if let Some(other) = self.make_room(bytes.len() as u64)? {
+            // The checksums start from what is the segment's own.
+            (bytes, spans) = group(&other, head, time, &fresh);
+            active = other;
+        }
         self.put(&active, &bytes)?;
         self.enter(&active, bytes.len() as u64, &spans, slots, time);
         self.shared.groups.fetch_add(1, Ordering::Relaxed);
@@ -262,7 +264,10 @@ impl Writer {
 
     /// The segment that takes the next group.
     fn active(&mut self) -> Result<Segment<File>, LogError> {
-        let bytes = (self.room.size() / SEGMENTS).clamp(LEAST_SEGMENT_BYTES, MOST_SEGMENT_BYTES);
+        // Files go as a whole; so, of no more than half of what is kept, twice that is room enough for them.
+        let kept = self.shared.retention.lock().max_bytes / 2;
+        let bytes = (self.room.size() / SEGMENTS).min(kept);
+        let bytes = bytes.clamp(LEAST_SEGMENT_BYTES, MOST_SEGMENT_BYTES);
         let active = self.shared.index.read().active().cloned();
         match active {
             Some(active) if active.length < bytes => Ok(active),
@@ -283,30 +288,45 @@ impl Writer {
     }
 
     /// Makes room within the quota. The oldest events leave before their time rather than that new ones
-    /// are refused.
-    fn make_room(&mut self, bytes: u64) -> Result<(), LogError> {
+    /// are refused. Returns the segment that takes the group, where that is another by now.
+    fn make_room(&mut self, bytes: u64) -> Result<Option<Segment<File>>, LogError> {
+        let mut other = None;
         loop {
-            let index = self.shared.index.read();
-            if self.room.grow_log(index.room().saturating_add(bytes)) {
-                return Ok(());
-            }
-            let Some(base) = index.second_base() else {
-                let quota = self.room.size();
-                return Err(LogError::Full(format!(
-                    "spec.log.storage.disk.size of {quota} bytes has no room for {bytes} more"
-                )));
+            let (second, written) = {
+                let index = self.shared.index.read();
+                if self.room.grow_log(index.room().saturating_add(bytes)) {
+                    return Ok(other);
+                }
+                (index.second_base(), index.is_active_written())
             };
-            drop(index);
-            self.evict_before(base, Eviction::NoRoom);
-            if LEFT_EARLY.is_due() {
-                tracing::warn!(
-                    directory = %self.files.directory().display(),
-                    before = base,
-                    "events left before their time, because the log has no more room on the disk"
-                );
-            }
-            self.drop_left();
+            let base = match second {
+                Some(base) => base,
+                // All that there is leaves, where that helps.
+                None if written && self.room.could_hold_log(bytes + HEAD_BYTES as u64) => {
+                    other.insert(self.roll()?).base
+                }
+                None => {
+                    let quota = self.room.size();
+                    return Err(LogError::Full(format!(
+                        "spec.log.storage.disk.size of {quota} bytes has no room for {bytes} more"
+                    )));
+                }
+            };
+            self.leave_early(base);
         }
+    }
+
+    /// Lets the events before `base` go, because there is no more room for them.
+    fn leave_early(&mut self, base: Offset) {
+        self.evict_before(base, Eviction::NoRoom);
+        if LEFT_EARLY.is_due() {
+            tracing::warn!(
+                directory = %self.files.directory().display(),
+                before = base,
+                "events left before their time, because the log has no more room on the disk"
+            );
+        }
+        self.drop_left();
     }
 
     fn put(&mut self, active: &Segment<File>, bytes: &[u8]) -> Result<(), LogError> {
@@ -475,6 +495,18 @@ impl Append {
     fn size(&self) -> usize {
         self.events.iter().map(|posted| posted.event.size()).sum()
     }
+}
+
+/// The bytes of events as one group of a segment, and where its frames lie in them.
+fn group(
+    segment: &Segment<File>,
+    head: Offset,
+    time: Micros,
+    events: &[Posted],
+) -> (Vec<u8>, Vec<Span>) {
+    let mut group = Group::new(segment.salt, head, time);
+    events.iter().for_each(|posted| group.push(posted));
+    group.finish()
 }
 
 /// What the system refused, and what was undone: another try may succeed.
