@@ -181,8 +181,12 @@ impl DiskLog {
         };
         let read = task::spawn_blocking(move || {
             let mut place = vec![0; usize::try_from(bytes.end - bytes.start).unwrap_or(0)];
-            file.read_exact_at(&mut place, bytes.start)?;
-            Ok(scan::frames(&place.into(), salt))
+            match file.read_exact_at(&mut place, bytes.start) {
+                Ok(()) => Ok(scan::frames(&place.into(), salt)),
+                // It was cut off under the log: what is gone is damage, and comes back by no other try.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+                Err(error) => Err(error),
+            }
         });
         let read: io::Result<_> = read.await.unwrap_or_else(|gone| Err(io::Error::other(gone)));
         let unreadable =
@@ -192,7 +196,9 @@ impl DiskLog {
             None => {
                 // Whoever reads on is told by a gap what is missing.
                 let _ = self.commands.send(Command::PutAside(from)).await;
-                Err(LogError::Damaged(format!("the events from {from} on fail their checksum")))
+                Err(LogError::Damaged(format!(
+                    "the events from {from} on are cut off, or fail their checksum"
+                )))
             }
         }
     }

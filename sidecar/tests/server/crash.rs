@@ -377,6 +377,26 @@ async fn the_stages_of_a_log_are_measured() {
     assert!(four.ends_with(" 1"), "of 5 and of 1 events: {four}");
 }
 
+#[tokio::test]
+async fn a_file_that_is_cut_off_under_a_running_log_is_told_by_a_gap_and_counted() {
+    let directory = TempDir::new().unwrap();
+    let server = start_in(config(&on_disk("Fsync"), None), directory.path()).await;
+    until_open(&server).await;
+    server.post_numbers(0..5).await;
+    server.app.stop().await;
+    // What was there before a start is read from the disk.
+    let server = start_in(config(&on_disk("Fsync"), None), directory.path()).await;
+    until_open(&server).await;
+    let file = directory.path().join("shop/orders/0000000000000001.log");
+    fs::OpenOptions::new().write(true).open(file).unwrap().set_len(40).unwrap();
+    let mut sse = server.sse("?from=earliest").await;
+    assert_eq!(sse.next().await.unwrap().name, "gap");
+    server.post_numbers(5..6).await;
+    assert_eq!(sse.next_data().await, "{\"n\":5}");
+    evicted(&server, "damaged", 5).await;
+    assert_eq!(server.metric("weir_log_reads_failed_total{pipeline=\"orders\"}").await, Some(1));
+}
+
 /// Waits until so many events have left for this reason.
 async fn evicted(server: &Server, reason: &str, count: u64) {
     let metric =

@@ -321,6 +321,21 @@ async fn what_is_found_damaged_by_a_reader_becomes_a_gap_and_the_rest_goes_on() 
     assert!(segment(&quarantines(directory.path())[0], 1).exists());
 }
 
+#[tokio::test]
+async fn a_file_that_was_cut_off_under_the_log_becomes_a_gap_too() {
+    let directory = TempDir::new().unwrap();
+    let log = open(directory.path());
+    append(&log, &["a"]).await;
+    append(&log, &["b"]).await;
+    let file = fs::OpenOptions::new().write(true).open(segment(directory.path(), 1)).unwrap();
+    file.set_len(HEAD_BYTES as u64 + 20).unwrap();
+    assert!(matches!(log.read(1, u64::MAX).await, Err(LogError::Damaged(_))));
+    until_first(&log, 3).await;
+    assert!(matches!(log.read(1, u64::MAX).await, Ok(Read::Evicted { first: 3 })));
+    assert_eq!(append(&log, &["a"]).await.last, 3);
+    assert_eq!(ids(&log).await, ["a"]);
+}
+
 fn large(n: usize) -> crate::intake::Posted {
     let mut large = posted(&n.to_string(), b"");
     large.event.data = vec![b'1'; 300_000].into();
