@@ -22,7 +22,10 @@ mod stream;
 mod tests;
 
 use std::{
-    sync::{Arc, atomic},
+    sync::{
+        Arc,
+        atomic::{self, AtomicU64},
+    },
     time::{Duration, Instant},
 };
 
@@ -107,6 +110,8 @@ struct Core {
     last: Mutex<Option<(Offset, String)>>,
     /// Drawn at random when the log is opened.
     replica: u64,
+    /// When the last append was accepted.
+    moment: AtomicU64,
     turns: Semaphore,
     freshness: Mutex<Freshness>,
     pulse: Pulse,
@@ -151,6 +156,7 @@ impl NatsLog {
             retention: Mutex::new(retention),
             last: Mutex::default(),
             replica: fastrand::u64(..),
+            moment: AtomicU64::new(0),
             turns: Semaphore::new(TURNS),
             freshness: Mutex::new(Freshness { followed: now, target: (head, now) }),
             pulse: Pulse::default(),
@@ -206,6 +212,15 @@ impl Core {
     /// How often the client has connected.
     fn connections(&self) -> u64 {
         self.context.client().statistics().connects.load(atomic::Ordering::Relaxed)
+    }
+
+    /// When an append is accepted that comes now: later than every other of this replica.
+    fn moment(&self) -> Micros {
+        let now = clock::micros();
+        let later = |last: Micros| Some(now.max(last + 1));
+        let (order, last) = (atomic::Ordering::Relaxed, &self.moment);
+        let last = last.fetch_update(order, order, later).unwrap_or_default();
+        now.max(last + 1)
     }
 
     /// Whether anything may be appended.

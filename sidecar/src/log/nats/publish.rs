@@ -2,18 +2,22 @@
 //!
 //! The messages of a batch are sent one behind the other over one connection, and their answers awaited
 //! together. Where some don't come, what is unanswered is sent again, in order: the broker takes a message
-//! id once.
+//! id once. Whether a duplicate is then the message itself, or an equal event of another publisher that was
+//! first, stands in what is stored: no two messages of one id have the same bytes, as each says which replica
+//! accepted it and when.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use async_nats::jetstream::publish::PublishAck;
 use bytes::Bytes;
 use tokio::time;
 
-use super::{Core, LogError, message};
+use super::{Core, LogError, message, stream::unavailable};
 use crate::{
-    clock,
     intake::Posted,
     log::{
         Appended, Backoff, Offset,
@@ -46,7 +50,7 @@ struct Answer {
 }
 
 pub(super) async fn append(core: &Core, events: Vec<Posted>) -> Result<Appended, LogError> {
-    let origin = Origin { replica: core.replica, accepted: clock::micros() };
+    let origin = Origin { replica: core.replica, accepted: core.moment() };
     let mut items: Vec<_> = events.iter().map(|posted| Item::new(core, posted, origin)).collect();
     drop(events);
     let deadline = Instant::now() + APPEND;
@@ -54,7 +58,9 @@ pub(super) async fn append(core: &Core, events: Vec<Posted>) -> Result<Appended,
         insist(core, items, deadline).await?;
     }
     let answers = || items.iter().filter_map(|item| item.answer);
-    let accepted = answers().filter(|answer| answer.fresh).count();
+    // One that stands in the batch twice is new once.
+    let fresh = answers().filter(|answer| answer.fresh).map(|answer| answer.offset);
+    let accepted = fresh.collect::<HashSet<_>>().len();
     let last = answers().last().map_or_else(|| core.tail.head() - 1, |answer| answer.offset);
     Ok(Appended { accepted, duplicates: items.len() - accepted, last })
 }
@@ -74,7 +80,12 @@ impl Item {
     }
 
     /// Takes an answer up. A duplicate of what has left the log is sent again, under another name.
-    fn answered(&mut self, ack: &PublishAck, first: Offset) {
+    async fn answered(
+        &mut self,
+        core: &Core,
+        ack: &PublishAck,
+        first: Offset,
+    ) -> Result<(), LogError> {
         let PublishAck { sequence, duplicate, .. } = *ack;
         match self.identity {
             Some(identity) if duplicate && sequence < first => {
@@ -84,10 +95,18 @@ impl Item {
                 self.name = renamed;
             }
             Some(_) | None => {
-                let fresh = !duplicate || self.unsure;
+                let fresh = !duplicate || (self.unsure && self.is_at(core, sequence).await?);
                 self.answer = Some(Answer { offset: sequence, fresh });
             }
         }
+        Ok(())
+    }
+
+    /// Whether it is this message that the stream holds at an offset. Where that has just left, or the server
+    /// that is asked is behind, another try finds out.
+    async fn is_at(&self, core: &Core, offset: Offset) -> Result<bool, LogError> {
+        let held = core.stream.direct_get(offset).await.map_err(unavailable)?;
+        Ok(held.payload == self.event)
     }
 }
 
@@ -134,12 +153,15 @@ async fn send(core: &Core, items: &mut [Item]) -> Result<(), LogError> {
     for (place, answer) in sent {
         let answer = answer.await;
         let Some(item) = items.get_mut(place) else { continue };
-        match answer {
-            Ok(ack) => item.answered(&ack, first),
+        let answered = match answer {
+            Ok(ack) => item.answered(core, &ack, first).await,
             Err(error) => {
                 item.unsure = true;
-                failed.get_or_insert_with(|| explain(error.kind(), &error));
+                Err(explain(error.kind(), &error))
             }
+        };
+        if let Err(error) = answered {
+            failed.get_or_insert(error);
         }
     }
     failed.map_or(Ok(()), Err)
@@ -158,5 +180,67 @@ fn explain(kind: PublishErrorKind, error: &impl std::fmt::Display) -> LogError {
         | PublishErrorKind::BrokenPipe
         | PublishErrorKind::MaxAckPending
         | PublishErrorKind::Other => LogError::Unavailable(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{
+        Log,
+        conformance::{
+            UNBOUNDED,
+            replicas::{Shared, event, reaches},
+        },
+        nats::tests::Nats,
+    };
+
+    async fn sent(core: &Core, item: &mut Item) -> bool {
+        let deadline = Instant::now() + APPEND;
+        insist(core, std::slice::from_mut(item), deadline).await.unwrap();
+        item.answer.unwrap().fresh
+    }
+
+    /// What is made of an event, when its append begins.
+    fn item(core: &Core, id: &str) -> Item {
+        let origin = Origin { replica: core.replica, accepted: core.moment() };
+        Item::new(core, &event(id), origin)
+    }
+
+    /// As if the answer to the first try had been lost.
+    fn lose_the_answer(item: &mut Item) {
+        (item.unsure, item.answer) = (true, None);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_was_first_is_answered_so_though_the_first_answer_is_lost() {
+        let nats = Nats::start();
+        let (one, _) = nats.open("a", UNBOUNDED).await;
+        let (two, _) = nats.open("a", UNBOUNDED).await;
+        // Begun before the other's was known.
+        let mut late = item(&two.core, "a");
+        let mut first = item(&one.core, "a");
+        assert!(sent(&one.core, &mut first).await);
+        for _ in 0..2 {
+            lose_the_answer(&mut first);
+            assert!(sent(&one.core, &mut first).await, "it is its own duplicate");
+            lose_the_answer(&mut late);
+            assert!(!sent(&two.core, &mut late).await, "the other was first");
+        }
+        // And where both are of one replica.
+        let [mut first, mut late] = [(); 2].map(|()| item(&one.core, "b"));
+        assert!(sent(&one.core, &mut first).await);
+        lose_the_answer(&mut late);
+        assert!(!sent(&one.core, &mut late).await);
+        assert_eq!(one.head().await.unwrap(), 3);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_event_that_a_batch_has_twice_is_new_once() {
+        let nats = Nats::start();
+        let (log, tail) = nats.open("a", UNBOUNDED).await;
+        let appended = log.append(vec![event("a"), event("b"), event("a")]).await.unwrap();
+        assert_eq!(appended, Appended { accepted: 2, duplicates: 1, last: 1 });
+        reaches(&tail, 3).await;
     }
 }

@@ -9,10 +9,10 @@ use crate::log::conformance::{
 };
 
 /// A NATS server of one's own.
-struct Nats(Server);
+pub(super) struct Nats(Server);
 
 impl Nats {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self(Server::start(program))
     }
 
