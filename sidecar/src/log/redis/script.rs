@@ -129,9 +129,9 @@ const READ: &str = r"
 local incarnation, first, head = load()
 if incarnation ~= ARGV[1] then return {-1} end
 local from, left = tonumber(ARGV[2]), tonumber(ARGV[3])
-local entries, full = {}, from < first
+local entries, full, count = {}, from < first, 1
 while not full and from < head do
-  local page = redis.call('XRANGE', stream, id(from), '+', 'COUNT', 16)
+  local page = redis.call('XRANGE', stream, id(from), '+', 'COUNT', count)
   if #page == 0 then break end
   for _, entry in ipairs(page) do
     left = left - entry[2][4]
@@ -139,6 +139,7 @@ while not full and from < head do
     entries[#entries + 1] = entry
     from = from + 1
   end
+  count = math.max(1, math.min(64, math.floor(left / page[#page][2][4])))
   full = full or #entries >= 4096
 end
 return {first, head, entries}

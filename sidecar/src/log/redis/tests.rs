@@ -106,3 +106,33 @@ async fn an_older_server_to_which_others_have_appended_since_ends_the_incarnatio
     assert_ne!(next.id(), log.id());
     assert_eq!((next.first(), next.head().await.unwrap()), (1, 5));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_far_behind_gets_the_log_in_answers_that_it_can_hold() {
+    const EVENTS: u64 = 40;
+    const SIZE: usize = 300_000;
+    let redis = Redis::start();
+    let (log, tail) = redis.open("a", UNBOUNDED).await;
+    for n in 0..EVENTS {
+        let mut large = event(&n.to_string());
+        large.event.data = vec![b'1'; SIZE].into();
+        log.append(vec![large]).await.unwrap();
+    }
+    let mut follower = follow::Follower::connect(&log.core).await.unwrap();
+    let (mut seen, mut answers) = (0, 0);
+    while seen < EVENTS {
+        let stored = follower.next(seen).await.unwrap().unwrap();
+        let bytes: usize = stored.iter().map(|stored| stored.event.len()).sum();
+        assert!(bytes < 4 * (SIZE + 1_000), "{bytes} bytes at once");
+        for stored in stored {
+            assert_eq!(stored.offset, seen + 1);
+            seen += 1;
+        }
+        answers += 1;
+    }
+    assert!(answers <= 15, "{answers} answers");
+    reaches(&tail, EVENTS + 1).await;
+    // And then it waits for more.
+    log.append(vec![event("last")]).await.unwrap();
+    assert_eq!(follower.next(seen).await.unwrap().unwrap().len(), 1);
+}
