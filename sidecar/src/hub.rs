@@ -14,10 +14,13 @@
 
 mod behind;
 pub(crate) mod chunk;
+mod conflating;
 mod conflation;
 mod fetching;
 mod filters;
 mod history;
+mod lately;
+mod pool;
 mod position;
 mod room;
 mod settings;
@@ -131,6 +134,7 @@ impl Hub {
         wakers: Wakers,
     ) -> Self {
         let tail = Tail::new(settings.tail(), Arc::clone(&accounts), wakers);
+        let filters = Filters::default();
         Self {
             name: name.to_owned(),
             tail: Arc::new(tail),
@@ -140,9 +144,9 @@ impl Hub {
             history: History::default(),
             loads: AtomicU64::new(0),
             chunks: Shelf::default(),
-            filters: Filters::default(),
+            conflation: Mutex::new(filters.index()),
+            filters,
             keys: ArcSwap::from_pointee(keys(&settings)),
-            conflation: Mutex::default(),
             room: Arc::default(),
             slow_consumer: AtomicU8::new(settings.slow_consumer as u8),
             settings: ArcSwap::from_pointee(settings),
@@ -235,10 +239,15 @@ impl Hub {
         self.slow_consumer.store(settings.slow_consumer as u8, Ordering::Relaxed);
         if settings.conflate_key != self.settings.load().conflate_key {
             self.keys.store(Arc::new(keys(&settings)));
-            *self.conflation.lock() = Conflation::default();
-            self.filters.forget_conflation();
+            self.each_index(Conflation::forget);
         }
         self.settings.store(Arc::new(settings));
+    }
+
+    /// Does something to all indices of what is conflated.
+    fn each_index(&self, change: impl Fn(&mut Conflation)) {
+        change(&mut self.conflation.lock());
+        self.filters.all().iter().for_each(|filter| change(&mut filter.conflation().lock()));
     }
 
     /// Whether subscribers that fall behind are dealt with in this way.
@@ -481,11 +490,13 @@ impl Hub {
         self.filters.len()
     }
 
-    /// Evicts events that are past their age.
+    /// Evicts events that are past their age, and lets go of what nobody needs any more. To be called every
+    /// second.
     pub fn expire(&self) {
         if let Some(log) = self.log() {
             log.expire();
         }
+        self.each_index(Conflation::age);
         if self.tail.look(crate::log::Ring::is_empty) {
             self.chunks.clear();
             self.history.clear();

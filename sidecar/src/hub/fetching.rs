@@ -10,9 +10,8 @@ use std::{
 use tokio::time;
 
 use super::{
-    Chunk, Fetch, Filter, Hub, Known, Opened, Passed,
+    Chunk, Fetch, Filter, Hub, Known, Opened,
     chunk::CHUNK_BYTES,
-    conflation::Conflation,
     history::{Look, PAGE_BYTES},
 };
 use crate::{
@@ -25,10 +24,7 @@ use crate::{
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// How much of the log is looked at to learn what a filter says of it.
-const LEARNED_BYTES: u64 = 16 * CHUNK_BYTES;
-
-/// How many events one fetch passes over at most where it looks for those that are not conflated.
-const LOOKED_AT: u64 = 10_000;
+pub(super) const LEARNED_BYTES: u64 = 16 * CHUNK_BYTES;
 
 /// Every subscriber that resumes asks for such a part, again and again.
 static NOT_READ: Seldom = Seldom::new();
@@ -75,93 +71,13 @@ impl Hub {
         chunk.map_or_else(|instead| instead, Fetch::Chunk)
     }
 
-    /// The encoded events from `from` up to before `until` for which no newer one before `until` stands:
-    /// as far as one fetch looks.
-    pub fn fetch_conflated(
-        self: &Arc<Self>,
-        format: Format,
-        filter: Option<&Filter>,
-        range: Range<Offset>,
-    ) -> Fetch {
-        let first = self.tail.first();
-        if range.start < first {
-            // What is older than the tail comes as it is: which of it is superseded is not known.
-            return match filter {
-                Some(filter) => self.fetch_filtered(format, filter, range.start),
-                None => self.fetch(format, range.start),
-            };
-        }
-        let index = filter.map_or(&self.conflation, Filter::conflation);
-        let mut index = index.lock();
-        index.start(range.start, first);
-        if index.end() < range.end {
-            self.index_more(&mut index, filter);
-            // The shards take turns with a long backlog, too.
-            return Fetch::Skipped(Passed::default());
-        }
-        let Range { start, end: until } = range;
-        let (mut passed, mut picked, mut bytes) = (Passed::default(), Vec::new(), 0);
-        let (id, mut end) = (self.log_id(), start);
-        'pages: while end < until {
-            let entries = match self.tail.read(end, CHUNK_BYTES) {
-                Read::Entries(entries) => entries,
-                Read::Evicted { first } if picked.is_empty() && passed.count() == 0 => {
-                    return Fetch::Evicted { first };
-                }
-                Read::Evicted { first: _ } => break,
-            };
-            if entries.is_empty() {
-                break;
-            }
-            for entry in entries {
-                if entry.offset >= until || bytes > CHUNK_BYTES || passed.count() > LOOKED_AT {
-                    break 'pages;
-                }
-                end = entry.offset + 1;
-                if filter.is_some_and(|filter| !filter.matches(&entry, &self.accounts)) {
-                    passed.filtered += 1;
-                } else if index.is_superseded(entry.offset, until) {
-                    passed.conflated += 1;
-                } else {
-                    bytes += entry.size();
-                    picked.push((entry, u32::try_from(passed.conflated).unwrap_or(u32::MAX)));
-                }
-            }
-        }
-        let events = picked.iter().map(|(entry, conflated)| (entry, *conflated));
-        let Some(mut chunk) = Chunk::pick(format, id, start..end, events) else {
-            return Fetch::Skipped(passed);
-        };
-        chunk.set_conflated(passed.conflated);
-        Fetch::Chunk(Arc::new(chunk))
-    }
-
-    /// Takes more events into an index of what is conflated, as many as one fetch looks at.
-    fn index_more(&self, index: &mut Conflation, filter: Option<&Filter>) {
-        let keys = self.keys.load();
-        let Read::Entries(entries) = self.tail.read(index.end(), LEARNED_BYTES) else { return };
-        for entry in entries {
-            let wanted = filter.is_none_or(|filter| filter.matches(&entry, &self.accounts));
-            index.push(&entry, wanted.then(|| keys.of(&entry.posted.event)).flatten());
-        }
-    }
-
     /// The offset behind which no more waits than this.
     #[must_use]
     pub fn offset_within(&self, events: u64, bytes: u64) -> Offset {
         self.tail.look(|ring| {
-            let (mut low, mut high) =
+            let (low, high) =
                 (ring.head().saturating_sub(events).max(ring.first()), ring.head());
-            // The smallest offset from which on the bytes fit.
-            while low < high {
-                let middle = low + (high - low) / 2;
-                if ring.bytes_since(middle) <= bytes {
-                    high = middle;
-                } else {
-                    low = middle + 1;
-                }
-            }
-            low
+            first_that(low..high, |offset| ring.bytes_since(offset) <= bytes)
         })
     }
 
@@ -234,4 +150,18 @@ impl Hub {
         self.loads.fetch_add(1, Ordering::Release);
         self.tail.tell();
     }
+}
+
+/// The first offset of a range that fits, where all behind one that fits do, too; the end where none does.
+pub(super) fn first_that(range: Range<Offset>, fits: impl Fn(Offset) -> bool) -> Offset {
+    let Range { start: mut low, end: mut high } = range;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if fits(middle) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low
 }

@@ -24,7 +24,8 @@ use tokio::{sync::Semaphore, task};
 use super::{
     Chunk,
     chunk::{Passed, Shelf},
-    conflation::Conflation,
+    conflation::{self, Conflation},
+    pool::Pool,
 };
 use crate::{
     count::Accounts,
@@ -91,11 +92,20 @@ pub struct TooMany;
 struct Wish;
 
 /// The filters of a pipeline.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Filters {
     /// What was compiled, by its text; the newest first.
     compiled: Mutex<VecDeque<(Box<str>, Arc<Expression>)>>,
     shared: Mutex<Shared>,
+    /// The memory of what is conflated.
+    indices: Arc<Pool>,
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        let indices = Arc::new(Pool::new(conflation::MOST_BYTES_OF_ALL));
+        Self { compiled: Mutex::default(), shared: Mutex::default(), indices }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -184,18 +194,20 @@ impl Filters {
             _wish: wish,
             verdicts: Mutex::default(),
             chunks: Shelf::default(),
-            conflation: Mutex::default(),
+            conflation: Mutex::new(self.index()),
         });
         shared.put(key, &filter);
         Ok(Some(filter))
     }
 
-    /// Forgets what was conflated by another key.
-    pub(super) fn forget_conflation(&self) {
-        let shared = self.shared.lock();
-        let filters: Vec<_> = shared.filters.values().filter_map(Weak::upgrade).collect();
-        drop(shared);
-        filters.iter().for_each(|filter| *filter.conflation.lock() = Conflation::default());
+    /// An index of what is conflated, which shares its bound with those of all filters.
+    pub(super) fn index(&self) -> Conflation {
+        Conflation::new(Arc::clone(&self.indices))
+    }
+
+    /// Those that subscribers have.
+    pub(super) fn all(&self) -> Vec<Arc<Filter>> {
+        self.shared.lock().filters.values().filter_map(Weak::upgrade).collect()
     }
 
     /// How many there are.
