@@ -137,6 +137,8 @@ pub struct Accounts {
     pub evaluations: Counter,
     /// Evaluations that failed, by the failure.
     pub failures: [Counter; Failure::ALL.len()],
+    /// Of the deliveries dropped, those of which it isn't known whether the filter matches the event.
+    pub unjudged: Counter,
     /// Publishes refused because a subscriber didn't keep up.
     pub held_up: Counter,
     /// Connections cut off because the subscriber didn't keep up.
@@ -197,6 +199,7 @@ impl Accounts {
             filters_refused: Counter::default(),
             evaluations: Counter::default(),
             failures: Default::default(),
+            unjudged: Counter::default(),
             held_up: Counter::default(),
             cut_off: Counter::default(),
             expired: Counter::default(),

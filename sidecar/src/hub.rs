@@ -31,7 +31,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -89,6 +89,8 @@ pub struct Hub {
     chunks: Shelf,
     filters: Filters,
     keys: ArcSwap<Keys>,
+    /// The steps of this second that were taken for subscribers who can't be written to.
+    ahead: AtomicU32,
     /// What is conflated for subscribers without a filter.
     conflation: Mutex<Conflation>,
     room: Arc<Room>,
@@ -144,6 +146,7 @@ impl Hub {
             history: History::default(),
             loads: AtomicU64::new(0),
             chunks: Shelf::default(),
+            ahead: AtomicU32::new(0),
             conflation: Mutex::new(filters.index()),
             filters,
             keys: ArcSwap::from_pointee(keys(&settings)),
@@ -496,6 +499,7 @@ impl Hub {
         if let Some(log) = self.log() {
             log.expire();
         }
+        self.ahead.store(0, Ordering::Relaxed);
         self.each_index(Conflation::age);
         if self.tail.look(crate::log::Ring::is_empty) {
             self.chunks.clear();

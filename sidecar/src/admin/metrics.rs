@@ -363,6 +363,12 @@ const FAMILIES: &[Family] = &[
         read: |pipeline, write| write(&[], pipeline.cut.deliveries.dropped),
     },
     Family {
+        name: "weir_deliveries_unjudged",
+        help: "Of the deliveries dropped, those whose event left the log before the subscriber's filter was evaluated on it, so that it isn't known whether it matched.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().unjudged.get()),
+    },
+    Family {
         name: "weir_deliveries_departed",
         help: "Deliveries given up because the subscriber left; it may resume at its cursor.",
         kind: Kind::Counter,

@@ -319,6 +319,7 @@ impl<W: Wire> Connection<W> {
             return if now.tick >= at { self.over() } else { Turn::More };
         }
         let settings = now.hub.settings();
+        self.look_ahead(now);
         if self.is_stalled(now) {
             return self.cut_off(now, 0);
         }
@@ -438,38 +439,17 @@ impl<W: Wire> Connection<W> {
             Fetch::Chunk(chunk) => self.outlet.push_chunk(chunk),
             Fetch::Skipped(passed) => {
                 now.hub.accounts().passed(now.shard, passed);
-                self.outlet.skip_to(next + passed.count());
-                self.stale = true;
-                self.move_mark();
+                self.pass_to(next + passed.count());
                 return true;
             }
             Fetch::Empty => self.reach_head(now),
             Fetch::Loading => self.loading = true,
-            Fetch::Evicted { first } => self.report_gap(now, first),
+            Fetch::Evicted { first } => {
+                self.lose(now, first, GapReason::Evicted);
+                return true;
+            }
         }
         false
-    }
-
-    /// The log has lost events that were due: says so, and goes on behind them.
-    fn report_gap(&mut self, now: Now<'_>, first: Offset) {
-        let next = self.outlet.next();
-        let missed = first.saturating_sub(next);
-        now.hub.accounts().dropped(now.shard, missed);
-        self.tell_gap(now, first, missed, GapReason::Evicted);
-    }
-
-    /// Says that the stream goes on at `first`, and how many events are missing.
-    fn tell_gap(&mut self, now: Now<'_>, first: Offset, missed: u64, reason: GapReason) {
-        now.hub.accounts().gaps.add(1);
-        let next = self.outlet.next();
-        let (from, to) =
-            (now.hub.cursor(next - 1).to_string(), now.hub.cursor(first - 1).to_string());
-        let control = Control::Gap { from: Some(&from), to: &to, missed: Some(missed), reason };
-        let mut frame = Vec::new();
-        frame::encode_control(self.format, &control, &mut frame);
-        self.outlet.push_control(&frame);
-        self.outlet.skip_to(first);
-        self.move_mark();
     }
 
     fn note_written(&mut self, now: Now<'_>, count: usize) {

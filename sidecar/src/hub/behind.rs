@@ -2,7 +2,7 @@
 
 use std::{ops::Range, time::Duration};
 
-use super::{Filter, Hub, Mark, Passed, Settings};
+use super::{Filter, Hub, Known, Mark, Passed, Settings};
 use crate::log::Offset;
 
 /// A socket that takes nothing for this long, while something waits in it, has lost its peer.
@@ -55,12 +55,15 @@ impl Hub {
     }
 
     /// Counts for a part what a subscriber doesn't get because its filter doesn't match it. Returns how much
-    /// of the range it would have got.
+    /// of the range it would have got, and with that what it may have got: where the filter was not evaluated
+    /// on an event, and can't be any more, the event counts as one of its own.
     pub fn give_up(&self, part: usize, filter: Option<&Filter>, range: Range<Offset>) -> u64 {
         let lag = range.end.saturating_sub(range.start);
         let Some(filter) = filter else { return lag };
-        let filtered = self.learn(filter, range).unmatched;
+        let Known { matched, unmatched: filtered } = self.learn(filter, range);
         self.accounts.passed(part, Passed { filtered, conflated: 0 });
-        lag.saturating_sub(filtered)
+        let lost = lag.saturating_sub(filtered);
+        self.accounts.unjudged.add(lost.saturating_sub(matched));
+        lost
     }
 }

@@ -26,6 +26,9 @@ const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 /// How much of the log is looked at to learn what a filter says of it.
 pub(super) const LEARNED_BYTES: u64 = 16 * CHUNK_BYTES;
 
+/// How many steps a second are taken for subscribers who can't be written to: a twentieth of a core.
+const STEPS_AHEAD: u32 = 5_000_000;
+
 /// Every subscriber that resumes asks for such a part, again and again.
 static NOT_READ: Seldom = Seldom::new();
 
@@ -119,16 +122,31 @@ impl Hub {
     /// memory. Costs no more than a fetch; what is not known then is known a few looks later.
     pub fn learn(&self, filter: &Filter, range: Range<Offset>) -> Known {
         let known = filter.known(range.clone());
-        let seen = known.matched + known.unmatched;
-        if seen >= range.end.saturating_sub(range.start) {
+        let Known { matched, unmatched } = known;
+        if matched + unmatched >= range.end.saturating_sub(range.start) {
             return known;
         }
-        // Verdicts come in order, but for those before the window.
-        let from = range.start + seen;
-        if let Read::Entries(entries) = self.tail.read(from, LEARNED_BYTES) {
-            filter.learn(&entries, &self.accounts);
-        }
+        self.learn_more(filter, range.clone());
         filter.known(range)
+    }
+
+    /// Evaluates a filter on what waits for a subscriber that can't be written to: if it leaves the log, it is known
+    /// what of it was for the subscriber. Those of a pipeline who can't be written to share what this may cost.
+    pub fn look_ahead(&self, filter: &Filter, range: Range<Offset>) {
+        if self.ahead.load(Ordering::Relaxed) < STEPS_AHEAD {
+            self.ahead.fetch_add(self.learn_more(filter, range), Ordering::Relaxed);
+        }
+    }
+
+    /// Evaluates a filter on those events of a range that are in memory, and that it was not evaluated on, as
+    /// far as one fetch looks. Returns the steps that it took.
+    fn learn_more(&self, filter: &Filter, range: Range<Offset>) -> u32 {
+        let in_memory = range.start.max(self.tail.first())..range.end;
+        let Some(from) = filter.first_unknown(in_memory) else { return 0 };
+        match self.tail.read(from, LEARNED_BYTES) {
+            Read::Entries(entries) => filter.learn(&entries, &self.accounts),
+            Read::Evicted { first: _ } => 0,
+        }
     }
 
     /// Loads a part of the log, and tells those who wait for it.

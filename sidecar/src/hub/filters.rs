@@ -280,15 +280,21 @@ impl Filter {
         Some(Chunk::pick(format, log, start..end, picked).ok_or(none))
     }
 
-    /// Evaluates these entries, as far as one fetch looks.
-    pub(super) fn learn(&self, entries: &[Arc<Entry>], accounts: &Accounts) {
+    /// Evaluates these entries, as far as one fetch looks. Returns the steps that it took.
+    pub(super) fn learn(&self, entries: &[Arc<Entry>], accounts: &Accounts) -> u32 {
         let mut steps = 0;
         for entry in entries {
             steps += self.judge(entry, accounts).1;
             if steps > STEPS_PER_FETCH {
-                return;
+                break;
             }
         }
+        steps
+    }
+
+    /// The first event of a range that it was not evaluated on, and whose verdict would be remembered.
+    pub(super) fn first_unknown(&self, range: Range<Offset>) -> Option<Offset> {
+        self.verdicts.lock().first_unknown(range)
     }
 
     /// A number by which two that demand the same are known, in any process of this build.

@@ -163,10 +163,7 @@ impl Subscription {
                 Next::Nothing
             }
             Fetch::Loading => Next::Nothing,
-            Fetch::Evicted { first } => {
-                let missed = first.saturating_sub(self.next);
-                self.skip_to(first, missed, GapReason::Evicted)
-            }
+            Fetch::Evicted { first } => self.lose(first, GapReason::Evicted),
         }
     }
 
@@ -208,16 +205,28 @@ impl Subscription {
         if until == self.next {
             return None;
         }
-        let missed = self.hub.give_up(self.part, filter, self.next..until);
-        Some(self.skip_to(until, missed, GapReason::SlowConsumer))
+        Some(self.lose(until, GapReason::SlowConsumer))
     }
 
     /// Goes on behind events that its filter doesn't match.
     fn pass(&mut self, passed: Passed) {
         self.hub.accounts().passed(self.part, passed);
-        self.next += passed.count();
-        self.settle(self.next);
+        self.pass_to(self.next + passed.count());
+    }
+
+    fn pass_to(&mut self, next: Offset) {
+        self.next = next;
+        self.settle(next);
         self.stale = true;
+    }
+
+    /// Learns what its filter says of what waits for it, while it can't be sent: because the socket is
+    /// blocked, or because the client acknowledges nothing.
+    pub(super) fn look_ahead(&self, blocked: bool) {
+        let waits = blocked || self.window.as_ref().is_some_and(|window| window.room() == 0);
+        if let Some(filter) = self.filter.as_ref().filter(|_| waits) {
+            self.hub.look_ahead(filter, self.unwritten..self.hub.head());
+        }
     }
 
     /// Where it is, if the client hasn't known it for so long.
@@ -244,8 +253,14 @@ impl Subscription {
         self.next = self.unwritten;
     }
 
-    /// Goes on at `first`, and counts what it misses for that.
-    fn skip_to(&mut self, first: Offset, missed: u64, reason: GapReason) -> Next {
+    /// Gives up what is before `first`, and goes on there: with a gap, unless nothing of it was for the
+    /// subscriber.
+    fn lose(&mut self, first: Offset, reason: GapReason) -> Next {
+        let missed = self.hub.give_up(self.part, self.filter.as_deref(), self.next..first);
+        if missed == 0 {
+            self.pass_to(first);
+            return Next::Skipped;
+        }
         self.hub.accounts().dropped(self.part, missed);
         self.hub.accounts().gaps.add(1);
         let from = self.cursor();

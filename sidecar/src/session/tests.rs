@@ -44,10 +44,10 @@ impl Wake for Woken {
     }
 }
 
-fn config(delivery: &str) -> Config {
+fn config(delivery: &str, log: &str) -> Config {
     let spec = format!(
         "{{placement: {{gateway: {{}}}}, sources: [{{name: app, http: {{}}}}], \
-         endpoints: {{websocket: {{ping: 10s}}}}, delivery: {{{delivery}}}}}"
+         endpoints: {{websocket: {{ping: 10s}}}}, delivery: {{{delivery}}}, log: {log}}}"
     );
     let named = |name: &str| PipelineConfig {
         namespace: "shop".to_owned(),
@@ -64,12 +64,16 @@ fn config(delivery: &str) -> Config {
 impl Peer {
     /// A client of `orders` that has said nothing yet, and whose socket has taken the greeting.
     fn new(delivery: &str) -> Self {
+        Self::with_log(delivery, "{}")
+    }
+
+    fn with_log(delivery: &str, log: &str) -> Self {
         let runtime =
             runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let inside = runtime.enter();
         let keeper = Keeper::new(DataDir::default(), Path::new(""));
         let registry = Registry::new(Wakers::none(), keeper, Path::new(""));
-        registry.apply(config(delivery));
+        registry.apply(config(delivery, log));
         let pipeline = registry.get("orders").unwrap();
         let hub = Arc::clone(pipeline.hub());
         let headers = http::HeaderMap::new();
@@ -489,6 +493,30 @@ fn a_subscription_that_skips_the_oldest_is_told_how_many() {
         assert!(missed > 0 && got.is_sorted());
         assert_eq!(sums(&peer.hub), (got.len() as u64, 30 - matching, missed, 0));
         assert_eq!(peer.hub.accounts().cut_off.get(), 0);
+    }
+}
+
+#[test]
+fn a_subscription_loses_of_what_leaves_the_log_only_what_its_filter_matches() {
+    for (filter, lost) in [("event.data % 10 == 0", 3), ("event.data == 0", 0)] {
+        let mut peer = Peer::with_log("", "{retention: {maxEvents: 30}}");
+        peer.say(&json!({"type": "subscribe", "id": "a", "filter": filter, "window": 1}));
+        peer.take_all();
+        peer.publish(&peer.hub, 0..1);
+        let first = peer.take_all();
+        assert_eq!(numbers(&first), [0]);
+        // The client acknowledges nothing, while 30 further events leave the log.
+        peer.publish(&peer.hub, 1..31);
+        assert!(peer.session.tick(None, peer.start));
+        peer.publish(&peer.hub, 31..61);
+        let cursor = first[0]["events"][0]["cursor"].clone();
+        peer.say(&json!({"type": "ack", "id": "a", "cursor": cursor}));
+        let messages = peer.take_all();
+        let gaps: Vec<_> = messages.iter().filter(|message| message["type"] == "gap").collect();
+        assert_eq!(gaps.len(), usize::from(lost > 0), "{messages:?}");
+        assert!(gaps.iter().all(|gap| gap["missed"] == lost), "{messages:?}");
+        assert_eq!(peer.hub.cut().deliveries.dropped, lost);
+        assert_eq!(peer.hub.accounts().unjudged.get(), 0);
     }
 }
 

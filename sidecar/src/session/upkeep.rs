@@ -25,6 +25,7 @@ impl Session {
         if self.expires_at.is_some_and(|at| now >= at) {
             self.expire();
         }
+        self.subscriptions.iter().for_each(|one| one.look_ahead(blocked.is_some()));
         if let Some(since) = blocked {
             self.cut_off();
             let patience = self.subscriptions.iter().map(Subscription::patience).min();

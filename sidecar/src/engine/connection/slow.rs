@@ -7,7 +7,7 @@ use weir_crds::v1alpha1::SlowConsumer;
 use super::{Connection, Now, Phase, Tick, Turn, ticks};
 use crate::{
     engine::wire::Wire,
-    frame::{Control, GapReason, websocket},
+    frame::{self, Control, GapReason, websocket},
     hub::Settings,
     log::Offset,
 };
@@ -79,11 +79,43 @@ impl<W: Wire> Connection<W> {
         if until == next {
             return false;
         }
-        let filter = self.seat.filter().map(AsRef::as_ref);
-        let dropped = now.hub.give_up(now.shard, filter, next..until);
-        now.hub.accounts().dropped(now.shard, dropped);
-        self.tell_gap(now, until, dropped, GapReason::SlowConsumer);
+        self.lose(now, until, GapReason::SlowConsumer);
         true
+    }
+
+    /// Gives up what is before `first`, and goes on there: with a gap, unless nothing of it was for the
+    /// subscriber.
+    pub(super) fn lose(&mut self, now: Now<'_>, first: Offset, reason: GapReason) {
+        let next = self.outlet.next();
+        let filter = self.seat.filter().map(AsRef::as_ref);
+        let missed = now.hub.give_up(now.shard, filter, next..first);
+        if missed == 0 {
+            return self.pass_to(first);
+        }
+        now.hub.accounts().dropped(now.shard, missed);
+        now.hub.accounts().gaps.add(1);
+        let (from, to) =
+            (now.hub.cursor(next - 1).to_string(), now.hub.cursor(first - 1).to_string());
+        let control = Control::Gap { from: Some(&from), to: &to, missed: Some(missed), reason };
+        let mut frame = Vec::new();
+        frame::encode_control(self.format, &control, &mut frame);
+        self.outlet.push_control(&frame);
+        self.outlet.skip_to(first);
+        self.move_mark();
+    }
+
+    /// Goes on at `next`, past events that are not for the subscriber.
+    pub(super) fn pass_to(&mut self, next: Offset) {
+        self.outlet.skip_to(next);
+        self.stale = true;
+        self.move_mark();
+    }
+
+    /// Learns what its filter says of what waits for it, while it can't be written.
+    pub(super) fn look_ahead(&self, now: Now<'_>) {
+        if let (Some(_), Some(filter)) = (self.blocked_since, self.seat.filter()) {
+            now.hub.look_ahead(filter, self.outlet.unwritten()..now.hub.head());
+        }
     }
 
     /// Gives up what is not written up to before `head`. Returns how much of it would have been.

@@ -135,10 +135,12 @@ impl Model {
     }
 
     fn join(&mut self, filtered: bool, replays: bool) {
-        let wished = filtered.then(|| {
-            let expression = self.hub.expression("event.data % 3 == 0");
-            self.runtime.block_on(expression).unwrap()
-        });
+        self.join_with(filtered.then_some("event.data % 3 == 0"), replays);
+    }
+
+    fn join_with(&mut self, filter: Option<&str>, replays: bool) {
+        let wished =
+            filter.map(|filter| self.runtime.block_on(self.hub.expression(filter)).unwrap());
         let filter = self.hub.filter(Demand { wished, ..Demand::default() }).unwrap();
         let seat = self.hub.take_seat(Transport::Sse, None).unwrap().with_filter(filter);
         let hub = Arc::clone(&self.hub);
@@ -254,6 +256,49 @@ fn the_model_reaches_every_place() {
         [written, filtered, conflated, dropped, departed].iter().all(|n| *n > 0),
         "{reached:?}"
     );
+}
+
+/// What becomes of a subscriber with this filter while its socket takes nothing and events leave the log, which
+/// holds 30: how many are dropped, of how many nobody knows whether they match, how many are filtered, and
+/// what it is sent in the end. Event 0 waits in its outlet.
+fn blocked(filter: &str, meanwhile: &[Step]) -> (u64, u64, u64, String) {
+    let mut model = Model::new(SlowConsumer::Block);
+    model.join_with(Some(filter), false);
+    model.take(Step::Publish(1));
+    model.take(Step::Take(0, 0));
+    for step in meanwhile {
+        model.take(*step);
+        model.check();
+    }
+    model.take(Step::Take(0, 100_000));
+    model.check();
+    let Cut { deliveries, .. } = model.hub.cut();
+    assert_eq!(deliveries.lagging, 0);
+    let sent = String::from_utf8(model.members[0].0.wire().taken.clone()).unwrap();
+    (deliveries.dropped, model.hub.accounts().unjudged.get(), deliveries.filtered, sent)
+}
+
+#[test]
+fn an_evicted_event_is_lost_only_to_those_whose_filter_matches_it() {
+    let steps = [Step::Publish(29), Step::Tick(1), Step::Publish(1), Step::Tick(1)];
+    // Events 1 to 30 leave the log; 31 to 60 are read as ever.
+    let meanwhile = [&steps[..], &[Step::Publish(30)]].concat();
+    let (dropped, unjudged, filtered, sent) = blocked("event.data % 3 == 0", &meanwhile);
+    assert_eq!((dropped, unjudged, filtered), (10, 0, 20 + 20), "{sent}");
+    assert!(sent.contains("\"missed\":10"), "{sent}");
+    let (dropped, unjudged, filtered, sent) = blocked("event.data % 60 == 0", &meanwhile);
+    assert_eq!((dropped, unjudged, filtered), (0, 0, 30 + 29), "{sent}");
+    assert!(!sent.contains("gap") && sent.ends_with("data: 60\n\n"), "{sent}");
+}
+
+#[test]
+fn an_evicted_event_on_which_the_filter_was_not_evaluated_counts_as_lost_and_as_unjudged() {
+    let meanwhile = [Step::Publish(29), Step::Tick(1), Step::Publish(31)];
+    let (dropped, unjudged, filtered, sent) = blocked("event.data % 60 == 0", &meanwhile);
+    assert_eq!((dropped, unjudged, filtered), (1, 1, 29 + 29), "{sent}");
+    assert!(sent.contains("\"missed\":1,"), "{sent}");
+    let (dropped, unjudged, filtered, sent) = blocked("event.data % 3 == 0", &[Step::Publish(60)]);
+    assert_eq!((dropped, unjudged, filtered), (30, 30, 20), "{sent}");
 }
 
 #[test]

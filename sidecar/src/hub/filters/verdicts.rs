@@ -49,12 +49,19 @@ impl Verdicts {
             self.words.clear();
             self.first = number;
         }
+        if number < self.oldest() {
+            return;
+        }
+        while number < self.first {
+            self.words.push_front(Word::default());
+            self.first -= 1;
+        }
         while self.end() <= number {
-            self.words.push_back(Word::default());
-            if self.words.len() > MOST_WORDS {
+            if self.words.len() == MOST_WORDS {
                 self.words.pop_front();
                 self.first += 1;
             }
+            self.words.push_back(Word::default());
         }
         let place = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
         if let Some(word) = place.and_then(|place| self.words.get_mut(place)) {
@@ -83,6 +90,25 @@ impl Verdicts {
         sum
     }
 
+    /// The first event of a range that has no verdict, and may get one.
+    pub(super) fn first_unknown(&self, range: Range<Offset>) -> Option<Offset> {
+        let mut offset = range.start.max(self.oldest() * BITS);
+        while offset < range.end {
+            let (word, bit) = (self.word(offset / BITS).unwrap_or_default(), offset % BITS);
+            let known = u64::from((word.known >> bit).trailing_ones());
+            offset += known;
+            if known < BITS - bit {
+                return Some(offset).filter(|offset| *offset < range.end);
+            }
+        }
+        None
+    }
+
+    /// The number of the first word that the window has room for.
+    fn oldest(&self) -> u64 {
+        self.end().saturating_sub(MOST_WORDS as u64)
+    }
+
     fn end(&self) -> u64 {
         self.first + self.words.len() as u64
     }
@@ -109,14 +135,10 @@ mod tests {
             length in 0_u64..400,
         ) {
             let (mut verdicts, mut map) = (Verdicts::default(), HashMap::new());
-            let mut first = None;
             for (offset, matches) in puts {
-                // An event's verdict never changes, and what is older than the first is not remembered.
-                let first = *first.get_or_insert(offset / BITS * BITS);
-                if offset >= first {
-                    let matches = *map.entry(offset).or_insert(matches);
-                    verdicts.put(offset, matches);
-                }
+                // An event's verdict never changes.
+                let matches = *map.entry(offset).or_insert(matches);
+                verdicts.put(offset, matches);
             }
             for offset in 0..400 {
                 prop_assert_eq!(verdicts.get(offset), map.get(&offset).copied());
@@ -128,6 +150,8 @@ mod tests {
             };
             let known = Known { matched: count(true), unmatched: count(false) };
             prop_assert_eq!(verdicts.known(range.clone()), known);
+            let unknown = range.clone().find(|offset| !map.contains_key(offset));
+            prop_assert_eq!(verdicts.first_unknown(range), unknown);
         }
     }
 
@@ -140,6 +164,9 @@ mod tests {
         }
         assert_eq!(verdicts.words.len(), MOST_WORDS);
         assert_eq!((verdicts.get(0), verdicts.get(far - 1)), (None, Some(false)));
+        verdicts.put(0, true);
+        assert_eq!(verdicts.get(0), None, "it is older than the window");
+        assert_eq!(verdicts.first_unknown(0..far), None);
         assert_eq!(verdicts.known(0..far).unmatched, WINDOW as u64 / 2);
         verdicts.put(u64::MAX / 2, true);
         assert_eq!((verdicts.words.len(), verdicts.get(far - 1)), (1, None));
