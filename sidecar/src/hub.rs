@@ -25,6 +25,7 @@ mod position;
 mod room;
 mod settings;
 mod shedding;
+mod shelf;
 
 use std::{
     net::IpAddr,
@@ -42,7 +43,6 @@ use tokio::{runtime, sync::Notify, time};
 use weir_crds::v1alpha1::SlowConsumer;
 
 pub use behind::STALL;
-use chunk::Shelf;
 pub use chunk::{Chunk, Fetch, Framing, Passed};
 use conflation::{Conflation, Keys};
 use filters::Filters;
@@ -53,6 +53,7 @@ pub use room::Mark;
 use room::Room;
 pub use settings::Settings;
 pub use shedding::{HeardCall, Shedding};
+use shelf::Shelf;
 
 use crate::{
     count::{Accounts, Cut, NoSeat, Seat, Transport},
@@ -145,7 +146,7 @@ impl Hub {
             fault: ArcSwapOption::empty(),
             history: History::default(),
             loads: AtomicU64::new(0),
-            chunks: Shelf::default(),
+            chunks: Shelf::of_all(),
             ahead: AtomicU32::new(0),
             conflation: Mutex::new(filters.index()),
             filters,
@@ -501,6 +502,8 @@ impl Hub {
         }
         self.ahead.store(0, Ordering::Relaxed);
         self.each_index(Conflation::age);
+        self.chunks.age();
+        self.filters.age();
         if self.tail.look(crate::log::Ring::is_empty) {
             self.chunks.clear();
             self.history.clear();
@@ -521,3 +524,7 @@ impl Hub {
         self.closed.load(Ordering::Acquire)
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "cel")]
+mod tests;

@@ -430,7 +430,7 @@ impl<W: Wire> Connection<W> {
         let fetch = match filter {
             _ if next < self.conflated_until => {
                 let range = next..self.conflated_until;
-                now.hub.fetch_conflated(self.format, filter.map(AsRef::as_ref), range)
+                now.hub.fetch_conflated(self.format, filter, range)
             }
             None => now.hub.fetch(self.format, next),
             Some(filter) => now.hub.fetch_filtered(self.format, filter, next),

@@ -4,15 +4,11 @@
 //! between was filtered or conflated away, and counts so when the subscriber is past it.
 
 use std::{
-    collections::VecDeque,
     fmt::Write as _,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
     ops::Range,
     sync::{Arc, OnceLock},
     time::Instant,
 };
-
-use parking_lot::Mutex;
 
 use crate::{
     event::TraceId,
@@ -24,10 +20,6 @@ use crate::{
 /// stalled reader, who pins one chunk, pins no more than this, and that no replay holds up the live
 /// subscribers for longer than it takes to copy it into one socket.
 pub(super) const CHUNK_BYTES: u64 = 64 * 1024;
-
-/// How many chunks are remembered for each format: enough for the subscribers that are a few passes
-/// behind to share theirs, too.
-const REMEMBERED: usize = 4;
 
 /// The size line of an HTTP/1.1 chunk (RFC 9112, section 7.1), in fixed width so that it can be
 /// filled in when the body's size is known. Leading zeros are allowed there.
@@ -157,6 +149,16 @@ impl Chunk {
     /// Says how many of the events that it passes over were conflated.
     pub(super) const fn set_conflated(&mut self, conflated: u64) {
         self.conflated = conflated;
+    }
+
+    /// Whether it is all that there is from `from` on: it is full, or reaches the head.
+    pub(super) const fn is_all(&self, from: Offset, head: Offset) -> bool {
+        self.start == from && (self.end == head || self.full)
+    }
+
+    /// The memory that it takes, but for what is compressed of it.
+    pub(super) const fn weight(&self) -> usize {
+        size_of::<Self>() + self.bytes.len() + self.events.capacity() * size_of::<Encoded>()
     }
 
     /// The offset after the last that it covers.
@@ -290,78 +292,9 @@ impl Framing {
     }
 }
 
-/// How many chunks are made at once, of different formats.
-const MAKERS: usize = 4;
-
-/// The chunks that were encoded last. Each is made once, by whichever shard asks first.
-#[derive(Debug, Default)]
-pub(super) struct Shelf {
-    cache: Mutex<Cache>,
-    /// Held while a chunk of a format is made: who wants the same waits for it.
-    making: [Mutex<()>; MAKERS],
-}
-
-impl Shelf {
-    /// The chunk from `from` on, which `make` makes where it is not there.
-    pub(super) fn get_or_make<E>(
-        &self,
-        format: Format,
-        from: Offset,
-        head: impl Fn() -> Offset,
-        make: impl FnOnce() -> Result<Chunk, E>,
-    ) -> Result<Arc<Chunk>, E> {
-        if let Some(chunk) = self.cache.lock().get(format, from, head()) {
-            return Ok(chunk);
-        }
-        let _turn = self.making.get(maker(format)).map(Mutex::lock);
-        if let Some(chunk) = self.cache.lock().get(format, from, head()) {
-            return Ok(chunk);
-        }
-        let chunk = make()?;
-        Ok(self.cache.lock().put(format, chunk))
-    }
-
-    pub(super) fn clear(&self) {
-        self.cache.lock().clear();
-    }
-}
-
-fn maker(format: Format) -> usize {
-    let mut hasher = DefaultHasher::new();
-    format.hash(&mut hasher);
-    usize::try_from(hasher.finish() % MAKERS as u64).unwrap_or(0)
-}
-
-#[derive(Debug, Default)]
-struct Cache {
-    chunks: VecDeque<(Format, Arc<Chunk>)>,
-}
-
-impl Cache {
-    /// A chunk that starts at `from`, if it can't be outdone: it is full, or reaches the head.
-    fn get(&self, format: Format, from: Offset, head: Offset) -> Option<Arc<Chunk>> {
-        let useful = |chunk: &Chunk| chunk.start == from && (chunk.end == head || chunk.full);
-        let found = self.chunks.iter().find(|(of, chunk)| *of == format && useful(chunk));
-        found.map(|(_, chunk)| Arc::clone(chunk))
-    }
-
-    /// Remembers a chunk in the place of the oldest.
-    fn put(&mut self, format: Format, chunk: Chunk) -> Arc<Chunk> {
-        let chunk = Arc::new(chunk);
-        self.chunks.push_front((format, Arc::clone(&chunk)));
-        self.chunks.truncate(REMEMBERED * Format::ALL.len());
-        chunk
-    }
-
-    fn clear(&mut self) {
-        self.chunks.clear();
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::frame::websocket::Coding;
     use crate::log::{Entry, tests::posted};
 
     pub(crate) fn chunk(payloads: &[&'static [u8]]) -> Chunk {
@@ -401,42 +334,5 @@ pub(crate) mod tests {
             assert_eq!(written(0, chunk.bytes(framing).len()), 3);
             assert_eq!(written(3, chunk.bytes(framing).len()), 0);
         }
-    }
-
-    #[test]
-    fn shards_that_ask_at_once_make_a_chunk_once() {
-        use std::sync::{Barrier, atomic::AtomicUsize, atomic::Ordering};
-        const SHARDS: usize = 8;
-        for _ in 0..50 {
-            let (shelf, made, start) =
-                (Shelf::default(), AtomicUsize::new(0), Barrier::new(SHARDS));
-            let ask = || {
-                start.wait();
-                let make = || {
-                    made.fetch_add(1, Ordering::Relaxed);
-                    Ok::<_, ()>(chunk(&[b"1", b"2"]))
-                };
-                shelf.get_or_make(Format::SseData, 1, || 3, make).unwrap()
-            };
-            std::thread::scope(|scope| {
-                let asking: Vec<_> = (0..SHARDS).map(|_| scope.spawn(ask)).collect();
-                let got: Vec<_> = asking.into_iter().map(|asks| asks.join().unwrap()).collect();
-                assert!(got.windows(2).all(|two| Arc::ptr_eq(&two[0], &two[1])));
-            });
-            assert_eq!(made.into_inner(), 1);
-        }
-    }
-
-    #[test]
-    fn a_chunk_is_reused_until_the_log_has_more() {
-        let mut cache = Cache::default();
-        cache.put(Format::SseData, chunk(&[b"1", b"2"]));
-        assert!(cache.get(Format::SseData, 1, 3).is_some());
-        assert!(cache.get(Format::SseData, 1, 4).is_none(), "a third event is missing");
-        assert!(cache.get(Format::SseData, 2, 3).is_none(), "it starts elsewhere");
-        assert!(
-            cache.get(Format::WsCloudEvents(Coding::Plain), 1, 3).is_none(),
-            "it is in another format"
-        );
     }
 }

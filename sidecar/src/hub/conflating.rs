@@ -26,7 +26,7 @@ impl Hub {
     pub fn fetch_conflated(
         self: &Arc<Self>,
         format: Format,
-        filter: Option<&Filter>,
+        filter: Option<&Arc<Filter>>,
         range: Range<Offset>,
     ) -> Fetch {
         let as_it_is = || match filter {
@@ -37,20 +37,21 @@ impl Hub {
         if range.start < held {
             return as_it_is();
         }
-        let index = filter.map_or(&self.conflation, Filter::conflation);
+        let index = filter.map_or(&self.conflation, |filter| filter.conflation());
         let mut index = index.lock();
         index.start(range.start, held);
         let Some(side) = index.lacks(&range) else {
-            return self.pick_newest(format, filter, &index, range);
+            return self.pick_newest(format, filter.map(AsRef::as_ref), &index, range);
         };
         if index.has_room() {
-            self.index_more(&mut index, side, filter, range.start);
+            self.index_more(&mut index, side, filter.map(AsRef::as_ref), range.start);
             // The shards take turns with a long backlog, too.
             return Fetch::Skipped(Passed::default());
         }
         let known = index.first()..index.end();
         if known.contains(&range.start) {
-            return self.pick_newest(format, filter, &index, range.start..known.end);
+            let range = range.start..known.end;
+            return self.pick_newest(format, filter.map(AsRef::as_ref), &index, range);
         }
         drop(index);
         as_it_is()

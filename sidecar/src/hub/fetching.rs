@@ -42,7 +42,7 @@ impl Hub {
             let (id, entries) = self.entries(from)?;
             Chunk::encode(format, id, &entries).ok_or(Fetch::Empty)
         };
-        let chunk = self.chunks.get_or_make(format, from, || self.head(), make);
+        let chunk = self.chunks.get_or_make(format, from, usize::MAX, || self.head(), make);
         chunk.map_or_else(|instead| instead, Fetch::Chunk)
     }
 
@@ -50,7 +50,7 @@ impl Hub {
     pub fn fetch_filtered(
         self: &Arc<Self>,
         format: Format,
-        filter: &Filter,
+        filter: &Arc<Filter>,
         from: Offset,
     ) -> Fetch {
         if from >= self.head() {
@@ -70,7 +70,9 @@ impl Hub {
                 None => Err(Fetch::Empty),
             }
         };
-        let chunk = filter.chunks.get_or_make(format, from, || self.head(), make);
+        // Each of its subscribers holds it, and one of several on a socket twice.
+        let holders = Arc::strong_count(filter);
+        let chunk = filter.chunks.get_or_make(format, from, holders, || self.head(), make);
         chunk.map_or_else(|instead| instead, Fetch::Chunk)
     }
 
@@ -78,8 +80,7 @@ impl Hub {
     #[must_use]
     pub fn offset_within(&self, events: u64, bytes: u64) -> Offset {
         self.tail.look(|ring| {
-            let (low, high) =
-                (ring.head().saturating_sub(events).max(ring.first()), ring.head());
+            let (low, high) = (ring.head().saturating_sub(events).max(ring.first()), ring.head());
             first_that(low..high, |offset| ring.bytes_since(offset) <= bytes)
         })
     }
@@ -133,6 +134,7 @@ impl Hub {
     /// Evaluates a filter on what waits for a subscriber that can't be written to: if it leaves the log, it is known
     /// what of it was for the subscriber. Those of a pipeline who can't be written to share what this may cost.
     pub fn look_ahead(&self, filter: &Filter, range: Range<Offset>) {
+        filter.remember(range.start);
         if self.ahead.load(Ordering::Relaxed) < STEPS_AHEAD {
             self.ahead.fetch_add(self.learn_more(filter, range), Ordering::Relaxed);
         }

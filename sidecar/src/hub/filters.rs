@@ -5,7 +5,7 @@
 //! - Subscribers whose filters mean the same share one [`Filter`]: an event is evaluated once for all of
 //!   them, whatever their formats, as long as its verdict is remembered.
 //! - What subscribers may wish for is bounded in number; what their tokens say is bounded by their own. Each
-//!   filter remembers a bounded number of verdicts.
+//!   filter remembers a bounded number of verdicts, and only those that were asked for of late.
 //! - What one fetch evaluates is bounded in steps, so that no filter holds up a shard.
 
 mod verdicts;
@@ -15,17 +15,21 @@ use std::{
     fmt,
     hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
     ops::Range,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, task};
 
 use super::{
-    Chunk,
-    chunk::{Passed, Shelf},
+    Chunk, Passed,
     conflation::{self, Conflation},
+    lately::Lately,
     pool::Pool,
+    shelf::{self, Shelf},
 };
 use crate::{
     count::Accounts,
@@ -42,6 +46,9 @@ pub const MAX_FILTERS: usize = 64;
 
 /// How many texts of filters are remembered with what they mean.
 const REMEMBERED: usize = 256;
+
+/// For how many seconds at least a verdict is remembered that nobody asks for.
+const REMEMBERED_FOR: u32 = 5;
 
 /// Held while an expression is read: who sends many gets one core's worth of them, and keeps no thread
 /// from those who read the log.
@@ -63,9 +70,16 @@ pub struct Filter {
     fingerprint: u64,
     /// Keeps the wish counted.
     _wish: Option<Arc<Wish>>,
-    verdicts: Mutex<Verdicts>,
+    judged: Mutex<Judged>,
     pub(super) chunks: Shelf,
     conflation: Mutex<Conflation>,
+}
+
+/// What is remembered of evaluations.
+#[derive(Debug, Default)]
+struct Judged {
+    verdicts: Verdicts,
+    lately: Lately,
 }
 
 /// What a subscriber is to be sent.
@@ -99,12 +113,18 @@ pub(super) struct Filters {
     shared: Mutex<Shared>,
     /// The memory of what is conflated.
     indices: Arc<Pool>,
+    /// The memory of encoded chunks.
+    pub(super) chunks: Arc<Pool>,
+    /// How often it was looked at the time.
+    looks: AtomicU32,
 }
 
 impl Default for Filters {
     fn default() -> Self {
         let indices = Arc::new(Pool::new(conflation::MOST_BYTES_OF_ALL));
-        Self { compiled: Mutex::default(), shared: Mutex::default(), indices }
+        let chunks = Arc::new(Pool::new(shelf::MOST_BYTES_OF_FILTERS));
+        let (compiled, shared, looks) = Default::default();
+        Self { compiled, shared, indices, chunks, looks }
     }
 }
 
@@ -192,8 +212,8 @@ impl Filters {
             claims,
             fingerprint: fingerprint(&key),
             _wish: wish,
-            verdicts: Mutex::default(),
-            chunks: Shelf::default(),
+            judged: Mutex::default(),
+            chunks: Shelf::of_filter(Arc::clone(&self.chunks)),
             conflation: Mutex::new(self.index()),
         });
         shared.put(key, &filter);
@@ -203,6 +223,17 @@ impl Filters {
     /// An index of what is conflated, which shares its bound with those of all filters.
     pub(super) fn index(&self) -> Conflation {
         Conflation::new(Arc::clone(&self.indices))
+    }
+
+    /// Lets go of chunks and verdicts that nobody has asked for of late. To be called every second.
+    pub(super) fn age(&self) {
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
+        for filter in self.all() {
+            filter.chunks.age();
+            if looks.is_multiple_of(REMEMBERED_FOR) {
+                filter.judged.lock().age();
+            }
+        }
     }
 
     /// Those that subscribers have.
@@ -236,7 +267,9 @@ impl Filter {
     /// Whether an event matches, and the steps that it took to find out.
     fn judge(&self, entry: &Entry, accounts: &Accounts) -> (bool, u32) {
         // Held meanwhile: whoever else wants to know waits, and doesn't evaluate it a second time.
-        let mut verdicts = self.verdicts.lock();
+        let mut judged = self.judged.lock();
+        let Judged { verdicts, lately } = &mut *judged;
+        lately.note(entry.offset);
         if let Some(known) = verdicts.get(entry.offset) {
             return (known, 0);
         }
@@ -292,9 +325,14 @@ impl Filter {
         steps
     }
 
+    /// Takes note that somebody needs the verdicts from an offset on.
+    pub(super) fn remember(&self, from: Offset) {
+        self.judged.lock().lately.note(from);
+    }
+
     /// The first event of a range that it was not evaluated on, and whose verdict would be remembered.
     pub(super) fn first_unknown(&self, range: Range<Offset>) -> Option<Offset> {
-        self.verdicts.lock().first_unknown(range)
+        self.judged.lock().verdicts.first_unknown(range)
     }
 
     /// A number by which two that demand the same are known, in any process of this build.
@@ -306,7 +344,17 @@ impl Filter {
     /// What is known of a range of events.
     #[must_use]
     pub fn known(&self, range: Range<Offset>) -> Known {
-        self.verdicts.lock().known(range)
+        let mut judged = self.judged.lock();
+        judged.lately.note(range.start);
+        judged.verdicts.known(range)
+    }
+}
+
+impl Judged {
+    /// Forgets what nobody has asked for of late.
+    fn age(&mut self) {
+        self.lately.turn();
+        self.verdicts.forget_before(self.lately.least());
     }
 }
 

@@ -171,7 +171,7 @@ impl Subscription {
         match &self.filter {
             filter if self.next < self.conflated_until => {
                 let range = self.next..self.conflated_until;
-                self.hub.fetch_conflated(Format::WsList, filter.as_deref(), range)
+                self.hub.fetch_conflated(Format::WsList, filter.as_ref(), range)
             }
             None => self.hub.fetch(Format::WsList, self.next),
             Some(filter) => self.hub.fetch_filtered(Format::WsList, filter, self.next),

@@ -1,41 +1,7 @@
 use std::sync::Arc;
 
-use tokio::runtime::{self, Runtime};
-
 use super::*;
-use crate::{
-    engine::Wakers,
-    hub::{Demand, Filter, Settings},
-    intake::Posted,
-    log::{MemoryLog, tests::posted},
-};
-
-fn hub(retention: &str) -> (Runtime, Arc<Hub>) {
-    let spec = format!(
-        "{{placement: {{gateway: {{}}}}, sources: [{{name: app, http: {{}}}}], \
-         log: {{retention: {{{retention}}}}}, delivery: {{slowConsumer: Conflate}}}}"
-    );
-    let settings = Settings::from(&serde_yaml::from_str(&spec).unwrap());
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let hub = runtime.block_on(async {
-        let hub = Arc::new(Hub::new("orders", settings, Wakers::none()));
-        hub.open(Arc::new(MemoryLog::new(Arc::clone(hub.tail()))));
-        hub
-    });
-    (runtime, hub)
-}
-
-fn event(n: u64, keys: u64, size: usize) -> Posted {
-    let mut posted = posted(&n.to_string(), b"");
-    posted.event.subject = Some((n % keys).to_string().into());
-    posted.event.data = vec![b'1'; size].into();
-    posted
-}
-
-fn filter(runtime: &Runtime, hub: &Hub, source: &str) -> Arc<Filter> {
-    let wished = Some(runtime.block_on(hub.expression(source)).unwrap());
-    hub.filter(Demand { wished, ..Demand::default() }).unwrap().unwrap()
-}
+use crate::hub::tests::{event, filter, hub};
 
 /// Somebody who is behind.
 struct Reader {
@@ -57,7 +23,7 @@ impl Reader {
                 return false;
             }
             let range = self.next..self.until;
-            match hub.fetch_conflated(Format::SseData, filter.map(AsRef::as_ref), range) {
+            match hub.fetch_conflated(Format::SseData, filter, range) {
                 Fetch::Chunk(chunk) => {
                     self.got.extend(chunk.offsets());
                     self.next = chunk.end();
@@ -89,7 +55,8 @@ fn two_who_are_far_apart_both_come_to_the_end_whoever_is_first() {
                 turns += 1;
                 assert!(turns < 500, "they get nowhere");
             }
-            let newest: &[Offset] = if filter.is_some() { &[386, 391, 396] } else { &[398, 399, 400] };
+            let newest: &[Offset] =
+                if filter.is_some() { &[386, 391, 396] } else { &[398, 399, 400] };
             readers.iter().for_each(|reader| assert_eq!(reader.got, newest));
             // Nobody asks any more.
             (0..2).for_each(|_| hub.expire());

@@ -71,6 +71,16 @@ impl Verdicts {
         }
     }
 
+    /// Forgets the verdicts on events before `limit`.
+    pub(super) fn forget_before(&mut self, limit: Offset) {
+        while self.first < limit / BITS && self.words.pop_front().is_some() {
+            self.first += 1;
+        }
+        if self.words.capacity() > 4 * self.words.len() {
+            self.words.shrink_to(2 * self.words.len());
+        }
+    }
+
     /// What is known of a range of events.
     pub(super) fn known(&self, range: Range<Offset>) -> Known {
         let from = range.start.max(self.first * BITS);
@@ -168,6 +178,11 @@ mod tests {
         assert_eq!(verdicts.get(0), None, "it is older than the window");
         assert_eq!(verdicts.first_unknown(0..far), None);
         assert_eq!(verdicts.known(0..far).unmatched, WINDOW as u64 / 2);
+        verdicts.forget_before(far - 100);
+        assert_eq!((verdicts.get(far - 200), verdicts.get(far - 100)), (None, Some(true)));
+        assert!(verdicts.words.capacity() < 10);
+        verdicts.put(far - 200, true);
+        assert_eq!(verdicts.get(far - 200), Some(true));
         verdicts.put(u64::MAX / 2, true);
         assert_eq!((verdicts.words.len(), verdicts.get(far - 1)), (1, None));
     }

@@ -1,0 +1,81 @@
+//! A hub and what it remembers for those who have filters.
+
+use tokio::runtime::Runtime;
+
+use super::*;
+use crate::{
+    engine::Wakers,
+    frame::Format,
+    log::{MemoryLog, tests::posted},
+};
+
+/// A hub in memory within these bounds, whose slow subscribers are conflated.
+pub(super) fn hub(retention: &str) -> (Runtime, Arc<Hub>) {
+    let spec = format!(
+        "{{placement: {{gateway: {{}}}}, sources: [{{name: app, http: {{}}}}], \
+         log: {{retention: {{{retention}}}}}, delivery: {{slowConsumer: Conflate}}}}"
+    );
+    let settings = Settings::from(&serde_yaml::from_str(&spec).unwrap());
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let hub = runtime.block_on(async {
+        let hub = Arc::new(Hub::new("orders", settings, Wakers::none()));
+        hub.open(Arc::new(MemoryLog::new(Arc::clone(hub.tail()))));
+        hub
+    });
+    (runtime, hub)
+}
+
+/// An event whose key is one of so many.
+pub(super) fn event(n: u64, keys: u64, size: usize) -> Posted {
+    let mut posted = posted(&n.to_string(), b"");
+    posted.event.subject = Some((n % keys).to_string().into());
+    posted.event.data = vec![b'1'; size].into();
+    posted
+}
+
+/// The filter of a subscriber.
+pub(super) fn filter(runtime: &Runtime, hub: &Hub, source: &str) -> Arc<Filter> {
+    let wished = Some(runtime.block_on(hub.expression(source)).unwrap());
+    hub.filter(Demand { wished, ..Demand::default() }).unwrap().unwrap()
+}
+
+/// Reads all that there is, as a subscriber of this filter does.
+fn read_on(hub: &Arc<Hub>, format: Format, filter: &Arc<Filter>) {
+    let mut next = 1;
+    while next < hub.head() {
+        match hub.fetch_filtered(format, filter, next) {
+            Fetch::Chunk(chunk) => next = chunk.end(),
+            Fetch::Skipped(passed) => next += passed.count(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn filters_keep_nothing_for_one_subscriber_and_for_several_no_more_than_a_bound_and_not_for_long() {
+    let (runtime, hub) = hub("maxBytes: 64Mi");
+    let events = (0..40).map(|n| event(n, 3, 60 * 1024)).collect();
+    runtime.block_on(hub.publish(events)).unwrap();
+    let alone: Vec<_> =
+        (0..MAX_FILTERS).map(|n| filter(&runtime, &hub, &format!("event.id != 'x{n}'"))).collect();
+    let read_all = |filters: &[Arc<Filter>]| {
+        for filter in filters {
+            Format::ALL.into_iter().for_each(|format| read_on(&hub, format, filter));
+        }
+    };
+    read_all(&alone);
+    assert_eq!(hub.filters.chunks.taken(), 0);
+    let shared = alone.clone();
+    read_all(&shared);
+    let most = shelf::MOST_BYTES_OF_FILTERS;
+    let taken = hub.filters.chunks.taken();
+    assert!((most / 2..=most).contains(&taken), "{taken}");
+    (0..2).for_each(|_| hub.expire());
+    assert_eq!(hub.filters.chunks.taken(), 0);
+    // Nor what they say of events, in the end.
+    let all = 1..hub.head();
+    let seen = |filter: &Filter| filter.known(all.clone());
+    assert_eq!(seen(&shared[0]), Known { matched: 40, unmatched: 0 });
+    (0..11).for_each(|_| hub.expire());
+    assert_eq!(seen(&shared[0]), Known::default());
+}
