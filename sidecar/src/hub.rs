@@ -46,7 +46,7 @@ pub use behind::STALL;
 pub use chunk::{Chunk, Fetch, Framing, Passed};
 use conflation::{Conflation, Keys};
 use filters::Filters;
-pub use filters::{Demand, Filter, Known, MAX_FILTERS, TooMany};
+pub use filters::{Demand, Filter, Known, MAX_FILTERS, NoFilter, TOO_COSTLY};
 use history::History;
 pub use position::{Gap, Position, Start, moment};
 pub use room::Mark;
@@ -478,14 +478,14 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// Fails when there are [`MAX_FILTERS`] others.
-    pub fn filter(&self, demand: Demand) -> Result<Option<Arc<Filter>>, TooMany> {
+    /// Fails when there are [`MAX_FILTERS`] others, or this one has just cost too much.
+    pub fn filter(&self, demand: Demand) -> Result<Option<Arc<Filter>>, NoFilter> {
         self.filters.share(demand)
     }
 
-    /// Whether a filter of this pipeline takes an event.
-    pub(crate) fn takes(&self, filter: &Filter, entry: &Entry) -> bool {
-        filter.matches(entry, &self.accounts)
+    /// Whether a filter of this pipeline takes an event, and what it took to find out, in steps.
+    pub(crate) fn takes(&self, filter: &Filter, entry: &Entry) -> (bool, u32) {
+        filter.judge(entry, &self.accounts)
     }
 
     /// How many different filters the subscribers have.

@@ -17,6 +17,8 @@ pub enum TurnedAway {
     MemoryPressure,
     /// There are as many different filters as there may be.
     TooManyFilters,
+    /// The filter costs more than it may.
+    FilterTooCostly,
     /// The log can't be read now.
     LogUnavailable,
     /// The client sends more than it may.
@@ -25,12 +27,13 @@ pub enum TurnedAway {
 
 impl TurnedAway {
     /// Every reason, in the order in which they are declared.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Draining,
         Self::TooManyConnections,
         Self::TooManyFromAddress,
         Self::MemoryPressure,
         Self::TooManyFilters,
+        Self::FilterTooCostly,
         Self::LogUnavailable,
         Self::TooManyMessages,
     ];
@@ -44,6 +47,7 @@ impl TurnedAway {
             Self::TooManyFromAddress => "too_many_connections_of_address",
             Self::MemoryPressure => "memory_pressure",
             Self::TooManyFilters => "too_many_filters",
+            Self::FilterTooCostly => "filter_too_costly",
             Self::LogUnavailable => "log_unavailable",
             Self::TooManyMessages => "too_many_messages",
         }
@@ -55,6 +59,9 @@ const SOON: Range<u64> = 1_000..3_000;
 
 /// For some another try helps only later: when memory is free again, or the client itself has done something.
 const LATER: Range<u64> = 5_000..15_000;
+
+/// As long as a filter that has cost too much is refused, and somewhat longer.
+const A_MINUTE: Range<u64> = 60_000..75_000;
 
 impl TurnedAway {
     /// After how many milliseconds to come back.
@@ -68,6 +75,7 @@ impl TurnedAway {
             Self::TooManyFromAddress | Self::MemoryPressure | Self::TooManyMessages => {
                 fastrand::u64(LATER)
             }
+            Self::FilterTooCostly => fastrand::u64(A_MINUTE),
         }
     }
 }

@@ -118,7 +118,7 @@ impl Acceptable {
 fn close_code(reason: TurnedAway) -> CloseCode {
     match reason {
         TurnedAway::Draining => CloseCode::ServiceRestart,
-        TurnedAway::TooManyMessages => CloseCode::PolicyViolation,
+        TurnedAway::TooManyMessages | TurnedAway::FilterTooCostly => CloseCode::PolicyViolation,
         TurnedAway::TooManyConnections
         | TurnedAway::TooManyFromAddress
         | TurnedAway::MemoryPressure

@@ -190,8 +190,12 @@ struct Page {
     up_to_date: bool,
 }
 
-/// How many events are looked at before other tasks get their turn.
-const EVENTS_A_TURN: usize = 64;
+/// How many steps a page's filter takes at most: some ten milliseconds. The next page goes on from there.
+const MOST_STEPS: u32 = 1_000_000;
+
+/// After how many steps other tasks get their turn; an event that takes none counts as some, too.
+const STEPS_A_TURN: u32 = 40_000;
+const STEPS_AN_EVENT: u32 = STEPS_A_TURN / 1_000;
 
 /// Answers a reader.
 pub(super) async fn serve(
@@ -222,7 +226,7 @@ pub(super) async fn serve(
     };
     let filter = match shared(pipeline, grant, wished) {
         Ok(filter) => filter,
-        Err(too_many) => return unavailable(&too_many.to_string()),
+        Err(none) => return unavailable(&none.to_string()),
     };
     let range = Range {
         hub,
@@ -298,16 +302,20 @@ impl Range<'_> {
             }
         };
         let mut page = Page { gap, first, entries: Vec::new(), end: first, up_to_date: false };
-        for (index, entry) in found.into_iter().enumerate() {
+        let (mut steps, mut turn) = (0, 0);
+        for entry in found {
             let is_past = asked.until.is_some_and(|until| until.is_before(&entry));
-            if is_past || page.entries.len() == asked.limit {
+            if is_past || page.entries.len() == asked.limit || steps > MOST_STEPS {
                 return Ok(page);
             }
             page.end = entry.offset + 1;
-            if filter.is_none_or(|filter| hub.takes(filter, &entry)) {
+            let (takes, took) = filter.map_or((true, 0), |filter| hub.takes(filter, &entry));
+            if takes {
                 page.entries.push(entry);
             }
-            if index % EVENTS_A_TURN == EVENTS_A_TURN - 1 {
+            (steps, turn) = (steps + took, turn + took + STEPS_AN_EVENT);
+            if turn > STEPS_A_TURN {
+                turn = 0;
                 tokio::task::yield_now().await;
             }
         }

@@ -20,7 +20,7 @@ use crate::{
         self, Control, Format,
         websocket::{self, CloseCode, Coding, Handshake, HandshakeError, Subprotocol},
     },
-    hub::{Filter, Framing, Gap, Hub, Position, Start, TooMany},
+    hub::{Filter, Framing, Gap, Hub, NoFilter, Position, Start},
     memory::Comer,
     pipeline::Pipeline,
     session::Access,
@@ -278,7 +278,7 @@ fn with_filter(
     wished: Option<Arc<Expression>>,
 ) -> Result<Seat, Later> {
     let filter = shared(pipeline, grant, wished);
-    let filter = filter.map_err(|error| Later::new(TurnedAway::TooManyFilters, &error))?;
+    let filter = filter.map_err(|none| Later::new(none.reason(), &none))?;
     Ok(seat.with_filter(filter))
 }
 
@@ -336,7 +336,7 @@ pub(super) fn shared(
     pipeline: &Pipeline,
     grant: &Grant,
     wished: Option<Arc<Expression>>,
-) -> Result<Option<Arc<Filter>>, TooMany> {
+) -> Result<Option<Arc<Filter>>, NoFilter> {
     let hub = pipeline.hub();
     hub.filter(pipeline.demand(grant, wished))
         .inspect_err(|_| hub.accounts().filters_refused.add(1))

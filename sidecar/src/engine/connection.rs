@@ -337,6 +337,10 @@ impl<W: Wire> Connection<W> {
             self.expire(now);
             return Turn::More;
         }
+        if self.seat.filter().is_some_and(|filter| filter.is_too_costly()) {
+            self.end_costly(now);
+            return Turn::More;
+        }
         if let Some(after) = now.hub.shedding().draw(&mut self.heard_call) {
             self.leave_at(now.tick.saturating_add(ticks(after)));
         }

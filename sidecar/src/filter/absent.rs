@@ -19,6 +19,12 @@ impl<'a> Scope<'a> {
     pub const fn new(_: &'a Event, _: &'a Claims) -> Self {
         Self(PhantomData)
     }
+
+    /// Nothing is parsed.
+    #[must_use]
+    pub const fn parsed(&self) -> u32 {
+        0
+    }
 }
 
 /// Reads nothing.
@@ -50,11 +56,8 @@ impl Expression {
     }
 
     /// There is none that has a value.
-    ///
-    /// # Errors
-    ///
-    /// Never comes to it.
-    pub const fn key(&self, _: &Scope<'_>) -> Result<String, Failure> {
+    #[must_use]
+    pub const fn key(&self, _: &Scope<'_>) -> (Result<String, Failure>, u32) {
         match self.0 {}
     }
 }

@@ -15,11 +15,11 @@ pub(super) fn evaluate(root: &Node, scope: &Scope<'_>, steps: u32) -> Evaluated 
     Evaluated { outcome, steps: steps - evaluation.fuel }
 }
 
-pub(super) fn key(root: &Node, scope: &Scope<'_>, steps: u32) -> Result<String, Failure> {
+pub(super) fn key(root: &Node, scope: &Scope<'_>, steps: u32) -> (Result<String, Failure>, u32) {
     let mut evaluation = Evaluation { scope, variables: Vec::new(), fuel: steps };
-    let value = evaluation.value(root)?;
-    evaluation.spend(value.weight())?;
-    Ok(spell(&value))
+    let value = evaluation.value(root);
+    let key = value.and_then(|value| evaluation.spend(value.weight()).map(|()| spell(&value)));
+    (key, steps - evaluation.fuel)
 }
 
 /// A text that is the same for equal values.

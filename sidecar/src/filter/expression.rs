@@ -45,12 +45,10 @@ impl Expression {
         eval::evaluate(&self.root, scope, MAX_STEPS)
     }
 
-    /// The value for an event as a text by which events are compared: its key.
-    ///
-    /// # Errors
-    ///
-    /// Says why it has none.
-    pub fn key(&self, scope: &Scope<'_>) -> Result<String, Failure> {
+    /// The value for an event as a text by which events are compared: its key, or why it has none; and the
+    /// steps that it took.
+    #[must_use]
+    pub fn key(&self, scope: &Scope<'_>) -> (Result<String, Failure>, u32) {
         eval::key(&self.root, scope, MAX_STEPS)
     }
 }

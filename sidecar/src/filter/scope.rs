@@ -20,6 +20,13 @@ impl<'a> Scope<'a> {
         Self { event, claims, data: OnceCell::new() }
     }
 
+    /// How many bytes of the payload were parsed.
+    #[must_use]
+    pub fn parsed(&self) -> u32 {
+        let bytes = self.data.get().map_or(0, |_| self.event.data.len());
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
     pub(super) const fn claims(&self) -> Value<'_> {
         Value::Json(self.claims)
     }

@@ -10,6 +10,7 @@ use super::{
     chunk::CHUNK_BYTES,
     conflation::{Conflation, Side},
     fetching::{LEARNED_BYTES, first_that},
+    filters::STEPS_PER_FETCH,
 };
 use crate::{
     frame::Format,
@@ -67,7 +68,7 @@ impl Hub {
     ) -> Fetch {
         let Range { start, end: until } = range;
         let (mut passed, mut picked, mut bytes) = (Passed::default(), Vec::new(), 0);
-        let (id, mut end) = (self.log_id(), start);
+        let (id, mut end, mut steps) = (self.log_id(), start, 0);
         'pages: while end < until {
             let entries = match self.tail.read(end, CHUNK_BYTES) {
                 Read::Entries(entries) => entries,
@@ -78,11 +79,15 @@ impl Hub {
                 break;
             }
             for entry in entries {
-                if entry.offset >= until || bytes > CHUNK_BYTES || passed.count() > LOOKED_AT {
+                let enough =
+                    bytes > CHUNK_BYTES || passed.count() > LOOKED_AT || steps > STEPS_PER_FETCH;
+                if entry.offset >= until || enough {
                     break 'pages;
                 }
                 end = entry.offset + 1;
-                if filter.is_some_and(|filter| !filter.matches(&entry, &self.accounts)) {
+                let (wanted, took) = filter.map_or((true, 0), |one| self.takes(one, &entry));
+                steps += took;
+                if !wanted {
                     passed.filtered += 1;
                 } else if index.is_superseded(entry.offset, until) {
                     passed.conflated += 1;
@@ -108,20 +113,29 @@ impl Hub {
         filter: Option<&Filter>,
         from: Offset,
     ) {
-        let keys = self.keys.load();
-        let key = |entry: &Entry| {
-            let wanted = filter.is_none_or(|filter| filter.matches(entry, &self.accounts));
-            wanted.then(|| keys.of(&entry.posted.event)).flatten()
-        };
-        match side {
-            Side::Newer => {
-                let read = self.tail.read(index.end(), LEARNED_BYTES);
-                let Read::Entries(entries) = read else { return };
-                entries.iter().for_each(|entry| index.push(entry, key(entry)));
-            }
+        let entries = match side {
+            Side::Newer => match self.tail.read(index.end(), LEARNED_BYTES) {
+                Read::Entries(entries) => entries,
+                Read::Evicted { first: _ } => Vec::new(),
+            },
             Side::Older => {
-                let entries = self.before(from..index.first());
-                entries.iter().rev().for_each(|entry| index.push_older(entry, key(entry)));
+                let mut entries = self.before(from..index.first());
+                entries.reverse();
+                entries
+            }
+        };
+        let (keys, mut steps) = (self.keys.load(), 0);
+        for entry in &entries {
+            let (wanted, took) = filter.map_or((true, 0), |one| self.takes(one, entry));
+            let (key, more) =
+                if wanted { keys.of(&entry.posted.event) } else { Default::default() };
+            match side {
+                Side::Newer => index.push(entry, key),
+                Side::Older => index.push_older(entry, key),
+            }
+            steps += took + more;
+            if steps > STEPS_PER_FETCH {
+                break;
             }
         }
         index.settle();

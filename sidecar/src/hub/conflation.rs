@@ -20,6 +20,7 @@ use std::{
 };
 
 use super::{
+    filters::PARSED_PER_STEP,
     lately::Lately,
     pool::{Part, Pool},
 };
@@ -86,17 +87,29 @@ impl Keys {
     }
 
     /// The key of an event; none where the expression can't be evaluated on it: then no other event
-    /// stands for it.
-    pub(super) fn of(&self, event: &Event) -> Option<Key> {
-        let text = match &self.expression {
-            Some(expression) => expression.key(&Scope::new(event, &Claims::Null)).ok()?,
-            None => match &event.subject {
-                Some(subject) => format!("s{subject}"),
-                None => format!("t{}\n{}", event.source, event.type_),
-            },
+    /// stands for it. With it, what it took to find out, in steps.
+    pub(super) fn of(&self, event: &Event) -> (Option<Key>, u32) {
+        let (text, steps) = match &self.expression {
+            Some(expression) => {
+                let scope = Scope::new(event, &Claims::Null);
+                let (key, steps) = expression.key(&scope);
+                (key.ok(), steps + scope.parsed() / PARSED_PER_STEP)
+            }
+            None => (Some(usual(event)), 0),
         };
-        let [a, b] = self.hashers.each_ref().map(|hasher| hasher.hash_one(&text));
-        Some((a, b))
+        let hash = |text| {
+            let [a, b] = self.hashers.each_ref().map(|hasher| hasher.hash_one(&text));
+            (a, b)
+        };
+        (text.map(hash), steps)
+    }
+}
+
+/// By what an event is told apart where the manifest says nothing about that.
+fn usual(event: &Event) -> String {
+    match &event.subject {
+        Some(subject) => format!("s{subject}"),
+        None => format!("t{}\n{}", event.source, event.type_),
     }
 }
 
@@ -340,14 +353,14 @@ mod tests {
     fn an_event_is_told_apart_by_its_subject_or_its_source_and_type() {
         let keys = Keys::default();
         let mut event = posted("a", b"{}").event;
-        let without = keys.of(&event);
+        let without = keys.of(&event).0;
         event.subject = Some("x".into());
-        let with = keys.of(&event);
+        let with = keys.of(&event).0;
         assert_ne!(without, with);
         event.type_ = "other".into();
-        assert_eq!(keys.of(&event), with);
+        assert_eq!(keys.of(&event).0, with);
         let by_data = crate::filter::compile("event.data.k").unwrap();
         let keys = Keys::new(Some(Arc::new(by_data)));
-        assert_eq!(keys.of(&event), None, "it has no such field");
+        assert_eq!(keys.of(&event).0, None, "it has no such field");
     }
 }

@@ -6,9 +6,11 @@
 //!   them, whatever their formats, as long as its verdict is remembered.
 //! - What subscribers may wish for is bounded in number; what their tokens say is bounded by their own. Each
 //!   filter remembers a bounded number of verdicts, and only those that were asked for of late.
-//! - What one fetch evaluates is bounded in steps, so that no filter holds up a shard.
+//! - What one fetch evaluates is bounded in steps, so that no filter holds up a shard; and what subscribers wish
+//!   for over time, so that all of them together don't ([`wishes`]).
 
 mod verdicts;
+mod wishes;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -32,13 +34,14 @@ use super::{
     shelf::{self, Shelf},
 };
 use crate::{
-    count::Accounts,
-    filter::{Claims, ClaimsRead, Expression, Refused, Scope, compile_filter},
+    count::{Accounts, TurnedAway},
+    filter::{Claims, ClaimsRead, Evaluated, Expression, Refused, Scope, compile_filter},
     frame::Format,
     log::{Entry, LogId, Offset},
 };
 pub use verdicts::Known;
 use verdicts::Verdicts;
+use wishes::{Wish, Wishes};
 
 /// The most distinct filters that a pipeline's subscribers wish for at once. Each costs an evaluation of
 /// every event, for each set of claims that a filter reads.
@@ -58,18 +61,21 @@ static READING: Semaphore = Semaphore::const_new(1);
 static WAITING: Semaphore = Semaphore::const_new(256);
 
 /// The most steps of one fetch: some hundreds of microseconds.
-const STEPS_PER_FETCH: u32 = 40_000;
+pub(super) const STEPS_PER_FETCH: u32 = 40_000;
+
+/// How many bytes of a payload are parsed in the time of a step.
+pub(super) const PARSED_PER_STEP: u32 = 2;
 
 /// A filter that subscribers share.
 pub struct Filter {
-    /// All of them must be true.
-    expressions: Vec<Arc<Expression>>,
+    /// What the manifest holds it to.
+    granted: Option<Arc<Expression>>,
+    /// What its subscribers wish for.
+    wished: Option<(Arc<Wish>, Arc<Expression>)>,
     /// Those that the expressions read.
     claims: Claims,
     /// Equal for two that demand the same.
     fingerprint: u64,
-    /// Keeps the wish counted.
-    _wish: Option<Arc<Wish>>,
     judged: Mutex<Judged>,
     pub(super) chunks: Shelf,
     conflation: Mutex<Conflation>,
@@ -93,17 +99,34 @@ pub struct Demand {
     pub claims: Claims,
 }
 
-/// The pipeline has as many filters as it may have.
+/// Why a subscriber does not get the filter that it wishes for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "filter: the subscribers of this pipeline have {MAX_FILTERS} different filters already; use one of \
-     theirs, or come back later"
-)]
-pub struct TooMany;
+pub enum NoFilter {
+    /// There are as many as there may be.
+    #[error(
+        "filter: the subscribers of this pipeline have {MAX_FILTERS} different filters already; use one of \
+         theirs, or come back later"
+    )]
+    TooMany,
+    /// It was ended a moment ago.
+    #[error("{TOO_COSTLY}")]
+    TooCostly,
+}
 
-/// What subscribers wish for, whatever else they are held to.
-#[derive(Debug)]
-struct Wish;
+/// What is said of a filter that costs too much.
+pub const TOO_COSTLY: &str = "filter: it has taken more steps than the filters of a pipeline may take \
+     together; test what is cheap first, such as event.type, and loop over less";
+
+impl NoFilter {
+    /// What is counted.
+    #[must_use]
+    pub const fn reason(self) -> TurnedAway {
+        match self {
+            Self::TooMany => TurnedAway::TooManyFilters,
+            Self::TooCostly => TurnedAway::FilterTooCostly,
+        }
+    }
+}
 
 /// The filters of a pipeline.
 #[derive(Debug)]
@@ -132,28 +155,12 @@ impl Default for Filters {
 struct Shared {
     /// What subscribers have, by its meaning.
     filters: HashMap<String, Weak<Filter>>,
-    /// What they wish for, by its meaning.
-    wishes: HashMap<String, Weak<Wish>>,
+    wishes: Wishes,
     /// With how many filters those that nobody has any more are forgotten.
     full: usize,
 }
 
 impl Shared {
-    /// Counts a wish, until nobody has it any more.
-    fn wish(&mut self, wished: &Expression) -> Result<Arc<Wish>, TooMany> {
-        let meaning = wished.to_string();
-        if let Some(wish) = self.wishes.get(&meaning).and_then(Weak::upgrade) {
-            return Ok(wish);
-        }
-        self.wishes.retain(|_, wish| wish.strong_count() > 0);
-        if self.wishes.len() >= MAX_FILTERS {
-            return Err(TooMany);
-        }
-        let wish = Arc::new(Wish);
-        self.wishes.insert(meaning, Arc::downgrade(&wish));
-        Ok(wish)
-    }
-
     fn put(&mut self, key: String, filter: &Arc<Filter>) {
         if self.filters.len() >= self.full {
             self.filters.retain(|_, filter| filter.strong_count() > 0);
@@ -190,28 +197,31 @@ impl Filters {
     }
 
     /// The shared filter of a demand; `None` where everything is demanded.
-    pub(super) fn share(&self, demand: Demand) -> Result<Option<Arc<Filter>>, TooMany> {
+    pub(super) fn share(&self, demand: Demand) -> Result<Option<Arc<Filter>>, NoFilter> {
         let Demand { wished, granted, claims } = demand;
-        let expressions: Vec<_> = granted.into_iter().chain(wished.clone()).collect();
-        if expressions.is_empty() {
+        let expressions = || granted.iter().chain(&wished);
+        if expressions().next().is_none() {
             return Ok(None);
         }
-        let mut key: String = expressions.iter().map(|part| format!("{part}\n")).collect();
-        let read = expressions
-            .iter()
-            .fold(ClaimsRead::default(), |read, part| read.or(part.claims_read()));
+        let mut key: String = expressions().map(|part| format!("{part}\n")).collect();
+        let read =
+            expressions().fold(ClaimsRead::default(), |read, part| read.or(part.claims_read()));
         let claims = if read.is_none() { Claims::Null } else { read.pick(claims) };
         key.push_str(&claims.to_string());
         let mut shared = self.shared.lock();
         if let Some(filter) = shared.filters.get(&key).and_then(Weak::upgrade) {
-            return Ok(Some(filter));
+            let ended = filter.is_too_costly();
+            return if ended { Err(NoFilter::TooCostly) } else { Ok(Some(filter)) };
         }
-        let wish = wished.map(|wished| shared.wish(&wished)).transpose()?;
+        let wished = match wished {
+            Some(wished) => Some((shared.wishes.get(&wished)?, wished)),
+            None => None,
+        };
         let filter = Arc::new(Filter {
-            expressions,
+            granted,
+            wished,
             claims,
             fingerprint: fingerprint(&key),
-            _wish: wish,
             judged: Mutex::default(),
             chunks: Shelf::of_filter(Arc::clone(&self.chunks)),
             conflation: Mutex::new(self.index()),
@@ -225,8 +235,10 @@ impl Filters {
         Conflation::new(Arc::clone(&self.indices))
     }
 
-    /// Lets go of chunks and verdicts that nobody has asked for of late. To be called every second.
+    /// Lets go of chunks and verdicts that nobody has asked for of late, and ends the filters that cost too
+    /// much. To be called every second.
     pub(super) fn age(&self) {
+        self.shared.lock().wishes.age();
         let looks = self.looks.fetch_add(1, Ordering::Relaxed);
         for filter in self.all() {
             filter.chunks.age();
@@ -254,9 +266,16 @@ fn fingerprint(key: &str) -> u64 {
 }
 
 impl Filter {
-    /// Whether an event matches.
-    pub(super) fn matches(&self, entry: &Entry, accounts: &Accounts) -> bool {
-        self.judge(entry, accounts).0
+    /// Whether it costs more than it may, so that its subscribers are to be sent away.
+    #[must_use]
+    pub fn is_too_costly(&self) -> bool {
+        self.wished.as_ref().is_some_and(|(wish, _)| wish.is_ended())
+    }
+
+    /// Lets it have cost so many steps.
+    #[cfg(test)]
+    pub(crate) fn charge(&self, steps: u32) {
+        self.wished.iter().for_each(|(wish, _)| wish.note(steps));
     }
 
     /// What is conflated of the events that match.
@@ -264,8 +283,8 @@ impl Filter {
         &self.conflation
     }
 
-    /// Whether an event matches, and the steps that it took to find out.
-    fn judge(&self, entry: &Entry, accounts: &Accounts) -> (bool, u32) {
+    /// Whether an event matches, and what it took to find out, in steps.
+    pub(super) fn judge(&self, entry: &Entry, accounts: &Accounts) -> (bool, u32) {
         // Held meanwhile: whoever else wants to know waits, and doesn't evaluate it a second time.
         let mut judged = self.judged.lock();
         let Judged { verdicts, lately } = &mut *judged;
@@ -274,15 +293,20 @@ impl Filter {
             return (known, 0);
         }
         let scope = Scope::new(&entry.posted.event, &self.claims);
-        let mut steps = 0;
-        let matches = self.expressions.iter().all(|expression| {
-            let evaluated = expression.evaluate(&scope);
-            steps += evaluated.steps;
-            accounts.evaluated(evaluated.outcome.err());
-            evaluated.outcome == Ok(true)
-        });
+        let truth = |expression: &Expression| {
+            let Evaluated { outcome, steps } = expression.evaluate(&scope);
+            accounts.evaluated(outcome.err());
+            (outcome == Ok(true), steps)
+        };
+        let (mut matches, mut steps) =
+            self.granted.as_deref().map_or((true, 0), |granted| truth(granted));
+        if matches && let Some((wish, wished)) = &self.wished {
+            let (wanted, more) = truth(wished);
+            wish.note(more);
+            (matches, steps) = (wanted, steps + more);
+        }
         verdicts.put(entry.offset, matches);
-        (matches, steps)
+        (matches, steps + scope.parsed() / PARSED_PER_STEP)
     }
 
     /// Encodes those of these neighbouring entries that match; or says how many don't, where none does.
@@ -360,7 +384,9 @@ impl Judged {
 
 impl fmt::Debug for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Filter").field("expressions", &self.expressions).finish_non_exhaustive()
+        let wished = self.wished.as_ref().map(|(_, wished)| wished);
+        let mut filter = f.debug_struct("Filter");
+        filter.field("granted", &self.granted).field("wished", &wished).finish_non_exhaustive()
     }
 }
 
@@ -436,7 +462,7 @@ mod tests {
         assert_eq!(filters.len(), held.len());
         let mut others: Vec<_> =
             (1..MAX_FILTERS).map(|n| share(0, &format!("event.type == '{n}'")).unwrap()).collect();
-        assert_eq!(share(0, "event.type == 'x'").unwrap_err(), TooMany);
+        assert_eq!(share(0, "event.type == 'x'").unwrap_err(), NoFilter::TooMany);
         others.pop();
         assert!(share(0, "event.type == 'x'").is_ok());
     }
@@ -446,7 +472,7 @@ mod tests {
         let filters = Filters::default();
         let share = |n: usize| filters.share(demand(&format!("event.id == '{n}'")));
         let mut held: Vec<_> = (0..MAX_FILTERS).map(|n| share(n).unwrap()).collect();
-        assert_eq!(share(MAX_FILTERS).unwrap_err(), TooMany);
+        assert_eq!(share(MAX_FILTERS).unwrap_err(), NoFilter::TooMany);
         assert!(share(0).is_ok(), "one that is there is shared");
         held.pop();
         assert!(share(MAX_FILTERS).is_ok());

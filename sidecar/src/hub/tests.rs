@@ -39,6 +39,12 @@ pub(super) fn filter(runtime: &Runtime, hub: &Hub, source: &str) -> Arc<Filter> 
     hub.filter(Demand { wished, ..Demand::default() }).unwrap().unwrap()
 }
 
+/// A filter that takes some eight thousand steps on each event.
+pub(super) fn costly() -> String {
+    let list = format!("[{}]", vec!["0"; 40].join(","));
+    format!("{list}.all(a, {list}.all(b, a == b))")
+}
+
 /// Reads all that there is, as a subscriber of this filter does.
 fn read_on(hub: &Arc<Hub>, format: Format, filter: &Arc<Filter>) {
     let mut next = 1;
@@ -54,13 +60,14 @@ fn read_on(hub: &Arc<Hub>, format: Format, filter: &Arc<Filter>) {
 #[test]
 fn filters_keep_nothing_for_one_subscriber_and_for_several_no_more_than_a_bound_and_not_for_long() {
     let (runtime, hub) = hub("maxBytes: 64Mi");
-    let events = (0..40).map(|n| event(n, 3, 60 * 1024)).collect();
+    let events = (0..8).map(|n| event(n, 3, 60 * 1024)).collect();
     runtime.block_on(hub.publish(events)).unwrap();
     let alone: Vec<_> =
         (0..MAX_FILTERS).map(|n| filter(&runtime, &hub, &format!("event.id != 'x{n}'"))).collect();
     let read_all = |filters: &[Arc<Filter>]| {
         for filter in filters {
-            Format::ALL.into_iter().for_each(|format| read_on(&hub, format, filter));
+            read_on(&hub, Format::SseData, filter);
+            read_on(&hub, Format::WsList, filter);
         }
     };
     read_all(&alone);
@@ -75,7 +82,49 @@ fn filters_keep_nothing_for_one_subscriber_and_for_several_no_more_than_a_bound_
     // Nor what they say of events, in the end.
     let all = 1..hub.head();
     let seen = |filter: &Filter| filter.known(all.clone());
-    assert_eq!(seen(&shared[0]), Known { matched: 40, unmatched: 0 });
+    assert_eq!(seen(&shared[0]), Known { matched: 8, unmatched: 0 });
     (0..11).for_each(|_| hub.expire());
     assert_eq!(seen(&shared[0]), Known::default());
+}
+
+#[test]
+fn no_fetch_takes_more_steps_than_so_many_whatever_it_is_for() {
+    let (runtime, hub) = hub("maxBytes: 64Mi");
+    let events = (0..100).map(|n| event(n, 3, 1)).collect();
+    runtime.block_on(hub.publish(events)).unwrap();
+    let evaluations = || hub.accounts().evaluations.get();
+    let source = costly();
+    let judged = |fetch: &dyn Fn(&Arc<Filter>)| {
+        let (filter, before) = (filter(&runtime, &hub, &source), evaluations());
+        fetch(&filter);
+        let judged = evaluations() - before;
+        assert!((2..=8).contains(&judged), "{judged}");
+    };
+    judged(&|filter| drop(hub.fetch_filtered(Format::SseData, filter, 1)));
+    judged(&|filter| drop(hub.fetch_conflated(Format::SseData, Some(filter), 1..101)));
+    judged(&|filter| {
+        hub.learn(filter, 1..101);
+    });
+    judged(&|filter| hub.look_ahead(filter, 1..101));
+    // The key is the manifest's.
+    hub.keys.store(Arc::new(Keys::new(Some(Arc::new(compile(&source).unwrap())))));
+    hub.fetch_conflated(Format::SseData, None, 1..101);
+    assert!((2..=8).contains(&hub.conflation.lock().end()), "{}", hub.conflation.lock().end());
+}
+
+#[test]
+fn a_filter_that_costs_too_much_is_ended_and_refused_for_a_while() {
+    let (runtime, hub) = hub("maxBytes: 64Mi");
+    let [dear, cheap] =
+        ["event.id != 'a'", "event.id != 'b'"].map(|source| filter(&runtime, &hub, source));
+    dear.charge(1_000_000_000);
+    cheap.charge(1_000_000);
+    hub.expire();
+    assert!(dear.is_too_costly() && !cheap.is_too_costly());
+    let wished = Some(runtime.block_on(hub.expression("event.id!='a'")).unwrap());
+    let again = || hub.filter(Demand { wished: wished.clone(), ..Demand::default() });
+    assert_eq!(again().unwrap_err(), NoFilter::TooCostly);
+    drop(dear);
+    (0..60).for_each(|_| hub.expire());
+    assert!(!again().unwrap().unwrap().is_too_costly());
 }

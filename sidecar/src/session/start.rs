@@ -98,7 +98,7 @@ pub(super) async fn begin(
         Ok(filter) => filter,
         Err(error) => {
             hub.accounts().filters_refused.add(1);
-            let none = Passing::note(hub, TurnedAway::TooManyFilters, &error);
+            let none = Passing::note(hub, error.reason(), &error);
             return Err(none.refuse(Some(seat)));
         }
     };

@@ -327,6 +327,11 @@ impl Subscription {
         self.hub.is_closed() || settings.ping.is_none() || settings.terms != self.terms
     }
 
+    /// Whether its filter costs more than it may.
+    pub(super) fn is_too_costly(&self) -> bool {
+        self.filter.as_ref().is_some_and(|filter| filter.is_too_costly())
+    }
+
     /// From now on it ends because the subscriber doesn't keep up.
     pub(super) fn cut_off(&mut self) {
         self.hub.accounts().cut_off.add(1);

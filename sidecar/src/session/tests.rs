@@ -2,6 +2,8 @@
 
 #![cfg(feature = "cel")]
 
+mod filtered;
+
 use std::{
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
@@ -339,24 +341,6 @@ fn who_is_cut_off_gets_each_event_once_behind_its_cursor() {
 }
 
 #[test]
-fn a_bound_counts_what_the_filter_matches() {
-    let mut peer = Peer::new("maxLag: {events: 5}");
-    let filter = "event.data % 10 == 0";
-    peer.say(&json!({"type": "subscribe", "id": "a", "filter": filter}));
-    peer.take_all();
-    peer.publish(&peer.hub, 0..1);
-    peer.turn();
-    peer.publish(&peer.hub, 1..31);
-    assert!(peer.session.tick(Some(peer.start), peer.start));
-    assert_eq!(peer.hub.accounts().cut_off.get(), 0, "four events wait, and no more");
-    peer.publish(&peer.hub, 31..61);
-    assert!(peer.session.tick(Some(peer.start), peer.start));
-    let messages = peer.take_all();
-    assert_eq!(types(&messages), ["failure"]);
-    assert_eq!(sums(&peer.hub), (0, 54, 7, 0));
-}
-
-#[test]
 fn a_peer_that_takes_nothing_has_not_kept_up() {
     let mut peer = Peer::new("");
     let other = peer.other();
@@ -493,30 +477,6 @@ fn a_subscription_that_skips_the_oldest_is_told_how_many() {
         assert!(missed > 0 && got.is_sorted());
         assert_eq!(sums(&peer.hub), (got.len() as u64, 30 - matching, missed, 0));
         assert_eq!(peer.hub.accounts().cut_off.get(), 0);
-    }
-}
-
-#[test]
-fn a_subscription_loses_of_what_leaves_the_log_only_what_its_filter_matches() {
-    for (filter, lost) in [("event.data % 10 == 0", 3), ("event.data == 0", 0)] {
-        let mut peer = Peer::with_log("", "{retention: {maxEvents: 30}}");
-        peer.say(&json!({"type": "subscribe", "id": "a", "filter": filter, "window": 1}));
-        peer.take_all();
-        peer.publish(&peer.hub, 0..1);
-        let first = peer.take_all();
-        assert_eq!(numbers(&first), [0]);
-        // The client acknowledges nothing, while 30 further events leave the log.
-        peer.publish(&peer.hub, 1..31);
-        assert!(peer.session.tick(None, peer.start));
-        peer.publish(&peer.hub, 31..61);
-        let cursor = first[0]["events"][0]["cursor"].clone();
-        peer.say(&json!({"type": "ack", "id": "a", "cursor": cursor}));
-        let messages = peer.take_all();
-        let gaps: Vec<_> = messages.iter().filter(|message| message["type"] == "gap").collect();
-        assert_eq!(gaps.len(), usize::from(lost > 0), "{messages:?}");
-        assert!(gaps.iter().all(|gap| gap["missed"] == lost), "{messages:?}");
-        assert_eq!(peer.hub.cut().deliveries.dropped, lost);
-        assert_eq!(peer.hub.accounts().unjudged.get(), 0);
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a session does with time: signs of life, limits, and what has become of its pipelines meanwhile.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     Conversation as _, Ended, Session,
@@ -9,8 +12,9 @@ use super::{
     subscription::Subscription,
 };
 use crate::{
+    count::{Transport, TurnedAway},
     frame::websocket::{self, CloseCode},
-    hub::STALL,
+    hub::{STALL, TOO_COSTLY},
 };
 
 /// How long a subscriber whose filter matches nothing goes without being told how far it is.
@@ -39,6 +43,7 @@ impl Session {
             return true;
         }
         self.send_withdrawn();
+        self.end_costly();
         self.tell_positions(now);
         let Some(interval) = self.heartbeat() else {
             self.leave();
@@ -103,6 +108,21 @@ impl Session {
                 ..Failure::new("subscription", &id, "slow_consumer", message).passing()
             };
             self.say(Reply::Failure(&failure));
+        }
+    }
+
+    /// Ends the subscriptions whose filters cost more than they may.
+    fn end_costly(&mut self) {
+        let reason = TurnedAway::FilterTooCostly;
+        while let Some(place) = self.subscriptions.iter().position(Subscription::is_too_costly) {
+            let hub = self.subscriptions.get(place).map(|one| Arc::clone(&one.hub));
+            hub.iter().for_each(|hub| {
+                hub.accounts().turned_away.count(Transport::WebSocket, reason);
+            });
+            let Ended { id, cursor } = self.end_subscription(place);
+            let (retry_ms, cursor) = (Some(reason.retry_ms()), Some(cursor));
+            let failure = Failure::new("subscription", &id, reason.name(), TOO_COSTLY);
+            self.say(Reply::Failure(&Failure { retry_ms, cursor, ..failure }));
         }
     }
 

@@ -173,3 +173,27 @@ async fn a_range_ends_before_its_time_and_a_bad_one_is_refused() {
     assert_eq!(refused.status, 404);
     assert!(refused.text().contains("spec.endpoints.read"));
 }
+
+#[tokio::test]
+async fn what_the_filter_of_one_page_costs_is_bounded_and_the_pages_lead_through_all() {
+    let server = Server::start(&readable()).await;
+    server.post_numbers(0..300).await;
+    // Some eight thousand steps for each event, and true of every seventh.
+    let list = format!("[{}]", vec!["0"; 40].join(","));
+    let filter = format!("{list}.all(a,{list}.all(b,a==b))%26%26event.data.n%257==0");
+    let evaluations = "weir_filter_evaluations_total{pipeline=\"orders\"} ";
+    let (mut found, mut query) = (Vec::new(), format!("?filter={filter}"));
+    loop {
+        let before = server.metric(evaluations).await.unwrap();
+        let page = get(&server, &query).await;
+        let judged = server.metric(evaluations).await.unwrap() - before;
+        assert!(judged < 200, "{judged} events were looked at");
+        found.extend(numbers(&page));
+        let json = page.json();
+        if json["upToDate"] == true {
+            break;
+        }
+        query = format!("?filter={filter}&after={}", json["next"].as_str().unwrap());
+    }
+    assert_eq!(found, (0..300).step_by(7).collect::<Vec<_>>());
+}

@@ -6,9 +6,10 @@ use weir_crds::v1alpha1::SlowConsumer;
 
 use super::{Connection, Now, Phase, Tick, Turn, ticks};
 use crate::{
+    count::TurnedAway,
     engine::wire::Wire,
     frame::{self, Control, GapReason, websocket},
-    hub::Settings,
+    hub::{Settings, TOO_COSTLY},
     log::Offset,
 };
 
@@ -37,6 +38,20 @@ impl<W: Wire> Connection<W> {
         // The kernel says that there is room when a third is free; there may be some before that.
         self.blocked_since = None;
         Turn::More
+    }
+
+    /// Ends a stream whose filter costs more than it may.
+    pub(super) fn end_costly(&mut self, now: Now<'_>) {
+        let reason = TurnedAway::FilterTooCostly;
+        now.hub.accounts().turned_away.count(self.seat.transport(), reason);
+        let cursor = self.begin_to_leave(now);
+        let control = Control::Failure {
+            code: reason.name(),
+            message: TOO_COSTLY,
+            retry_ms: Some(reason.retry_ms()),
+            cursor: Some(&cursor),
+        };
+        self.say_farewell(&control, websocket::CloseCode::PolicyViolation);
     }
 
     /// It has all there is: from now on it is behind only if it doesn't keep up.

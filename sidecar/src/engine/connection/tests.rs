@@ -302,6 +302,30 @@ fn an_evicted_event_on_which_the_filter_was_not_evaluated_counts_as_lost_and_as_
 }
 
 #[test]
+fn one_whose_filter_costs_too_much_is_sent_away_with_its_cursor() {
+    let mut model = Model::new(SlowConsumer::Block);
+    model.join_with(Some("event.data < 2"), false);
+    model.take(Step::Publish(4));
+    model.take(Step::Take(0, 100_000));
+    model.members[0].0.seat.filter().unwrap().charge(1_000_000_000);
+    model.hub.expire();
+    model.take(Step::Tick(1));
+    model.take(Step::Publish(1));
+    model.take(Step::Take(0, 100_000));
+    let sent = String::from_utf8(model.members[0].0.wire().taken.clone()).unwrap();
+    let cursor = model.hub.cursor(4);
+    for part in ["\"code\":\"filter_too_costly\"", &format!("\"cursor\":\"{cursor}\"")] {
+        assert!(sent.contains(part), "{part} in {sent}");
+    }
+    let turned_away = &model.hub.accounts().turned_away;
+    assert_eq!(turned_away.get(Transport::Sse, TurnedAway::FilterTooCostly), 1);
+    model.take(Step::Leave(0));
+    model.check();
+    let found = model.hub.cut().deliveries;
+    assert_eq!((found.dropped, found.departed), (0, 1));
+}
+
+#[test]
 fn those_who_leave_are_spread_evenly_over_the_window() {
     fastrand::seed(7);
     let (now, window) = (1_000, Duration::from_secs(20));

@@ -1,3 +1,5 @@
+//! Readers who are behind, by turns.
+
 use std::sync::Arc;
 
 use super::*;
