@@ -318,16 +318,18 @@ impl<W: Wire> Connection<W> {
         if let Some(at) = self.cut_off_at {
             return if now.tick >= at { self.over() } else { Turn::More };
         }
+        let stalled = self.is_stalled(now);
+        if self.phase == Phase::Leaving {
+            // It was sent away with its cursor, or has left by itself: it need no longer keep up.
+            return if stalled { self.over() } else { Turn::More };
+        }
         let settings = now.hub.settings();
         self.look_ahead(now);
-        if self.is_stalled(now) {
+        if stalled {
             return self.cut_off(now, 0);
         }
         if self.is_out_of_bounds(now, &settings) {
             return self.cut_off(now, ticks(slow::LAST_TRY));
-        }
-        if self.phase == Phase::Leaving {
-            return Turn::More;
         }
         let withdrawn = match self.seat.transport() {
             Transport::Sse => settings.heartbeat.is_none(),

@@ -360,6 +360,22 @@ fn a_peer_that_takes_nothing_has_not_kept_up() {
 }
 
 #[test]
+fn a_peer_that_was_sent_away_and_takes_nothing_has_departed() {
+    let mut peer = Peer::new("");
+    peer.say(&json!({"type": "subscribe", "id": "a"}));
+    peer.take_all();
+    peer.publish(&peer.hub, 0..2);
+    peer.turn();
+    peer.take(1);
+    peer.session.leave();
+    assert!(peer.session.tick(Some(peer.start), peer.at(29.0)));
+    assert!(!peer.session.tick(Some(peer.start), peer.at(30.0)));
+    drop(peer.session);
+    assert_eq!(sums(&peer.hub), (0, 0, 0, 2));
+    assert_eq!(peer.hub.accounts().cut_off.get(), 0);
+}
+
+#[test]
 fn bytes_count_for_the_pipeline_whose_events_they_are() {
     let mut peer = Peer::new("");
     let other = peer.other();

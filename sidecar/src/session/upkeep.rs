@@ -34,7 +34,8 @@ impl Session {
             self.cut_off();
             let patience = self.subscriptions.iter().map(Subscription::patience).min();
             let stalled = now.saturating_duration_since(since) >= patience.unwrap_or(STALL);
-            if stalled {
+            // Who was sent away with its cursors, or leaves by itself, need no longer keep up.
+            if stalled && !self.leaving {
                 self.give_up();
             }
             return !stalled;

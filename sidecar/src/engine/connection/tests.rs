@@ -302,6 +302,30 @@ fn an_evicted_event_on_which_the_filter_was_not_evaluated_counts_as_lost_and_as_
 }
 
 #[test]
+fn one_that_was_sent_away_and_takes_nothing_has_departed_and_was_not_cut_off() {
+    for policy in [SlowConsumer::Disconnect, SlowConsumer::Block] {
+        let mut model = Model::new(policy);
+        model.take(Step::Join { filtered: false, replays: false });
+        model.take(Step::Take(0, 1));
+        model.take(Step::Publish(2));
+        model.take(Step::Take(0, 3));
+        let now = Now { shard: 0, tick: model.tick, hub: &model.hub };
+        model.members[0].0.send_away(now);
+        // More waits than it may be behind by, and it takes nothing of it, nor of its farewell.
+        model.take(Step::Publish(20));
+        model.take(Step::Take(0, 0));
+        model.take(Step::Tick(ticks(Duration::from_secs(29))));
+        assert_eq!(model.members.len(), 1, "it has time for its farewell");
+        model.take(Step::Tick(ticks(Duration::from_secs(2))));
+        assert!(model.members.is_empty());
+        model.check();
+        let found = model.hub.cut().deliveries;
+        assert_eq!((found.dropped, found.departed), (0, 22));
+        assert_eq!(model.hub.accounts().cut_off.get(), 0);
+    }
+}
+
+#[test]
 fn one_whose_filter_costs_too_much_is_sent_away_with_its_cursor() {
     let mut model = Model::new(SlowConsumer::Block);
     model.join_with(Some("event.data < 2"), false);
