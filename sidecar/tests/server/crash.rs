@@ -1,17 +1,20 @@
 //! A log on a disk: what is left when the program is killed, and when there is no more room.
 
+mod full;
 mod streams;
 
 use std::{
     collections::BTreeMap,
     fs,
+    io::Read as _,
     net::SocketAddr,
-    path::Path,
-    process::{Child, Command},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -49,21 +52,20 @@ struct Program {
     public: SocketAddr,
     publish: SocketAddr,
     admin: SocketAddr,
+    /// What it says. A pipe, so that no bound on files is one on that.
+    said: JoinHandle<String>,
 }
 
 impl Program {
     /// Starts it on free ports, and waits until its log is open.
     async fn start(directory: &Path, manifest: &str) -> Self {
-        let file = directory.join("orders.yaml");
-        let spec = manifest.lines().map(|line| format!("  {line}\n")).collect::<String>();
-        let head = "apiVersion: weir.dev/v1alpha1\nkind: StreamPipeline\nmetadata: {name: orders}\nspec:\n";
-        fs::write(&file, format!("{head}{spec}")).unwrap();
+        let file = Self::write(directory, manifest);
         loop {
-            let mut program = Self::spawn(directory, &file);
+            let mut program = Self::spawn(directory, &file, "");
             if program.until_healthy().await {
                 return program;
             }
-            let said = fs::read_to_string(directory.join("stderr")).unwrap();
+            let said = program.end();
             // Between two steps of this test a connection of another may take a port that was free.
             assert!(
                 said.contains("in use by another process: stop it"),
@@ -72,11 +74,22 @@ impl Program {
         }
     }
 
-    fn spawn(directory: &Path, manifest: &Path) -> Self {
+    /// Writes the manifest of a pipeline.
+    fn write(directory: &Path, manifest: &str) -> PathBuf {
+        let file = directory.join("orders.yaml");
+        let spec = manifest.lines().map(|line| format!("  {line}\n")).collect::<String>();
+        let head = "apiVersion: weir.dev/v1alpha1\nkind: StreamPipeline\nmetadata: {name: orders}\nspec:\n";
+        fs::write(&file, format!("{head}{spec}")).unwrap();
+        file
+    }
+
+    /// Starts it behind a command of the shell.
+    fn spawn(directory: &Path, manifest: &Path, first: &str) -> Self {
         let [public, admin, publish] = free_ports();
         // A file that grows beyond the limit is an error to the program, and not its end.
-        let child = Command::new("sh")
-            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_weir-sidecar")])
+        let script = format!("trap '' XFSZ; {first}\nexec \"$0\" \"$@\"");
+        let mut child = Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_weir-sidecar")])
             .arg("run")
             .arg(manifest)
             .arg("--data-dir")
@@ -85,10 +98,16 @@ impl Program {
             .arg(format!("--admin={admin}"))
             .arg(format!("--publish={publish}"))
             .arg("--status=never")
-            .stderr(fs::File::create(directory.join("stderr")).unwrap())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        Self { child, public, publish, admin }
+        let mut stderr = child.stderr.take().unwrap();
+        let said = thread::spawn(move || {
+            let mut said = String::new();
+            stderr.read_to_string(&mut said).unwrap();
+            said
+        });
+        Self { child, public, publish, admin, said }
     }
 
     /// Waits until its log is open; `false` where it has ended, or waits too long.
@@ -104,15 +123,28 @@ impl Program {
     }
 
     async fn health(&self) -> Option<u64> {
+        self.metric("weir_log_healthy{").await
+    }
+
+    /// The first value of a metric.
+    async fn metric(&self, start: &str) -> Option<u64> {
         let request = "GET /metrics HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
         let metrics = exchange(self.admin, request).await?;
-        let line = metrics.lines().find(|line| line.starts_with("weir_log_healthy{"))?;
+        let line = metrics.lines().find(|line| line.starts_with(start))?;
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    fn kill(mut self) {
-        self.child.kill().unwrap();
+    fn kill(self) {
+        self.end();
+    }
+
+    /// Kills it, if that is still to be done, and returns what it has said.
+    fn end(mut self) -> String {
+        // Where it has ended there is nothing to kill.
+        let _ = self.child.kill();
         self.child.wait().unwrap();
+        let nothing = thread::spawn(String::new);
+        std::mem::replace(&mut self.said, nothing).join().unwrap()
     }
 
     /// Bounds how large a file it may write.
@@ -164,6 +196,15 @@ async fn post(to: SocketAddr, id: &str, filler: usize) -> bool {
     answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
+/// What is published between two kills, and what the log keeps of it.
+struct Load {
+    manifest: String,
+    /// How large each event is, about.
+    filler: usize,
+    /// How many events the log holds at most.
+    window: u64,
+}
+
 /// What was answered for, in the order of the answers of each publisher.
 type Acknowledged = Arc<Mutex<BTreeMap<usize, Vec<u64>>>>;
 
@@ -172,12 +213,13 @@ type Acknowledged = Arc<Mutex<BTreeMap<usize, Vec<u64>>>>;
 async fn publish(
     to: SocketAddr,
     publisher: usize,
+    filler: usize,
     acknowledged: Acknowledged,
     stop: Arc<AtomicBool>,
 ) {
     while !stop.load(Ordering::Relaxed) {
         let next = acknowledged.lock().unwrap().entry(publisher).or_default().len() as u64;
-        if post(to, &format!("{publisher}-{next}"), 100).await {
+        if post(to, &format!("{publisher}-{next}"), filler).await {
             acknowledged.lock().unwrap().get_mut(&publisher).unwrap().push(next);
         } else {
             return;
@@ -196,6 +238,10 @@ fn number(data: &str) -> (usize, u64) {
 struct Seen {
     next: BTreeMap<usize, u64>,
     cursor: String,
+    /// How many events.
+    events: u64,
+    /// Whether what came before may have left the log.
+    in_midst: bool,
 }
 
 impl Seen {
@@ -212,38 +258,51 @@ impl Seen {
     /// Reads until each publisher's events were seen up to `until`, or the stream ends.
     async fn read(&mut self, sse: &mut Sse, until: Option<&BTreeMap<usize, u64>>) {
         while until.is_none_or(|until| until.iter().any(|(p, n)| self.count(*p) < *n)) {
-            let Some(event) = sse.next().await else { return };
-            assert_eq!(event.name, "message", "{event:?}");
-            let (publisher, n) = number(&event.data);
-            let next = self.next.entry(publisher).or_default();
-            assert_eq!(n, *next, "of publisher {publisher}: once each, in order");
-            *next += 1;
-            self.cursor = event.id;
+            if !self.read_one(sse).await {
+                return;
+            }
         }
+    }
+
+    /// Reads an event; `false` where the stream ends.
+    async fn read_one(&mut self, sse: &mut Sse) -> bool {
+        let Some(event) = sse.next().await else { return false };
+        assert_eq!(event.name, "message", "{:.200}", event.data);
+        let (publisher, n) = number(&event.data);
+        let first = if self.in_midst { n } else { 0 };
+        let next = self.next.entry(publisher).or_insert(first);
+        assert_eq!(n, *next, "of publisher {publisher}: once each, in order");
+        *next += 1;
+        self.events += 1;
+        self.cursor = event.id;
+        true
     }
 }
 
-async fn killed_again_and_again(durability: &str) {
-    let directory = TempDir::new().unwrap();
-    let manifest = on_disk(durability);
+async fn killed_again_and_again(directory: &Path, load: Load) {
+    let Load { manifest, filler, window } = load;
     let acknowledged = Acknowledged::default();
     let mut follower = Seen::default();
     for round in 0..=KILLS {
-        let program = Program::start(directory.path(), &manifest).await;
+        let program = Program::start(directory, &manifest).await;
         let answered: BTreeMap<_, _> =
             acknowledged.lock().unwrap().iter().map(|(p, all)| (*p, all.len() as u64)).collect();
-        // Everything that was answered for is there, exactly once and in order.
-        let mut all = Seen::default();
+        // Everything that was answered for is there, exactly once and in order, as far as it is kept.
+        let held = program.metric("weir_log_events{").await.unwrap();
+        let total = answered.values().sum::<u64>();
+        assert!((total.min(window)..=window).contains(&held), "{held} of {total}");
+        let mut all = Seen { in_midst: held == window, ..Seen::default() };
         let mut sse = all.subscribe(program.public).await;
-        all.read(&mut sse, Some(&answered)).await;
+        while all.events < held {
+            assert!(all.read_one(&mut sse).await, "the stream ended");
+        }
         // And who was there before goes on with its cursor.
         let mut sse = follower.subscribe(program.public).await;
         follower.read(&mut sse, Some(&answered)).await;
         for (publisher, n) in &answered {
-            assert!(
-                all.count(*publisher) >= *n && follower.count(*publisher) >= *n,
-                "round {round}"
-            );
+            // Of who was slow, all may have left.
+            let kept = all.count(*publisher) >= *n || !all.next.contains_key(publisher);
+            assert!(kept && follower.count(*publisher) >= *n, "round {round}");
         }
         if round == KILLS {
             break;
@@ -251,16 +310,11 @@ async fn killed_again_and_again(durability: &str) {
         let stop = Arc::new(AtomicBool::new(false));
         let publishers: Vec<_> = (0..PUBLISHERS)
             .map(|p| {
-                tokio::spawn(publish(
-                    program.publish,
-                    p,
-                    Arc::clone(&acknowledged),
-                    Arc::clone(&stop),
-                ))
+                let (acknowledged, stop) = (Arc::clone(&acknowledged), Arc::clone(&stop));
+                tokio::spawn(publish(program.publish, p, filler, acknowledged, stop))
             })
             .collect();
-        let before = answered.values().sum::<u64>();
-        let moment = before + fastrand::u64(1..80);
+        let moment = total + fastrand::u64(1..80);
         let count =
             || acknowledged.lock().unwrap().values().map(|all| all.len() as u64).sum::<u64>();
         let load = async {
@@ -283,14 +337,21 @@ async fn killed_again_and_again(durability: &str) {
     assert!(acknowledged.lock().unwrap().values().map(Vec::len).sum::<usize>() >= KILLS);
 }
 
+/// Small events, of which none leaves.
+fn all_of(durability: &str) -> Load {
+    Load { manifest: on_disk(durability), filler: 100, window: 1_000_000 }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_at_any_moment_loses_and_repeats_nothing_with_fsync() {
-    killed_again_and_again("Fsync").await;
+    let directory = TempDir::new().unwrap();
+    killed_again_and_again(directory.path(), all_of("Fsync")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_at_any_moment_loses_and_repeats_nothing_with_an_interval() {
-    killed_again_and_again("Interval").await;
+    let directory = TempDir::new().unwrap();
+    killed_again_and_again(directory.path(), all_of("Interval")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@
 //! - `replica`: the processes.
 //! - `subscriber`, `publisher`: those on the other side, who never give up.
 //! - `passwords`: servers that ask for one.
+//! - `failover`: a store that is replaced by a copy which lacks what came last.
 //! - `roll`: replicas that are restarted, and killed, one after the other.
 
 #![cfg(feature = "full")]
@@ -19,6 +20,7 @@
 #[path = "../server/client.rs"]
 #[allow(dead_code, reason = "it is the other tests', too")]
 mod client;
+mod failover;
 #[path = "../server/fixture.rs"]
 #[allow(dead_code, reason = "it is the other tests', too")]
 mod fixture;

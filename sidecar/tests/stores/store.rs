@@ -42,6 +42,10 @@ impl Store {
         format!("{{{kind}: {{address: '127.0.0.1:{}'}}}}", self.port)
     }
 
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Ends it as a power cut does, and starts it again.
     pub(crate) fn restart(&mut self) {
         self.child.kill().unwrap();
