@@ -1,4 +1,4 @@
-//! `cargo xtask cluster …`: a real one-node Kubernetes on this machine, for tests.
+//! `cargo xtask cluster …`: a real Kubernetes on this machine, for tests.
 //!
 //! `tests/cluster/README.md` tells how it works and how it is used.
 
@@ -42,7 +42,7 @@ pub(crate) enum Command {
     Down,
     /// Say what is running
     Status,
-    /// Import image archives into the running node
+    /// Import image archives into the running nodes
     Load {
         #[arg(required = true, value_name = "TAR")]
         archives: Vec<PathBuf>,

@@ -46,7 +46,7 @@ enum Task {
     Image(image::Arguments),
     /// Build Weir's container images
     Images(images::Arguments),
-    /// A real one-node Kubernetes for tests
+    /// A real Kubernetes for tests
     #[command(subcommand)]
     Cluster(cluster::Command),
     /// Measure, and hold the figures to bars

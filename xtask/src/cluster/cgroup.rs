@@ -12,18 +12,21 @@ const REMOVAL_LIMIT: Duration = Duration::from_secs(30);
 /// What the kubelet wants of a unified hierarchy, as far as the machine has it.
 const CONTROLLERS: [&str; 6] = ["cpu", "cpuset", "io", "memory", "pids", "hugetlb"];
 
-/// Makes the group `name` in every hierarchy.
+/// Makes the group `name`, which may be a path, in every hierarchy.
 ///
 /// # Errors
 /// When one is not writable.
 pub(crate) fn create(name: &str) -> Result<()> {
     for Hierarchy { root, unified } in hierarchies()? {
-        let group = root.join(name);
-        if unified {
-            enable(&root);
+        let mut group = root;
+        for part in Path::new(name) {
+            if unified {
+                enable(&group);
+            }
+            group.push(part);
+            std::fs::create_dir_all(&group)
+                .with_context(|| format!("could not make {}", group.display()))?;
         }
-        std::fs::create_dir_all(&group)
-            .with_context(|| format!("could not make {}", group.display()))?;
         if unified {
             enable(&group);
         }

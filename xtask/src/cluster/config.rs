@@ -9,23 +9,25 @@ use rustix::fs::statfs;
 
 use super::network::{API_SERVICE_ADDRESS, NODE_ADDRESS, POD_RANGE};
 use super::pki::{Authority, Identity, write_private};
-use super::plan::{NODE_NAME, Plan};
+use super::plan::{Node, Plan};
 use super::template::render;
 use crate::{command, image};
 
 const KUBECONFIG: &str = include_str!("../../../tests/cluster/config/kubeconfig.yaml");
 
 /// Templates of a node's files, by the name they get.
-const NODE_FILES: [(&str, &str); 5] = [
+const NODE_FILES: [(&str, &str); 4] = [
     ("containerd.toml", include_str!("../../../tests/cluster/config/containerd.toml")),
     ("kubelet.yaml", include_str!("../../../tests/cluster/config/kubelet.yaml")),
     ("kube-proxy.yaml", include_str!("../../../tests/cluster/config/kube-proxy.yaml")),
-    ("Corefile", include_str!("../../../tests/cluster/config/Corefile")),
     ("cni/pods.conflist", include_str!("../../../tests/cluster/config/pods.conflist")),
 ];
 
-/// Files that a node takes as they are.
-const NODE_VERBATIM: [(&str, &str); 3] = [
+/// The template of the DNS server's file.
+const COREFILE: &str = include_str!("../../../tests/cluster/config/Corefile");
+
+/// Files that a cluster with nodes takes as they are.
+const VERBATIM: [(&str, &str); 3] = [
     ("coredns.rbac.yaml", include_str!("../../../tests/cluster/config/coredns.rbac.yaml")),
     ("node-init.sh", include_str!("../../../tests/cluster/config/node-init.sh")),
     ("resolv.conf", ""),
@@ -45,12 +47,8 @@ const KERNEL: [(&str, &str); 6] = [
 /// Users of the API server besides the administrator: file, user name, group.
 const CONTROL_PLANE_CLIENTS: [(&str, &str, Option<&str>); 1] =
     [("kube-controller-manager", "system:kube-controller-manager", None)];
-const NODE_CLIENTS: [(&str, &str, Option<&str>); 4] = [
-    ("kube-scheduler", "system:kube-scheduler", None),
-    ("kubelet", "system:node:node0", Some("system:nodes")),
-    ("kube-proxy", "system:kube-proxy", None),
-    ("coredns", "weir-test:coredns", None),
-];
+const POD_CLIENTS: [(&str, &str, Option<&str>); 2] =
+    [("kube-scheduler", "system:kube-scheduler", None), ("coredns", "weir-test:coredns", None)];
 
 /// The `f_type` of overlayfs, from `magic.h`.
 const OVERLAYFS: i128 = 0x794c_7630;
@@ -64,13 +62,14 @@ pub(crate) fn write(plan: &Plan) -> Result<()> {
     authority.write_token_keys()?;
     write_server_certificates(&authority)?;
     let admin = authority.client("weir-test:admin", Some("system:masters"))?;
-    write_private(plan.layout.kubeconfig(), &kubeconfig(plan, &authority, "admin", &admin)?)?;
+    let server = plan.server();
+    write_private(plan.layout.kubeconfig(), &kubeconfig(&server, &authority, "admin", &admin)?)?;
     write_clients(plan, &authority, &CONTROL_PLANE_CLIENTS)?;
-    if plan.node {
-        write_clients(plan, &authority, &NODE_CLIENTS)?;
-        write_node_files(plan)?;
+    if plan.has_nodes() {
+        write_clients(plan, &authority, &POD_CLIENTS)?;
+        write_shared_files(plan)?;
     }
-    Ok(())
+    plan.nodes.iter().try_for_each(|node| write_node(plan, &authority, *node))
 }
 
 fn write_server_certificates(authority: &Authority) -> Result<()> {
@@ -85,8 +84,6 @@ fn write_server_certificates(authority: &Authority) -> Result<()> {
         API_SERVICE_ADDRESS,
     ];
     authority.write("kube-apiserver", &authority.server("kube-apiserver", &hosts)?)?;
-    let kubelet = authority.server(NODE_NAME, &[NODE_NAME, NODE_ADDRESS])?;
-    authority.write("kubelet-server", &kubelet)?;
     let client = authority.client("weir-test:kube-apiserver", Some("system:masters"))?;
     authority.write("kubelet-client", &client)
 }
@@ -99,13 +96,13 @@ fn write_clients(
     for (name, user, group) in clients {
         let identity = authority.client(user, *group)?;
         let path = plan.layout.config().join(format!("{name}.kubeconfig"));
-        write_private(path, &kubeconfig(plan, authority, name, &identity)?)?;
+        write_private(path, &kubeconfig(&plan.server(), authority, name, &identity)?)?;
     }
     Ok(())
 }
 
 fn kubeconfig(
-    plan: &Plan,
+    server: &str,
     authority: &Authority,
     user: &str,
     identity: &Identity,
@@ -114,7 +111,7 @@ fn kubeconfig(
     render(
         KUBECONFIG,
         &[
-            ("SERVER", &plan.server()),
+            ("SERVER", server),
             ("CA", &BASE64.encode(&authority.certificate)),
             ("USER", user),
             ("CERTIFICATE", &BASE64.encode(certificate)),
@@ -123,16 +120,12 @@ fn kubeconfig(
     )
 }
 
-fn write_node_files(plan: &Plan) -> Result<()> {
+/// What all nodes have in common.
+fn write_shared_files(plan: &Plan) -> Result<()> {
     let config = plan.layout.config();
-    for folder in ["cni", "kernel"] {
-        std::fs::create_dir_all(config.join(folder))?;
-    }
-    let runc = command::find("runc").context("runc is missing: run `cargo xtask setup`")?;
-    for (name, template) in NODE_FILES {
-        std::fs::write(config.join(name), node_file(plan, template, &runc)?)?;
-    }
-    for (name, content) in NODE_VERBATIM {
+    std::fs::create_dir_all(config.join("kernel"))?;
+    std::fs::write(config.join("Corefile"), corefile(&config)?)?;
+    for (name, content) in VERBATIM {
         std::fs::write(config.join(name), content)?;
     }
     for (name, value) in KERNEL {
@@ -141,22 +134,53 @@ fn write_node_files(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn node_file(plan: &Plan, template: &str, runc: &Path) -> Result<String> {
+fn corefile(config: &Path) -> Result<String> {
+    let config = config.display().to_string();
+    render(COREFILE, &[("DNS_ADDRESS", NODE_ADDRESS), ("CONFIG", &config)])
+}
+
+/// What one node has for itself: its identities, and the files of its daemons.
+fn write_node(plan: &Plan, authority: &Authority, node: Node) -> Result<()> {
+    let (name, config) = (node.name(), plan.layout.node_config(&node.name()));
+    std::fs::create_dir_all(config.join("cni"))?;
+    let server = authority.server(&name, &[&name, &node.address()])?;
+    authority.write(&node.daemon("kubelet"), &server)?;
+    for (program, user, group) in [
+        // The node authorizer knows a kubelet by these two.
+        ("kubelet", format!("system:node:{name}"), Some("system:nodes")),
+        ("kube-proxy", "system:kube-proxy".to_owned(), None),
+    ] {
+        let identity = authority.client(&user, group)?;
+        let content = kubeconfig(&plan.server_for_nodes(), authority, program, &identity)?;
+        write_private(config.join(format!("{program}.kubeconfig")), &content)?;
+    }
+    let runc = command::find("runc").context("runc is missing: run `cargo xtask setup`")?;
+    for (name, template) in NODE_FILES {
+        std::fs::write(config.join(name), node_file(plan, node, template, &runc)?)?;
+    }
+    Ok(())
+}
+
+fn node_file(plan: &Plan, node: Node, template: &str, runc: &Path) -> Result<String> {
     let text = |path: &Path| path.display().to_string();
+    let (layout, name) = (&plan.layout, node.name());
     render(
         template,
         &[
-            ("NODE_ADDRESS", NODE_ADDRESS),
-            ("NODE_NAME", NODE_NAME),
+            ("NODE_ADDRESS", &node.address()),
+            ("NODE_NAME", &name),
+            ("NODE_PODS", &node.pod_range()),
             ("POD_RANGE", POD_RANGE),
+            ("DNS_ADDRESS", NODE_ADDRESS),
             ("PAUSE_IMAGE", image::PAUSE),
-            ("INSTANCE", &plan.layout.instance()),
-            ("CONFIG", &text(&plan.layout.config())),
-            ("PKI", &text(&plan.layout.pki())),
+            ("INSTANCE", &layout.instance()),
+            ("CONFIG", &text(&layout.config())),
+            ("NODE_CONFIG", &text(&layout.node_config(&name))),
+            ("PKI", &text(&layout.pki())),
             ("CNI_PLUGINS", &text(plan.binaries.dir())),
             ("SHIM", &text(&plan.binaries.path("containerd-shim-runc-v2"))),
             ("RUNC", &text(runc)),
-            ("SNAPSHOTTER", snapshotter(&plan.layout.data())?),
+            ("SNAPSHOTTER", snapshotter(&layout.data())?),
         ],
     )
 }
@@ -174,20 +198,20 @@ mod tests {
     use crate::cluster::layout::Layout;
     use crate::cluster::ports::Ports;
 
-    fn plan(dir: &Path, node: bool) -> Plan {
+    fn plan(dir: &Path, nodes: u8) -> Plan {
         let layout = Layout::in_folder(dir);
         layout.make_folders().unwrap();
         let ports = Ports { api: 17400, etcd: 17401 };
-        Plan { layout, binaries: Binaries::present().unwrap(), ports, node }
+        Plan { layout, binaries: Binaries::present().unwrap(), ports, nodes: Node::of(nodes) }
     }
 
     #[test]
     fn a_control_plane_alone_gets_no_files_of_a_node() {
         let dir = tempfile::tempdir().unwrap();
-        let plan = plan(dir.path(), false);
+        let plan = plan(dir.path(), 0);
         write(&plan).unwrap();
         assert!(plan.layout.config().join("kube-controller-manager.kubeconfig").exists());
-        assert!(!plan.layout.config().join("kubelet.kubeconfig").exists());
+        assert!(!plan.layout.config().join("node0").exists());
         let kubeconfig = std::fs::read_to_string(plan.layout.kubeconfig()).unwrap();
         assert!(kubeconfig.contains("server: \"https://127.0.0.1:17400\""), "{kubeconfig}");
     }
@@ -195,16 +219,30 @@ mod tests {
     #[test]
     fn every_template_of_a_node_has_only_names_with_values() {
         let dir = tempfile::tempdir().unwrap();
-        let plan = plan(dir.path(), true);
+        let plan = plan(dir.path(), 1);
+        assert!(!corefile(dir.path()).unwrap().contains("${"));
         for (name, template) in NODE_FILES {
-            let text = node_file(&plan, template, Path::new("/usr/sbin/runc")).unwrap();
+            let runc = Path::new("/usr/sbin/runc");
+            let text = node_file(&plan, plan.nodes[0], template, runc).unwrap();
             assert!(!text.is_empty() && !text.contains("${"), "{name}: {text}");
         }
     }
 
     #[test]
-    fn the_kubelets_user_is_the_one_that_the_node_authorizer_knows() {
-        let kubelet = NODE_CLIENTS.iter().find(|(name, _, _)| *name == "kubelet").unwrap();
-        assert_eq!(kubelet.1, format!("system:node:{NODE_NAME}"));
+    fn a_second_node_has_files_of_its_own_and_reaches_the_api_under_its_address() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = plan(dir.path(), 2);
+        let authority = Authority::new(&plan.layout).unwrap();
+        write_node(&plan, &authority, plan.nodes[1]).unwrap();
+        let read =
+            |name| std::fs::read_to_string(dir.path().join("config/node1").join(name)).unwrap();
+        assert!(read("kubelet.kubeconfig").contains("https://10.250.0.1:17400"));
+        let kubelet = read("kubelet.yaml");
+        assert!(
+            kubelet.contains("address: 10.250.0.2") && kubelet.contains("/node1\n"),
+            "{kubelet}"
+        );
+        assert!(read("cni/pods.conflist").contains("10.244.1.0/24"));
+        assert!(plan.layout.pki().join("kubelet-node1.crt").exists());
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn wait_for_api(plan: &Plan, components: &mut Components<'_>) -> Resu
 /// When one cannot be started.
 pub(crate) fn start_controllers(plan: &Plan, components: &mut Components<'_>) -> Result<()> {
     components.start("kube-controller-manager", controller_manager(plan))?;
-    if plan.node {
+    if plan.has_nodes() {
         components.start("kube-scheduler", scheduler(plan))?;
     }
     Ok(())
@@ -82,7 +82,7 @@ fn api_server(plan: &Plan) -> Command {
     let mut command = plan.component("kube-apiserver");
     command.arg(format!("--etcd-servers=http://127.0.0.1:{}", plan.ports.etcd));
     command.arg(format!("--secure-port={}", plan.ports.api));
-    command.args(api_server_addresses(plan.node));
+    command.args(api_server_addresses(plan.has_nodes()));
     for (flag, file) in [
         ("tls-cert-file", "kube-apiserver.crt"),
         ("tls-private-key-file", "kube-apiserver.key"),
@@ -161,12 +161,13 @@ mod tests {
     use super::*;
     use crate::cluster::build::Binaries;
     use crate::cluster::layout::Layout;
+    use crate::cluster::plan::Node;
     use crate::cluster::ports::Ports;
 
-    fn plan(node: bool) -> Plan {
+    fn plan(nodes: u8) -> Plan {
         let layout = Layout::in_folder(std::path::Path::new("/c"));
         let ports = Ports { api: 17400, etcd: 17401 };
-        Plan { layout, binaries: Binaries::present().unwrap(), ports, node }
+        Plan { layout, binaries: Binaries::present().unwrap(), ports, nodes: Node::of(nodes) }
     }
 
     fn words(command: &Command) -> Vec<String> {
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn without_a_node_everything_listens_on_loopback_and_nothing_enters_a_namespace() {
-        let words = words(&api_server(&plan(false)));
+        let words = words(&api_server(&plan(0)));
         assert!(words.contains(&"--bind-address=127.0.0.1".to_owned()), "{words:?}");
         assert!(words.contains(&"--secure-port=17400".to_owned()), "{words:?}");
         assert!(!words.iter().any(|word| word.starts_with("--net=")), "{words:?}");
@@ -183,14 +184,14 @@ mod tests {
 
     #[test]
     fn with_a_node_the_api_server_is_inside_and_found_under_the_nodes_address() {
-        let words = words(&api_server(&plan(true)));
+        let words = words(&api_server(&plan(1)));
         assert!(words[0].starts_with("--net=/run/netns/weir-"), "{words:?}");
         assert!(words.contains(&format!("--advertise-address={NODE_ADDRESS}")), "{words:?}");
     }
 
     #[test]
     fn the_api_server_finds_etcd_where_it_listens() {
-        let plan = plan(false);
+        let plan = plan(0);
         let has = |words: Vec<String>, word: &str| words.iter().any(|w| w == word);
         assert!(has(words(&etcd(&plan)), "--listen-client-urls=http://127.0.0.1:17401"));
         assert!(has(words(&api_server(&plan)), "--etcd-servers=http://127.0.0.1:17401"));

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use super::build::Binaries;
 use super::layout::Layout;
 use super::network::NODE_ADDRESS;
-use super::plan::{NODE_NAME, Plan};
+use super::plan::Plan;
 
 /// How much of a cluster there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,21 +39,32 @@ pub(crate) struct Environment {
 impl Environment {
     /// What users of `plan` need.
     pub(crate) fn of(plan: &Plan) -> Self {
-        let mode = if plan.node { Mode::Node } else { Mode::ControlPlane };
+        let mode = if plan.has_nodes() { Mode::Node } else { Mode::ControlPlane };
         let mut environment = Self { lines: Vec::new() };
         environment.add("WEIR_CLUSTER_MODE", mode.word());
         environment.add_path("WEIR_CLUSTER_DIR", plan.layout.dir());
         environment.add_path("KUBECONFIG", &plan.layout.kubeconfig());
         environment.add_clients(&plan.binaries);
-        if plan.node {
-            environment.add_path("CTR", &plan.binaries.path("ctr"));
-            environment.add_path("CONTAINERD_ADDRESS", &plan.layout.containerd_socket());
-            environment.add("CONTAINERD_NAMESPACE", "k8s.io");
-            environment.add_path("WEIR_CLUSTER_NETNS", &plan.layout.network_namespace());
-            environment.add("WEIR_CLUSTER_NODE", NODE_NAME);
-            environment.add("WEIR_CLUSTER_NODE_ADDRESS", NODE_ADDRESS);
+        if let Some(first) = plan.nodes.first() {
+            environment.add_nodes(plan, &first.name());
         }
         environment
+    }
+
+    fn add_nodes(&mut self, plan: &Plan, first: &str) {
+        self.add_path("CTR", &plan.binaries.path("ctr"));
+        self.add_path("CONTAINERD_ADDRESS", &plan.layout.containerd_socket(first));
+        self.add("CONTAINERD_NAMESPACE", "k8s.io");
+        self.add_path("WEIR_CLUSTER_NETNS", &plan.layout.network_namespace());
+        self.add("WEIR_CLUSTER_NODE", first);
+        self.add("WEIR_CLUSTER_NODE_ADDRESS", NODE_ADDRESS);
+        let names: Vec<_> = plan.nodes.iter().map(|node| node.name()).collect();
+        self.add("WEIR_CLUSTER_NODES", &names.join(","));
+    }
+
+    /// The names of the cluster's own nodes.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.get("WEIR_CLUSTER_NODES").into_iter().flat_map(|names| names.split(','))
     }
 
     /// What users of somebody else's cluster need.
@@ -130,29 +141,32 @@ impl Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::plan::Node;
     use crate::cluster::ports::Ports;
 
-    fn environment(dir: &Path, node: bool) -> (Layout, Environment) {
+    fn environment(dir: &Path, nodes: u8) -> (Layout, Environment) {
         let layout = Layout::in_folder(dir);
         let ports = Ports { api: 17400, etcd: 17401 };
         let binaries = Binaries::present().unwrap();
-        let plan = Plan { layout: layout.clone(), binaries, ports, node };
+        let plan = Plan { layout: layout.clone(), binaries, ports, nodes: Node::of(nodes) };
         (layout, Environment::of(&plan))
     }
 
     #[test]
     fn what_is_written_is_read_again() {
         let dir = tempfile::tempdir().unwrap();
-        let (layout, environment) = environment(dir.path(), true);
+        let (layout, environment) = environment(dir.path(), 2);
         environment.write(&layout).unwrap();
         assert_eq!(Environment::read(&layout).unwrap(), environment);
         assert_eq!(environment.get("WEIR_CLUSTER_MODE"), Some("node"));
+        assert!(environment.nodes().eq(["node0", "node1"]));
     }
 
     #[test]
     fn without_a_node_there_is_no_runtime_and_no_namespace() {
-        let (_, environment) = environment(Path::new("/c"), false);
+        let (_, environment) = environment(Path::new("/c"), 0);
         assert_eq!(environment.get("CTR"), None);
+        assert_eq!(environment.nodes().count(), 0);
         assert_eq!(environment.get("WEIR_CLUSTER_NETNS"), None);
         assert_eq!(environment.get("KUBECONFIG"), Some("/c/admin.kubeconfig"));
     }

@@ -13,6 +13,9 @@ use crate::workspace;
 /// Overrides the folder of the cluster; two folders are two clusters.
 pub(crate) const DIR_VARIABLE: &str = "WEIR_CLUSTER_DIR";
 
+/// Where network namespaces have their names.
+pub(crate) const NAMESPACES: &str = "/run/netns";
+
 /// A killed command lets go of its lock when the kernel has taken it apart.
 pub(crate) const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
@@ -120,9 +123,14 @@ impl Layout {
         self.dir.join("data")
     }
 
-    /// What the node sees as `/var/lib`, `/var/log` and `/run`.
-    pub(crate) fn node(&self) -> PathBuf {
-        self.data().join("node")
+    /// What a node sees as `/var/lib`, `/var/log` and `/run`.
+    pub(crate) fn node(&self, name: &str) -> PathBuf {
+        self.data().join(name)
+    }
+
+    /// What the daemons of a node are configured by.
+    pub(crate) fn node_config(&self, name: &str) -> PathBuf {
+        self.config().join(name)
     }
 
     /// Image archives that every start imports. They outlive the cluster.
@@ -135,14 +143,14 @@ impl Layout {
         Path::new("/run").join(self.instance())
     }
 
-    /// The container runtime's socket, as seen from outside the node.
-    pub(crate) fn containerd_socket(&self) -> PathBuf {
-        self.sockets().join("containerd/containerd.sock")
+    /// The socket of a node's container runtime, as seen from outside the node.
+    pub(crate) fn containerd_socket(&self, node: &str) -> PathBuf {
+        self.sockets().join(node).join("containerd.sock")
     }
 
-    /// The network namespace, as `nsenter --net=` takes it.
+    /// The network namespace of the control plane and the first node, as `nsenter --net=` takes it.
     pub(crate) fn network_namespace(&self) -> PathBuf {
-        Path::new("/run/netns").join(self.instance())
+        Path::new(NAMESPACES).join(self.instance())
     }
 }
 
@@ -167,7 +175,7 @@ mod tests {
     #[test]
     fn sockets_are_short_however_deep_the_folder_is() {
         let deep = Layout::in_folder(Path::new(&"/deep/er".repeat(40)));
-        assert!(deep.containerd_socket().as_os_str().len() < 108);
+        assert!(deep.containerd_socket("node0").as_os_str().len() < 108);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::environment::Environment;
 use super::layout::{LOCK_LIMIT, Layout};
-use super::plan::Plan;
+use super::plan::{Node, Plan};
 use super::ports::Ports;
 use super::process::Components;
 use super::{build, config, control_plane, down, existing, network, node};
@@ -22,6 +22,10 @@ pub(crate) struct Options {
     /// Fail, rather than start the control plane only, where pods cannot run
     #[arg(long, conflicts_with = "control_plane_only")]
     pub(crate) require_node: bool,
+    /// How many nodes there are; each further one is in a network of its own, behind the first [default: 1]
+    #[arg(long, value_name = "COUNT", conflicts_with = "control_plane_only",
+        value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(crate) nodes: Option<u8>,
     /// Image archive to import, besides those in the cluster's folder
     #[arg(long = "image", value_name = "TAR")]
     pub(crate) images: Vec<PathBuf>,
@@ -49,10 +53,10 @@ pub(crate) fn run(layout: Layout, options: &Options) -> Result<()> {
     if let Some(kubeconfig) = existing::wanted()? {
         return existing::record(&layout, &kubeconfig);
     }
-    let node = with_node(options)?;
-    let binaries = build::ensure(node)?;
+    let nodes = nodes(options)?;
+    let binaries = build::ensure(!nodes.is_empty())?;
     let ports = Ports::choose(&layout.instance())?;
-    let plan = Plan { layout, binaries, ports, node };
+    let plan = Plan { layout, binaries, ports, nodes };
     if let Err(error) = start(&plan, options) {
         let logs = plan.layout.logs();
         let error = error.context(format!("the cluster did not start; logs: {}", logs.display()));
@@ -64,19 +68,20 @@ pub(crate) fn run(layout: Layout, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Decides whether pods can run, and says why not.
-fn with_node(options: &Options) -> Result<bool> {
+/// Decides whether and where pods can run, and says why not.
+fn nodes(options: &Options) -> Result<Vec<Node>> {
     if options.control_plane_only {
-        return Ok(false);
+        return Ok(Vec::new());
     }
     let Some(obstacle) = obstacle(&Report::of_this_machine()) else {
-        return Ok(true);
+        return Ok(Node::of(options.nodes.unwrap_or(1)));
     };
-    if options.require_node {
+    // Who says how many wants them.
+    if options.require_node || options.nodes.is_some() {
         bail!("pods cannot run here: {obstacle}");
     }
     println!("no node, so no pods will run: {obstacle}");
-    Ok(false)
+    Ok(Vec::new())
 }
 
 /// Why pods cannot run on this machine.
@@ -94,15 +99,15 @@ pub(crate) fn obstacle(report: &Report) -> Option<String> {
 
 fn start(plan: &Plan, options: &Options) -> Result<()> {
     let begin = Instant::now();
-    let Plan { layout, node, .. } = plan;
+    let layout = &plan.layout;
     if layout.logs().exists() {
         std::fs::remove_dir_all(layout.logs())?;
     }
     layout.make_folders()?;
     config::write(plan).context("could not write the configuration")?;
     let mut components = Components::new(layout);
-    if *node {
-        start_with_node(plan, options, &mut components, begin)?;
+    if plan.has_nodes() {
+        start_with_nodes(plan, options, &mut components, begin)?;
     } else {
         control_plane::start(plan, &mut components)?;
         control_plane::wait_for_api(plan, &mut components)?;
@@ -116,8 +121,8 @@ fn start(plan: &Plan, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The node's runtime starts and takes images while the API server starts.
-fn start_with_node(
+/// The nodes' runtimes start and take images while the API server starts.
+fn start_with_nodes(
     plan: &Plan,
     options: &Options,
     components: &mut Components<'_>,
@@ -127,7 +132,7 @@ fn start_with_node(
     start_forwarders(plan, options, components)?;
     control_plane::start(plan, components)?;
     node::start(plan, components)?;
-    node::wait_for_runtime(plan, components)?;
+    node::wait_for_runtimes(plan, components)?;
     let images = node::import_images(plan, &options.images)?;
     report(begin, &format!("{images} image archives are imported"));
     control_plane::wait_for_api(plan, components)?;
@@ -135,9 +140,11 @@ fn start_with_node(
     node::join(plan, components)?;
     control_plane::wait_for_controllers(plan, components)?;
     report(begin, "control plane is ready");
-    node::wait_until_ready(plan, components)?;
-    report(begin, "node, DNS and Services are ready");
-    Ok(())
+    plan.nodes.iter().try_for_each(|node| {
+        node::wait_until_ready(plan, *node, components)?;
+        report(begin, &format!("{}, DNS and Services are ready", node.name()));
+        Ok(())
+    })
 }
 
 fn start_forwarders(plan: &Plan, options: &Options, components: &mut Components<'_>) -> Result<()> {
@@ -163,6 +170,6 @@ mod tests {
     #[test]
     fn where_a_node_is_not_wanted_nothing_is_looked_at() {
         let options = Options { control_plane_only: true, ..Options::default() };
-        assert!(!with_node(&options).unwrap());
+        assert_eq!(nodes(&options).unwrap(), []);
     }
 }

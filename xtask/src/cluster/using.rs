@@ -37,7 +37,7 @@ pub(crate) fn status() -> Result<()> {
     Ok(())
 }
 
-/// `cargo xtask cluster load`: imports image archives into the running node.
+/// `cargo xtask cluster load`: imports image archives into the running nodes.
 ///
 /// # Errors
 /// When the cluster has no node of its own or an archive cannot be imported.
@@ -46,7 +46,9 @@ pub(crate) fn load(archives: &[PathBuf]) -> Result<()> {
     let environment = Environment::read(&layout)?;
     let ctr = environment.get("CTR").context("this cluster has no node to load images into")?;
     for archive in archives {
-        node::import(&layout, Path::new(ctr), archive)?;
+        for node in environment.nodes() {
+            node::import(&layout.containerd_socket(node), Path::new(ctr), archive)?;
+        }
         println!("imported {}", archive.display());
     }
     Ok(())
