@@ -10,8 +10,8 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::cargo::{self, cargo};
-use crate::command;
-use crate::test::TestCluster;
+use crate::test::{ON_NODES, Programs, TestCluster};
+use crate::{command, images};
 
 /// The most that one benchmark takes with its defaults, several times over.
 const LIMIT: Duration = Duration::from_hours(2);
@@ -37,6 +37,8 @@ enum Benchmark {
     Idle,
     /// The operator against a real API server: scale, kills, takeover, outage; not among all
     Operator,
+    /// Weir on two real nodes: injection, configuration, rolling update, drain; not among all
+    Cluster,
 }
 
 /// The arguments of `cargo xtask bench`.
@@ -58,6 +60,9 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     if *benchmark == Benchmark::Operator {
         return measure_operator(further);
     }
+    if *benchmark == Benchmark::Cluster {
+        return measure_on_nodes(further);
+    }
     // The sidecar last: the benchmark's build puts its own one in the same place.
     let bench = ["--no-run", "--package", "weir-sidecar", "--bench", "compare"];
     let bench = cargo::build(cargo("bench").args(bench))?;
@@ -65,7 +70,7 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     let (bench, sidecar) =
         (cargo::program(&bench, "compare")?, cargo::program(&sidecar, "weir-sidecar")?);
     let chosen = |each: &&Benchmark| {
-        !matches!(**each, Benchmark::All | Benchmark::Operator)
+        !matches!(**each, Benchmark::All | Benchmark::Operator | Benchmark::Cluster)
             && (*benchmark == Benchmark::All || benchmark == *each)
     };
     let mut missed = Vec::new();
@@ -93,6 +98,18 @@ fn measure_operator(further: &[String]) -> Result<()> {
     let mut run = cluster.inside(bench.as_os_str());
     run.arg("--operator").arg(operator).args(further);
     command::stream(&mut run, LIMIT)
+}
+
+/// Has the stories on the nodes measure instead of tell, with Weir as its images have it.
+fn measure_on_nodes(further: &[String]) -> Result<()> {
+    let programs = Programs::compile()?;
+    let cluster = TestCluster::nodes(images::make(&images::Arguments::default())?)?;
+    for target in ON_NODES {
+        let mut run = cluster.inside(programs.find(*target)?.path.as_os_str());
+        run.env("WEIR_TESTS_MEASURE", "1").args(["--ignored", "--nocapture"]).args(further);
+        command::stream(&mut run, LIMIT)?;
+    }
+    Ok(())
 }
 
 fn run(bench: &Path, sidecar: &Path, benchmark: Benchmark, further: &[String]) -> Result<()> {

@@ -14,7 +14,8 @@ mod stages;
 mod streams;
 mod tally;
 
-pub(crate) use cluster::TestCluster;
+pub(crate) use cluster::{ON_NODES, TestCluster};
+pub(crate) use programs::Programs;
 
 use std::process::ExitCode;
 use std::time::Instant;

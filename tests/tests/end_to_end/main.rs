@@ -1,8 +1,8 @@
-//! The whole line on a real node, as a user goes it: Weir installed by Helm, manifests applied by kubectl,
+//! The whole line on two real nodes, as a user goes it: Weir installed by Helm, manifests applied by kubectl,
 //! events published by an application, subscribers who count what they get, and the same counts on the
 //! StreamSLO.
 //!
-//! The images of `cargo xtask images` must be in the node, and the test must run in the cluster's network:
+//! The images of `cargo xtask images` must be on the nodes, and the test must run in the cluster's network:
 //! `cargo xtask test` sees to both. What kubectl shows is printed, for `--nocapture`.
 //!
 //! - `installation`: Helm, and how the operator is taken away and brought back.
@@ -11,39 +11,64 @@
 //! - `slipped`: a pod that was created while no webhook answered is reported.
 //! - `plugin`: `kubectl weir`, which reaches pods through the API server.
 //! - `releases`: upgrade, rollback, and two releases in one cluster.
+//! - `nodes`: pods of every node reach those of every other one.
+//! - `roll`, `drain`: a rolling update and the drain of a node, which nobody notices who reads a `feed`.
+//! - `bars`: what is measured, by `cargo xtask bench cluster`; also by `configuration` and `admission`.
 //! - `gateway`: the quick start's manifest, from `kubectl apply` to `kubectl delete`.
-//! - `subscriber`, `publisher`, `cable`: who takes part in it.
+//! - `subscriber`, `publisher`, `cable`: who takes part in it; `flock`, `steady`, `store` where they are many.
 //! - `objects`: what stands on a resource.
 
 // Tells the lints that all of it is a test.
 #![cfg(test)]
 
+mod admission;
+mod bars;
 mod cable;
+mod configuration;
+mod drain;
 mod example;
+mod feed;
+mod flock;
 mod gateway;
 mod installation;
+mod nodes;
 mod objects;
 mod plugin;
 mod publisher;
 mod releases;
+mod roll;
 mod sidecar;
 mod slipped;
+mod steady;
+mod store;
 mod subscriber;
 
 use std::fmt;
+
+use crate::feed::Audience;
+
+/// Enough to be many, and sent away soon, so that nobody waits for long.
+const AUDIENCE: Audience = Audience { subscribers: 40, window: "3s" };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a cluster: cargo xtask test"]
 async fn applied_manifests_lead_to_deliveries_that_are_counted_on_the_resource()
 -> Result<(), Failure> {
     let told = installation::with_weir(async |weir| {
-        let (sidecar, example, gateway) =
-            tokio::join!(sidecar::story(), example::story(), gateway::story());
+        nodes::are_two(&weir.cluster).await?;
+        if bars::are_asked_for() {
+            return bars::hold().await;
+        }
+        let (nodes, sidecar, example, gateway) =
+            tokio::join!(nodes::story(), sidecar::story(), example::story(), gateway::story());
+        nodes?;
         sidecar?;
         example?;
         gateway?;
         plugin::story().await?;
+        roll::story(AUDIENCE).await?;
         // Alone, because they take the operator away.
+        drain::story(AUDIENCE).await?;
         slipped::story(weir).await?;
         releases::story(weir).await
     });

@@ -80,7 +80,7 @@ pub(crate) async fn ready_pods(kubectl: &Kubectl, label: &str, count: usize) -> 
     .await
 }
 
-fn is_ready(pod: &Value) -> bool {
+pub(crate) fn is_ready(pod: &Value) -> bool {
     let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
     let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
     conditions.is_some_and(|conditions| conditions.iter().any(ready))

@@ -25,8 +25,8 @@ pub(crate) const ON_AN_API: &[Target] = &[
     ("kubectl-weir", "apiserver"),
 ];
 
-/// Those that need pods, with Weir's images on the node.
-pub(crate) const ON_A_NODE: &[Target] = &[("weir-tests", "end_to_end")];
+/// Those that need pods, with Weir's images on the nodes.
+pub(crate) const ON_NODES: &[Target] = &[("weir-tests", "end_to_end")];
 
 /// The folder in the target folder, so that a cluster that a developer has up is left alone.
 const FOLDER: &str = "test-cluster";
@@ -55,12 +55,12 @@ impl TestCluster {
         Self::start(&up::Options { control_plane_only: true, ..up::Options::default() })
     }
 
-    /// A node with these images.
+    /// Two nodes with these images.
     ///
     /// # Errors
     /// As [`up::run`].
-    pub(crate) fn node(images: Vec<PathBuf>) -> Result<Self> {
-        Self::start(&up::Options { require_node: true, images, ..up::Options::default() })
+    pub(crate) fn nodes(images: Vec<PathBuf>) -> Result<Self> {
+        Self::start(&up::Options { nodes: Some(2), images, ..up::Options::default() })
     }
 
     fn start(options: &up::Options) -> Result<Self> {
@@ -155,7 +155,7 @@ mod tests {
                 }
             }
         }
-        let listed = [ON_AN_API, ON_A_NODE].concat();
+        let listed = [ON_AN_API, ON_NODES].concat();
         let mut listed: Vec<_> = listed
             .iter()
             .map(|(package, name)| ((*package).to_owned(), (*name).to_owned()))

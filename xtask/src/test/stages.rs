@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::cluster::{ON_A_NODE, ON_AN_API, TestCluster};
+use super::cluster::{ON_AN_API, ON_NODES, TestCluster};
 use super::machine::Need;
 use super::programs::{EVERYTHING, Programs};
 use super::{Session, program, streams};
@@ -41,7 +41,7 @@ pub(crate) const STAGES: &[Stage] = &[
     stage("tests on an API server", &[Need::Api], on_an_api),
     // Here, because it needs Helm, which is compiled with what the next one needs.
     stage("plain manifests are those of the chart", &[Need::Pods], |_| manifests::check()),
-    stage("end to end, on a node", &[Need::Pods], on_a_node),
+    stage("end to end, on two nodes", &[Need::Pods, Need::Brokers], on_nodes),
 ];
 
 /// What cannot be installed is told here and is no failure: the stages that need it are left out, and the
@@ -90,11 +90,11 @@ fn on_an_api(session: &mut Session) -> Result<()> {
     TestCluster::api()?.test(&programs, ON_AN_API, &[], &mut session.tally)
 }
 
-fn on_a_node(session: &mut Session) -> Result<()> {
+fn on_nodes(session: &mut Session) -> Result<()> {
     let programs = Programs::compile()?;
     let images = images::make(&images::Arguments::default())?;
     // What kubectl shows is printed: it is what a user sees.
-    TestCluster::node(images)?.test(&programs, ON_A_NODE, &["--nocapture"], &mut session.tally)
+    TestCluster::nodes(images)?.test(&programs, ON_NODES, &["--nocapture"], &mut session.tally)
 }
 
 fn test(session: &mut Session, command: &mut Command) -> Result<()> {
