@@ -56,7 +56,6 @@ impl Expression {
     }
 
     /// There is none that has a value.
-    #[must_use]
     pub const fn key(&self, _: &Scope<'_>) -> (Result<String, Failure>, u32) {
         match self.0 {}
     }

@@ -47,7 +47,6 @@ impl Expression {
 
     /// The value for an event as a text by which events are compared: its key, or why it has none; and the
     /// steps that it took.
-    #[must_use]
     pub fn key(&self, scope: &Scope<'_>) -> (Result<String, Failure>, u32) {
         eval::key(&self.root, scope, MAX_STEPS)
     }

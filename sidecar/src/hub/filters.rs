@@ -298,8 +298,7 @@ impl Filter {
             accounts.evaluated(outcome.err());
             (outcome == Ok(true), steps)
         };
-        let (mut matches, mut steps) =
-            self.granted.as_deref().map_or((true, 0), |granted| truth(granted));
+        let (mut matches, mut steps) = self.granted.as_deref().map_or((true, 0), truth);
         if matches && let Some((wish, wished)) = &self.wished {
             let (wanted, more) = truth(wished);
             wish.note(more);

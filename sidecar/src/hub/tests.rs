@@ -52,7 +52,7 @@ fn read_on(hub: &Arc<Hub>, format: Format, filter: &Arc<Filter>) {
         match hub.fetch_filtered(format, filter, next) {
             Fetch::Chunk(chunk) => next = chunk.end(),
             Fetch::Skipped(passed) => next += passed.count(),
-            other => panic!("{other:?}"),
+            other @ (Fetch::Empty | Fetch::Loading | Fetch::Evicted { .. }) => panic!("{other:?}"),
         }
     }
 }

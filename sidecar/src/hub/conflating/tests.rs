@@ -35,11 +35,27 @@ impl Reader {
                     self.passed.filtered += passed.filtered;
                     self.passed.conflated += passed.conflated;
                 }
-                other => panic!("{other:?}"),
+                other @ (Fetch::Empty | Fetch::Loading | Fetch::Evicted { .. }) => {
+                    panic!("{other:?}")
+                }
             }
         }
         true
     }
+}
+
+/// A turn of each, as above.
+fn round(
+    readers: &mut [Reader],
+    hub: &Arc<Hub>,
+    filter: Option<&Arc<Filter>>,
+    fetches: usize,
+) -> bool {
+    let mut more = false;
+    for reader in readers {
+        more |= reader.turn(hub, filter, fetches);
+    }
+    more
 }
 
 #[test]
@@ -53,7 +69,7 @@ fn two_who_are_far_apart_both_come_to_the_end_whoever_is_first() {
         for (places, fetches) in [([1, 200], 4), ([200, 1], 4), ([1, 20], 1), ([300, 150], 1)] {
             let mut readers = places.map(|from| Reader::new(&hub, from));
             let mut turns = 0;
-            while readers.iter_mut().fold(false, |on, one| one.turn(&hub, filter, fetches) || on) {
+            while round(&mut readers, &hub, filter, fetches) {
                 turns += 1;
                 assert!(turns < 500, "they get nowhere");
             }
@@ -76,7 +92,7 @@ fn what_an_index_has_no_room_for_comes_as_it_is() {
     }
     let mut readers = [1, 120_000].map(|from| Reader::new(&hub, from));
     let mut turns = 0;
-    while readers.iter_mut().fold(false, |on, one| one.turn(&hub, None, 4) || on) {
+    while round(&mut readers, &hub, None, 4) {
         turns += 1;
         assert!(turns < 5_000, "they get nowhere");
     }
