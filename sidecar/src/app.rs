@@ -4,6 +4,7 @@ mod listeners;
 
 use std::{io, num::NonZero, path::Path, sync::Arc, thread};
 
+use tokio::net::{TcpListener, UnixListener};
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -14,10 +15,10 @@ pub use listeners::{BindError, Listeners};
 
 use crate::{
     admin::{self, Admin, Process},
-    config::Config,
+    config::{Config, ConfigErrors},
     edge::{
         Arrivals, Budget, Door, Service, Tls,
-        accept::{Acceptor, slots, waiting},
+        accept::{Acceptor, Routes, slots, waiting},
         routes,
     },
     engine::Engine,
@@ -42,6 +43,8 @@ pub struct App {
     engine: Arc<Engine>,
     admin: Arc<Admin>,
     tasks: TaskTracker,
+    /// Cancelled when it is known what is served: from then on connections are taken.
+    opened: CancellationToken,
     /// Cancelled when the process ends: no more requests are taken.
     stopping: CancellationToken,
     _upkeep: [AbortOnDropHandle<()>; 4],
@@ -68,7 +71,8 @@ impl App {
     }
 
     /// Serves on bound listeners, keeps logs in `data`, finds the Secrets that manifests name in `secrets`,
-    /// and lets subscribers in as `memory` allows. Nothing is served yet; see [`Self::apply`].
+    /// and lets subscribers in as `memory` allows. Until [`Self::apply`] or [`Self::refuse`] says what is served,
+    /// nobody but a probe is let in: whoever comes waits, and is not told that there is nothing.
     ///
     /// # Errors
     ///
@@ -79,12 +83,11 @@ impl App {
         secrets: &Path,
         memory: Memory,
     ) -> io::Result<Self> {
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        let engine = Arc::new(Engine::start(cores.min(MOST_SHARDS))?);
+        let engine = Arc::new(Engine::start(shards())?);
         let tls = Tls::new(secrets)?;
-        let registry = Registry::new(engine.wakers(), Keeper::new(data, secrets), secrets);
-        let registry = Arc::new(registry);
-        let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
+        let keeper = Keeper::new(data, secrets);
+        let registry = Arc::new(Registry::new(engine.wakers(), keeper, secrets));
+        let [draining, stopping, opened] = [(); 3].map(|()| CancellationToken::new());
         let arrivals = Arrivals::default();
         let process = Process::new(arrivals.clone(), memory.clone());
         let (shown, driven) = (Arc::clone(&registry), Arc::clone(&engine));
@@ -112,10 +115,8 @@ impl App {
         // Memory of its own, so that nobody on the public port keeps the application from publishing.
         let bodies = Budget::of(memory.reading().limit);
         let application = routes(&Service { bodies, ..service.clone() }, Door::Application);
-        if let Some(socket) = publish_socket {
-            tasks.spawn(acceptor.clone().serve_unix(socket, application.clone()));
-        }
-        tasks.spawn(acceptor.clone().serve_tcp(publish, application));
+        let serving = serve_application(acceptor.clone(), application, publish, publish_socket);
+        tasks.spawn(behind([opened.clone(), stopping.clone()], serving));
         // Slots of their own, so that no storm of subscribers keeps the application or a probe out.
         let subscribers = Acceptor {
             slots: slots(),
@@ -124,19 +125,20 @@ impl App {
             tls: Some(tls.clone()),
             ..acceptor.clone()
         };
-        tasks.spawn(subscribers.serve_tcp(public, routes(&service, Door::Public)));
+        let serving = subscribers.serve_tcp(public, routes(&service, Door::Public));
+        tasks.spawn(behind([opened.clone(), stopping.clone()], serving));
         let acceptor = Acceptor { slots: slots(), ..acceptor };
         tasks.spawn(acceptor.serve_tcp(probes, admin::routes(&admin)));
         let upkeep = keep_up(&registry, &tls, memory);
-        let shares = Shares::default();
         Ok(Self {
             registry,
             tls,
             arrivals,
-            shares,
+            shares: Shares::default(),
             engine,
             admin,
             tasks,
+            opened,
             stopping,
             _upkeep: upkeep,
         })
@@ -148,7 +150,19 @@ impl App {
         self.tls.refresh(&self.registry);
         self.arrivals.refresh(&self.registry);
         self.shares.refresh(&self.registry);
+        self.open();
+    }
+
+    /// Goes on with what is served, nothing where nothing was yet, and tells whoever asks for something else that
+    /// a configuration was refused.
+    pub fn refuse(&self, errors: &ConfigErrors) {
+        self.registry.refuse(errors);
+        self.open();
+    }
+
+    fn open(&self) {
         self.admin.set_ready();
+        self.opened.cancel();
     }
 
     /// What is being served.
@@ -177,6 +191,33 @@ impl App {
             tracing::error!("the engine could not be stopped");
         }
         self.registry.close().await;
+    }
+}
+
+fn shards() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(MOST_SHARDS)
+}
+
+/// Serves what the application publishes, by its port and, where there is one, by its socket.
+async fn serve_application(
+    acceptor: Acceptor,
+    routes: Routes,
+    port: TcpListener,
+    socket: Option<UnixListener>,
+) {
+    let by_socket = async {
+        if let Some(socket) = socket {
+            acceptor.clone().serve_unix(socket, routes.clone()).await;
+        }
+    };
+    tokio::join!(by_socket, acceptor.clone().serve_tcp(port, routes.clone()));
+}
+
+/// Serves once it is open, unless the process ends before.
+async fn behind([opened, stopping]: [CancellationToken; 2], serving: impl Future<Output = ()>) {
+    tokio::select! {
+        () = opened.cancelled() => serving.await,
+        () = stopping.cancelled() => {}
     }
 }
 

@@ -82,8 +82,10 @@ async fn serve(arguments: &Run) -> Result<(), RunError> {
     let app = App::start_with(listeners, data, &arguments.secrets_dir, memory)?;
     let mut show =
         (arguments.status == Status::Auto).then(|| show::Show::start(arguments, &config));
-    app.apply(config);
-    refused.inspect(|errors| app.registry().refuse(errors));
+    match refused {
+        None => app.apply(config),
+        Some(errors) => app.refuse(&errors),
+    }
     let mut signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
     loop {
         tokio::select! {
@@ -144,7 +146,7 @@ fn take_up(app: &App, change: Change, files: Option<u64>) {
         }
         Change::Refused(errors) => {
             tracing::error!("refused a changed configuration, the last good one stays:\n{errors}");
-            app.registry().refuse(&errors);
+            app.refuse(&errors);
         }
     }
 }

@@ -289,7 +289,7 @@ impl Session {
             .map_err(|message| failure("query", message))?;
         let name = request.pipeline.as_deref().unwrap_or(self.hub.name());
         let pipeline = self.access.pipeline(name);
-        let pipeline = pipeline.map_err(|error| failure(error.code, &error.message))?;
+        let pipeline = pipeline.map_err(|error| error.failure("subscribe", &id))?;
         let hub = Arc::clone(pipeline.hub());
         if hub.settings().ping.is_none() {
             let message = format!("the pipeline {name} is not served over WebSocket");

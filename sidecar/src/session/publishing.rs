@@ -29,7 +29,7 @@ pub(super) async fn publish(
 ) -> Result<Outcome, Failure> {
     let Publish { id, events, data, event, key, .. } = request;
     let failure = |code, message: &str| Failure::new("publish", &id, code, message);
-    let pipeline = pipeline.map_err(|error| failure(error.code, &error.message))?;
+    let pipeline = pipeline.map_err(|error| error.failure("publish", &id))?;
     let hub = pipeline.hub();
     let settings = hub.settings();
     let (Some(source), Some(max_event_bytes)) = (pipeline.http_source(), settings.max_event_bytes)

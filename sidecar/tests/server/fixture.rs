@@ -111,10 +111,24 @@ impl Server {
         secrets: &Path,
         memory: Memory,
     ) -> Self {
+        let server = Self::start_up(listeners, data, secrets, memory);
+        server.app.apply(config);
+        server
+    }
+
+    /// A server that has not been told yet what it serves.
+    pub(crate) async fn start_without() -> Self {
+        let bind = || TcpListener::bind("127.0.0.1:0");
+        let (public, admin, publish) = tokio::try_join!(bind(), bind(), bind()).unwrap();
+        let listeners = Listeners { public, admin, publish, publish_socket: None };
+        let (data, secrets) = (DataDir::default(), Path::new("/nonexistent"));
+        Self::start_up(listeners, data, secrets, Memory::unbounded())
+    }
+
+    fn start_up(listeners: Listeners, data: DataDir, secrets: &Path, memory: Memory) -> Self {
         let Listeners { public, admin, publish, publish_socket: _ } = &listeners;
         let [a, b, c] = [public, admin, publish].map(|l| l.local_addr().unwrap());
         let app = App::start_with(listeners, data, secrets, memory).unwrap();
-        app.apply(config);
         Self { app, public: a, admin: b, publish: c }
     }
 

@@ -28,7 +28,7 @@ async fn while_a_change_is_refused_who_asks_for_what_it_may_hold_is_to_come_back
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("stock.yaml"), "kind: StreamPipeline\n").unwrap();
     let errors = weir_sidecar::config::load(&[folder.path().to_owned()]).unwrap_err();
-    server.app.registry().refuse(&errors);
+    server.app.refuse(&errors);
 
     assert_eq!(server.metric(loaded).await, Some(0));
     let samples = server.admin("/samples").await.json();

@@ -14,7 +14,7 @@
 //! - `crash`: logs on a disk, when the program is killed or there is no room.
 //! - `tls`: handshakes, certificates and their renewal.
 //! - `limits`, `memory`, `files`: what one client may do, whom there is memory for, and files.
-//! - `life`: changed configurations, drain, stop.
+//! - `start`, `life`: before the first configuration, changed ones, drain, stop.
 //! - `unix`: the socket of the file system on which the application publishes.
 //! - `filters`: who gets what, and what can't be a filter.
 //! - `traces`: exemplars.
@@ -56,6 +56,7 @@ mod session;
 mod share;
 mod slow;
 mod sse;
+mod start;
 mod tls;
 mod traces;
 mod unix;
