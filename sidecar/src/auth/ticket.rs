@@ -4,7 +4,7 @@
 //!
 //! - A ticket can't be guessed, is good for one use and a short time, and says nothing by itself: what it
 //!   stands for lies here.
-//! - There are boundedly many; those that are too old make room.
+//! - There are boundedly many, and of one subject a part of them; those that are used or too old make room.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,6 +20,9 @@ use super::{Verified, refusal::Refusal, secret::Secret};
 /// every second.
 const MOST: usize = 16 * 1024;
 
+/// The most of one subject: enough for all its devices, and one can't take them from all others.
+const MOST_OF_SUBJECT: u32 = 1024;
+
 /// How many random bytes a ticket has.
 const BYTES: usize = 32;
 
@@ -34,6 +37,8 @@ struct Waiting {
     tickets: HashMap<Number, (Instant, Verified)>,
     /// The tickets in the order in which they were issued, with the ends of their times.
     order: VecDeque<(Instant, Number)>,
+    /// How many there are of each subject.
+    of_subject: HashMap<String, u32>,
 }
 
 impl std::fmt::Debug for Waiting {
@@ -55,7 +60,7 @@ impl Tickets {
         aws_lc_rs::rand::fill(&mut number).map_err(|_| Refusal::Full)?;
         let mut waiting = self.0.lock();
         waiting.forget_old(now);
-        if waiting.order.len() >= MOST {
+        if waiting.is_full() || !waiting.enter(verified.claims.subject()) {
             return Err(Refusal::Full);
         }
         waiting.tickets.insert(number, (now + ttl, verified));
@@ -70,17 +75,50 @@ impl Tickets {
         if length != Ok(BYTES) {
             return Err(Refusal::Ticket);
         }
-        let (until, verified) = self.0.lock().tickets.remove(&number).ok_or(Refusal::Ticket)?;
+        let (until, verified) = self.0.lock().remove(&number).ok_or(Refusal::Ticket)?;
         if now < until { Ok(verified) } else { Err(Refusal::Ticket) }
     }
 }
 
 impl Waiting {
     fn forget_old(&mut self, now: Instant) {
-        while let Some((_, number)) = self.order.front().filter(|(until, _)| *until <= now) {
-            self.tickets.remove(number);
+        while let Some((_, number)) = self.order.front().copied().filter(|(until, _)| *until <= now)
+        {
             self.order.pop_front();
+            self.remove(&number);
         }
+    }
+
+    /// Whether there are as many as may be. Those that were used make room, once they are half of them: so they
+    /// are looked at seldom.
+    fn is_full(&mut self) -> bool {
+        let Self { tickets, order, of_subject: _ } = self;
+        if order.len() >= MOST && tickets.len() <= MOST / 2 {
+            order.retain(|(_, number)| tickets.contains_key(number));
+        }
+        order.len() >= MOST
+    }
+
+    /// Adds one of a subject, unless it has as many as it may. A token may be about nobody.
+    fn enter(&mut self, subject: Option<&str>) -> bool {
+        let Some(subject) = subject else { return true };
+        let count = self.of_subject.entry(subject.to_owned()).or_default();
+        let free = *count < MOST_OF_SUBJECT;
+        *count += u32::from(free);
+        free
+    }
+
+    fn remove(&mut self, number: &Number) -> Option<(Instant, Verified)> {
+        let (until, verified) = self.tickets.remove(number)?;
+        if let Some(subject) = verified.claims.subject()
+            && let Some(count) = self.of_subject.get_mut(subject)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.of_subject.remove(subject);
+            }
+        }
+        Some((until, verified))
     }
 }
 
@@ -128,5 +166,35 @@ mod tests {
         assert_eq!(tickets.issue(verified(), TTL, now), Err(Refusal::Full));
         assert!(tickets.issue(verified(), TTL, now + TTL).is_ok());
         assert_eq!(tickets.0.lock().tickets.len(), 1);
+    }
+
+    fn of(subject: &str) -> Verified {
+        let claims = serde_json::json!({ "sub": subject });
+        let claims = Arc::new(Claims::new(claims.as_object().unwrap().clone()));
+        Verified { claims, until: SystemTime::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn one_subject_does_not_take_the_tickets_of_all_others() {
+        let (tickets, now) = (Tickets::default(), Instant::now());
+        let issue = |subject: &str, now| tickets.issue(of(subject), TTL, now);
+        let first = issue("a", now).unwrap();
+        (1..MOST_OF_SUBJECT).for_each(|_| drop(issue("a", now).unwrap()));
+        assert_eq!(issue("a", now), Err(Refusal::Full));
+        assert!(issue("b", now).is_ok());
+        tickets.redeem(&first, now).unwrap();
+        assert!(issue("a", now).is_ok(), "one is used");
+        assert!(issue("a", now).is_err() && issue("a", now + TTL).is_ok());
+        assert_eq!(tickets.0.lock().of_subject.len(), 1);
+    }
+
+    #[test]
+    fn tickets_that_were_used_make_room() {
+        let (tickets, now) = (Tickets::default(), Instant::now());
+        for _ in 0..2 * MOST {
+            let ticket = tickets.issue(verified(), TTL, now).unwrap();
+            tickets.redeem(&ticket, now).unwrap();
+        }
+        assert!(tickets.0.lock().order.len() <= MOST);
     }
 }
