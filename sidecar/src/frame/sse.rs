@@ -23,7 +23,8 @@ pub const fn sse_heartbeat() -> &'static [u8] {
     b":\n\n"
 }
 
-/// Appends an event whose data is the payload; bytes that are no text come as base64.
+/// Appends an event whose data is the payload; bytes that are no text come as base64, and a field says so, which
+/// an `EventSource` ignores.
 pub(super) fn push_data(name: Option<&str>, cursor: &str, event: &Event, out: &mut Vec<u8>) {
     push_id(cursor, out);
     if let Some(name) = name.filter(|name| is_free(name)) {
@@ -33,7 +34,7 @@ pub(super) fn push_data(name: Option<&str>, cursor: &str, event: &Event, out: &m
         Payload::Absent => push_lines(b"", out),
         Payload::Json(text) | Payload::Text(text) => push_lines(text.as_bytes(), out),
         Payload::Binary(bytes) => {
-            out.extend_from_slice(b"data: ");
+            out.extend_from_slice(b"encoding: base64\ndata: ");
             push_base64(out, bytes);
             out.push(b'\n');
         }

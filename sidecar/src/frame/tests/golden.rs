@@ -41,7 +41,7 @@ fn an_event_over_sse_has_its_cursor_and_its_payload() {
 #[test]
 fn bytes_come_as_base64_over_sse() {
     let png = event(Some("image/png"), &b"\x00\xff\n"[..]);
-    assert_eq!(text(encoded(Format::SseData, &png)), "id: c-1\ndata: AP8K\n\n");
+    assert_eq!(text(encoded(Format::SseData, &png)), "id: c-1\nencoding: base64\ndata: AP8K\n\n");
 }
 
 #[test]
