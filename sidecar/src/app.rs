@@ -16,14 +16,15 @@ pub use listeners::{BindError, Listeners};
 use crate::{
     admin::{self, Admin, Process},
     config::{Config, ConfigErrors},
+    count::Refusals,
     edge::{
-        Arrivals, Budget, Door, Service, Tls,
-        accept::{Acceptor, Routes, slots, waiting},
+        Arrivals, Door, Service, Slots, Tls,
+        accept::{Acceptor, Routes, waiting},
         routes,
     },
     engine::Engine,
     log::DataDir,
-    memory::Memory,
+    memory::{Budget, Budgets, Memory},
     pipeline::storage::Keeper,
     registry::Registry,
     share::Shares,
@@ -39,6 +40,7 @@ pub struct App {
     registry: Arc<Registry>,
     tls: Tls,
     arrivals: Arrivals,
+    slots: Slots,
     shares: Shares,
     engine: Arc<Engine>,
     admin: Arc<Admin>,
@@ -89,7 +91,8 @@ impl App {
         let registry = Arc::new(Registry::new(engine.wakers(), keeper, secrets));
         let [draining, stopping, opened] = [(); 3].map(|()| CancellationToken::new());
         let arrivals = Arrivals::default();
-        let process = Process::new(arrivals.clone(), memory.clone());
+        let unrouted = Arc::<Refusals>::default();
+        let process = Process::new(arrivals.clone(), memory.clone(), Arc::clone(&unrouted));
         let (shown, driven) = (Arc::clone(&registry), Arc::clone(&engine));
         let admin = Arc::new(Admin::new(shown, driven, draining.clone(), tls.clone(), process));
         let tasks = TaskTracker::new();
@@ -99,27 +102,22 @@ impl App {
             stopping: stopping.clone(),
             waiting: waiting(),
             memory: memory.clone(),
-            bodies: Budget::of(memory.reading().limit),
+            budgets: Budgets::of(memory.reading().limit),
+            unrouted,
         };
-        let acceptor = Acceptor {
-            engine: Arc::clone(&engine),
-            slots: slots(),
-            tasks: tasks.clone(),
-            // Nobody but subscribers is sent away.
-            draining: CancellationToken::new(),
-            arrivals: Arrivals::default(),
-            tls: None,
-            stopping: stopping.clone(),
-        };
+        let heads = Budgets::of(memory.reading().limit).heads;
+        let acceptor = acceptor(&engine, &tasks, &stopping, heads);
         let Listeners { public, admin: probes, publish, publish_socket } = listeners;
         // Memory of its own, so that nobody on the public port keeps the application from publishing.
-        let bodies = Budget::of(memory.reading().limit);
-        let application = routes(&Service { bodies, ..service.clone() }, Door::Application);
+        let budgets = Budgets::of(memory.reading().limit);
+        let application = routes(&Service { budgets, ..service.clone() }, Door::Application);
         let serving = serve_application(acceptor.clone(), application, publish, publish_socket);
         tasks.spawn(behind([opened.clone(), stopping.clone()], serving));
         // Slots of their own, so that no storm of subscribers keeps the application or a probe out.
+        let slots = Slots::default();
         let subscribers = Acceptor {
-            slots: slots(),
+            slots: slots.clone(),
+            heads: service.budgets.heads.clone(),
             draining,
             arrivals: arrivals.clone(),
             tls: Some(tls.clone()),
@@ -127,13 +125,14 @@ impl App {
         };
         let serving = subscribers.serve_tcp(public, routes(&service, Door::Public));
         tasks.spawn(behind([opened.clone(), stopping.clone()], serving));
-        let acceptor = Acceptor { slots: slots(), ..acceptor };
+        let acceptor = Acceptor { slots: Slots::default(), ..acceptor };
         tasks.spawn(acceptor.serve_tcp(probes, admin::routes(&admin)));
         let upkeep = keep_up(&registry, &tls, memory);
         Ok(Self {
             registry,
             tls,
             arrivals,
+            slots,
             shares: Shares::default(),
             engine,
             admin,
@@ -149,6 +148,7 @@ impl App {
         self.registry.apply(config);
         self.tls.refresh(&self.registry);
         self.arrivals.refresh(&self.registry);
+        self.slots.refresh(&self.registry);
         self.shares.refresh(&self.registry);
         self.open();
     }
@@ -191,6 +191,26 @@ impl App {
             tracing::error!("the engine could not be stopped");
         }
         self.registry.close().await;
+    }
+}
+
+/// Accepts on the ports that are not the public one.
+fn acceptor(
+    engine: &Arc<Engine>,
+    tasks: &TaskTracker,
+    stopping: &CancellationToken,
+    heads: Budget,
+) -> Acceptor {
+    Acceptor {
+        engine: Arc::clone(engine),
+        slots: Slots::default(),
+        heads,
+        tasks: tasks.clone(),
+        // Nobody but subscribers is sent away.
+        draining: CancellationToken::new(),
+        arrivals: Arrivals::default(),
+        tls: None,
+        stopping: stopping.clone(),
     }
 }
 

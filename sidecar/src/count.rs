@@ -24,8 +24,11 @@ mod exemplars;
 mod histogram;
 mod log;
 mod meter;
+mod reasons;
+mod refusals;
 mod roll;
 mod turned_away;
+mod waiter;
 
 use std::{
     sync::{
@@ -48,8 +51,11 @@ use histogram::BUCKETS;
 pub use histogram::{BOUNDS_MICROS, Histogram, HistogramReading};
 pub use log::{Eviction, LogCounts, SIZES, Sizes};
 pub use meter::{Judge, Meter, MeterName};
+pub use reasons::{FiltersRefused, Gaps};
+pub use refusals::Refusals;
 use roll::Roll;
 pub use turned_away::{TurnedAway, Turnings, retry_soon_ms};
+pub use waiter::Waiter;
 
 use crate::{
     clock,
@@ -122,17 +128,19 @@ pub struct Accounts {
     /// Events taken into the log.
     pub accepted: Counter,
     /// Gaps that subscribers were told about.
-    pub gaps: Counter,
+    pub gaps: Gaps,
     /// Pages that were read from the log.
     pub reads: Counter,
     /// Events in these.
     pub read_events: Counter,
+    /// Requests that were refused.
+    pub refused: Refusals,
     /// Subscribers that were asked to come back.
     pub turned_away: Turnings,
     /// Clients of WebSockets that broke the protocol.
     pub breaches: Breaches,
     /// Connections refused because the filter can't be used, or one more is too many.
-    pub filters_refused: Counter,
+    pub filters_refused: FiltersRefused,
     /// Evaluations of filters.
     pub evaluations: Counter,
     /// Evaluations that failed, by the failure.
@@ -148,6 +156,8 @@ pub struct Accounts {
     /// What the log does.
     pub log: LogCounts,
     connected: [AtomicU64; Transport::ALL.len()],
+    /// Whoever waits by a request.
+    waiting: AtomicU64,
     addresses: Addresses,
     shards: Box<[ShardAccounts]>,
     meters: ArcSwap<Vec<Arc<Meter>>>,
@@ -191,12 +201,13 @@ impl Accounts {
     pub fn new(shards: usize) -> Self {
         Self {
             accepted: Counter::default(),
-            gaps: Counter::default(),
+            gaps: Gaps::default(),
             reads: Counter::default(),
             read_events: Counter::default(),
+            refused: Refusals::default(),
             turned_away: Turnings::default(),
             breaches: Breaches::default(),
-            filters_refused: Counter::default(),
+            filters_refused: FiltersRefused::default(),
             evaluations: Counter::default(),
             failures: Default::default(),
             unjudged: Counter::default(),
@@ -205,6 +216,7 @@ impl Accounts {
             expired: Counter::default(),
             log: LogCounts::default(),
             connected: Default::default(),
+            waiting: AtomicU64::new(0),
             addresses: Addresses::default(),
             shards: (0..=shards).map(|_| ShardAccounts::default()).collect(),
             meters: ArcSwap::default(),
@@ -334,6 +346,18 @@ impl Accounts {
         Subscribers { sse, websocket }
     }
 
+    /// Whoever waits by a request for what is not there yet.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// All that count among the pipeline's connections.
+    fn connections(&self) -> u64 {
+        let subscribers = self.connected.iter().map(|count| count.load(Ordering::Relaxed));
+        subscribers.sum::<u64>() + self.waiting()
+    }
+
     /// What became of all deliveries up to now, where the newest events are in `tail`.
     #[must_use]
     pub fn cut(&self, tail: &Tail) -> Cut {
@@ -421,10 +445,9 @@ impl Seat {
         transport: Transport,
         limit: u64,
     ) -> Result<Self, NoSeat> {
-        let taken = |count: &AtomicU64| count.load(Ordering::Relaxed);
         // Two that come at once may both see the last seat: the limit is a bound on memory, and one
         // more connection does not matter to it.
-        if accounts.connected.iter().map(taken).sum::<u64>() >= limit {
+        if accounts.connections() >= limit {
             return Err(NoSeat::Full { limit });
         }
         if let Some(count) = accounts.connected.get(transport as usize) {

@@ -4,20 +4,23 @@
 //! them: its route decides what to answer and [takes the connection over](takeover).
 
 pub mod accept;
+mod accepted;
 mod arrivals;
-mod budget;
 mod durable;
 mod farewell;
 mod gate;
 mod greeting;
 mod head;
+mod heads;
 mod http1;
 mod http2;
 mod later;
+mod line;
 mod problem;
 mod publish;
 mod read;
 mod routes;
+mod slots;
 mod subscribe;
 mod takeover;
 #[cfg(feature = "tls")]
@@ -26,11 +29,12 @@ mod tls;
 #[path = "edge/tls_absent.rs"]
 mod tls;
 mod unsent;
+mod waiting;
 
 pub use arrivals::{Arrivals, Fault};
-pub use budget::Budget;
 pub use farewell::Farewell;
 pub(crate) use problem::respond;
 pub use routes::{Door, Service, routes};
+pub use slots::Slots;
 pub use takeover::{Handover, Manner, Taken, Takeover};
 pub use tls::{Standing, Tls};

@@ -9,6 +9,7 @@
 //! - What the kernel can take back at once, its cache of files, is not used memory.
 //! - Between two levels there is a distance, so that what stands at a mark doesn't go back and forth.
 
+mod budget;
 mod reading;
 
 use std::{
@@ -19,6 +20,7 @@ use std::{
     },
 };
 
+pub use budget::{Budget, Budgets, Part};
 pub use reading::Reading;
 
 /// From this part of the limit on, in percent, new subscribers are asked to come back.

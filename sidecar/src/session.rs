@@ -18,7 +18,9 @@
 #![expect(clippy::result_large_err, reason = "a failure is made once, and sent at once")]
 
 mod access;
+mod burden;
 mod conversation;
+mod ending;
 mod outbox;
 mod publishing;
 mod queue;
@@ -39,7 +41,9 @@ use std::{
 };
 
 pub use access::Access;
+use burden::Burden;
 pub use conversation::Conversation;
+use ending::Ended;
 use outbox::{Delivery, Outbox, Taken, TakenEvents};
 use queue::Queue;
 pub(crate) use reply::encode_farewell;
@@ -100,6 +104,7 @@ pub struct Session {
     turn: usize,
     numbered: u64,
     waiting: Queue,
+    burden: Burden,
     /// What was read of the peer and is not looked at, because too much waits.
     unheard: Vec<u8>,
     job: Option<Job>,
@@ -126,12 +131,6 @@ type News = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What a session waits for.
 type Job = Pin<Box<dyn Future<Output = Done> + Send>>;
 
-/// A subscription that has ended, and the cursor behind which it can go on.
-struct Ended {
-    id: String,
-    cursor: String,
-}
-
 /// What has come of a job.
 enum Done {
     Started { request: Subscribe, hub: Arc<Hub>, begun: Result<Begun, Refusal> },
@@ -145,6 +144,7 @@ impl Session {
         let Home { access, hub, seat, lease, coding, part } = home;
         let (now, rate) = (Instant::now(), hub.settings().max_message_rate);
         let heard_call = hub.shedding().now();
+        let burden = Burden::new(access.messages.part());
         let mut session = Self {
             access,
             hub,
@@ -158,6 +158,7 @@ impl Session {
             turn: 0,
             numbered: 0,
             waiting: Queue::default(),
+            burden,
             unheard: Vec::new(),
             job: None,
             news: Vec::new(),
@@ -193,7 +194,7 @@ impl Session {
         let bytes = mem::take(&mut self.unheard);
         let mut rest = &bytes[..];
         while self.has_room() && self.hear_message(&mut rest) {}
-        self.unheard = rest.to_vec();
+        self.unheard = if self.leaving { Vec::new() } else { rest.to_vec() };
     }
 
     /// Takes a message off `rest`; `false` where there is none that is whole.
@@ -206,17 +207,18 @@ impl Session {
                 return false;
             }
             Heard::Text(text) => {
+                self.burden.end_message();
                 self.outbox.push(&reply);
                 self.take(&text);
             }
             Heard::Binary(_) => {
                 self.outbox.push(&reply);
-                self.hub.accounts().breaches.count(CloseCode::UnsupportedData);
+                self.hub.accounts().breaches.count_binary();
                 self.close(CloseCode::UnsupportedData, "weir.v1 has text messages only");
             }
             Heard::Farewell => {
                 let breach = self.dialogue.breach();
-                breach.into_iter().for_each(|code| self.hub.accounts().breaches.count(code));
+                breach.into_iter().for_each(|error| self.hub.accounts().breaches.count(error));
                 self.end(&reply);
             }
         }
@@ -325,7 +327,7 @@ impl Session {
         let cursor = hub.cursor(next - 1).to_string();
         self.say(Reply::Subscribed { id: &id, cursor: &cursor });
         if let Some(gap) = gap {
-            hub.accounts().gaps.add(1);
+            hub.accounts().gaps.count(gap.reason);
             let from = gap.from.map(|cursor| cursor.to_string());
             let (from, missed, reason) = (from.as_deref(), gap.missed, gap.reason);
             self.say(Reply::Gap { id: &id, from, to: &cursor, missed, reason });
@@ -343,27 +345,6 @@ impl Session {
         let Some(place) = self.place(id) else { return self.tell_unknown("unsubscribe", id) };
         let Ended { id, cursor } = self.end_subscription(place);
         self.say(Reply::Unsubscribed { id: &id, cursor: &cursor });
-    }
-
-    /// Ends a subscription. What is said of that next goes before a batch that has not begun, which is taken
-    /// back, and behind one that has.
-    fn end_subscription(&mut self, place: usize) -> Ended {
-        let mut subscription = self.subscriptions.remove(place);
-        if self.outbox.take_back(subscription.number) {
-            subscription.take_back();
-        }
-        let ended = Ended { id: subscription.id.clone(), cursor: subscription.cursor() };
-        let seat = subscription.take_seat();
-        self.give_back(&subscription.hub, seat);
-        if self.outbox.has_batch_of(subscription.number) {
-            self.parting = Some(subscription);
-        }
-        ended
-    }
-
-    /// Ends all subscriptions.
-    fn end_subscriptions(&mut self) -> Vec<Ended> {
-        (0..self.subscriptions.len()).map(|_| self.end_subscription(0)).collect()
     }
 
     fn acknowledge(&mut self, Ack { id, cursor, .. }: &Ack) {
@@ -448,28 +429,6 @@ impl Session {
         }
     }
 
-    /// Closes, with the hint when to come back that the subscriptions were given.
-    fn send_away(&mut self, code: CloseCode, retry_ms: u64) {
-        let mut close = Vec::new();
-        websocket::encode_close_hint(code, retry_ms, None, &mut close);
-        self.end(&close);
-    }
-
-    fn close(&mut self, code: CloseCode, reason: &str) {
-        let mut close = Vec::new();
-        websocket::encode_close(code, reason, &mut close);
-        self.end(&close);
-    }
-
-    /// Says the last that is said. Nothing that has not begun to be sent comes behind it.
-    fn end(&mut self, farewell: &[u8]) {
-        self.leaving = true;
-        self.end_subscriptions();
-        self.outbox.push(farewell);
-        self.waiting.clear();
-        self.job = None;
-    }
-
     /// How many frames a second the client may send.
     fn rate(&self) -> u32 {
         self.hub.settings().max_message_rate
@@ -481,6 +440,11 @@ impl Session {
     }
 
     fn say(&mut self, reply: Reply<'_>) {
+        if let Reply::Failure(failure) = reply
+            && failure.is_of_a_request()
+        {
+            self.hub.accounts().refused.count(failure.code);
+        }
         let mut frame = Vec::new();
         let json = reply.to_json();
         websocket::encode_text(std::str::from_utf8(&json).unwrap_or_default(), &mut frame);
@@ -498,6 +462,8 @@ impl Conversation for Session {
         self.pinged = false;
         self.unheard.extend_from_slice(bytes);
         self.hear_on();
+        self.keep_time(now);
+        self.weigh();
         let (frames, spent_at) = (self.dialogue.take_frames(), now - self.born);
         if !self.allowance.spend(frames, self.rate(), spent_at) && !self.leaving {
             self.held_back = true;
@@ -509,10 +475,12 @@ impl Conversation for Session {
     fn poll(&mut self, context: &mut Context<'_>) {
         self.hear_on();
         while !self.leaving && self.poll_job(context).is_ready() {
-            let Some(request) = self.waiting.pop() else { break };
+            let Some((request, size)) = self.waiting.pop() else { break };
+            self.burden.carry(size);
             self.carry_out(request);
             self.hear_on();
         }
+        self.weigh();
         // Asked for before the hubs are looked at, so that no news is missed.
         self.poll_news(context);
         self.fill(context);

@@ -48,7 +48,8 @@ static EDGE: LazyLock<Edge> = LazyLock::new(|| {
         stopping: CancellationToken::new(),
         waiting: waiting(),
         memory: Memory::unbounded(),
-        bodies: weir_sidecar::edge::Budget::of(None),
+        budgets: weir_sidecar::memory::Budgets::of(None),
+        unrouted: Arc::default(),
     };
     let routes = routes(&service, Door::Public);
     Edge { server, routes }

@@ -15,7 +15,7 @@ use weir_sidecar::{
     count::{Seat, Transport},
     frame::websocket::Coding,
     hub::Hub,
-    memory::Memory,
+    memory::{Budgets, Memory},
     registry::Registry,
     session::{Access, Conversation as _, Home, Session},
 };
@@ -110,6 +110,7 @@ fn home(registry: &Arc<Registry>, hub: &Arc<Hub>, seat: Seat) -> Home {
         secure: false,
         visitor: Arc::new(pipeline.guard().visitor(shown, &grant)),
         memory: Memory::unbounded(),
+        messages: Budgets::of(None).messages,
     };
     let Grant { claims: _, lease } = grant;
     Home { access, hub: Arc::clone(hub), seat, lease, coding: Coding::Plain, part: 0 }

@@ -229,12 +229,29 @@ const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "weir_readers_waiting",
+        help: "Requests that wait for what is not there yet: for a page, or at a durable stream.",
+        kind: Kind::Gauge,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().waiting()),
+    },
+    Family {
+        name: "weir_requests_refused",
+        help: "Requests that were answered by a problem, or over weir.v1 by a failure, by reason: the last word of its type, or its code.",
+        kind: Kind::Counter,
+        read: |pipeline, write| {
+            let counts = pipeline.hub().accounts().refused.all();
+            counts.into_iter().try_for_each(|(reason, count)| write(&[("reason", reason)], count))
+        },
+    },
+    Family {
         name: "weir_websocket_breaches",
-        help: "WebSockets that were closed because the client broke the protocol, by close code.",
+        help: "WebSockets that were closed because the client broke the protocol, by close code and reason.",
         kind: Kind::Counter,
         read: |pipeline, write| {
             let mut breaches = pipeline.hub().accounts().breaches.all();
-            breaches.try_for_each(|(code, count)| write(&[("code", &code.to_string())], count))
+            breaches.try_for_each(|(code, reason, count)| {
+                write(&[("code", &code.to_string()), ("reason", reason)], count)
+            })
         },
     },
     Family {
@@ -245,9 +262,12 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "weir_filters_refused",
-        help: "Subscribers refused because their filter can't be used, or is one too many.",
+        help: "Subscribers refused because their filter can't be used, or is one too many, by reason.",
         kind: Kind::Counter,
-        read: |pipeline, write| write(&[], pipeline.hub().accounts().filters_refused.get()),
+        read: |pipeline, write| {
+            let mut counts = pipeline.hub().accounts().filters_refused.all();
+            counts.try_for_each(|(reason, count)| write(&[("reason", reason)], count))
+        },
     },
     Family {
         name: "weir_filter_evaluations",
@@ -391,9 +411,12 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "weir_gaps",
-        help: "Gaps that subscribers were told about.",
+        help: "Gaps that subscribers were told about, by reason.",
         kind: Kind::Counter,
-        read: |pipeline, write| write(&[], pipeline.hub().accounts().gaps.get()),
+        read: |pipeline, write| {
+            let mut counts = pipeline.hub().accounts().gaps.all();
+            counts.try_for_each(|(reason, count)| write(&[("reason", reason.name())], count))
+        },
     },
     Family {
         name: "weir_reads",

@@ -23,11 +23,15 @@ pub enum TurnedAway {
     LogUnavailable,
     /// The client sends more than it may.
     TooManyMessages,
+    /// There is no memory for what the client has begun to send.
+    Busy,
+    /// A message of the client didn't end in time.
+    SlowMessage,
 }
 
 impl TurnedAway {
     /// Every reason, in the order in which they are declared.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Draining,
         Self::TooManyConnections,
         Self::TooManyFromAddress,
@@ -36,6 +40,8 @@ impl TurnedAway {
         Self::FilterTooCostly,
         Self::LogUnavailable,
         Self::TooManyMessages,
+        Self::Busy,
+        Self::SlowMessage,
     ];
 
     /// The word in band, in a problem's type, and in the metrics' label.
@@ -50,6 +56,8 @@ impl TurnedAway {
             Self::FilterTooCostly => "filter_too_costly",
             Self::LogUnavailable => "log_unavailable",
             Self::TooManyMessages => "too_many_messages",
+            Self::Busy => "busy",
+            Self::SlowMessage => "slow_message",
         }
     }
 }
@@ -71,10 +79,12 @@ impl TurnedAway {
             Self::Draining
             | Self::TooManyConnections
             | Self::TooManyFilters
-            | Self::LogUnavailable => retry_soon_ms(),
-            Self::TooManyFromAddress | Self::MemoryPressure | Self::TooManyMessages => {
-                fastrand::u64(LATER)
-            }
+            | Self::LogUnavailable
+            | Self::SlowMessage => retry_soon_ms(),
+            Self::TooManyFromAddress
+            | Self::MemoryPressure
+            | Self::TooManyMessages
+            | Self::Busy => fastrand::u64(LATER),
             Self::FilterTooCostly => fastrand::u64(A_MINUTE),
         }
     }

@@ -3,7 +3,8 @@
 //! # Laws
 //!
 //! - A connection has a bounded time for its first byte and for each request's head, and there is a
-//!   bounded number of connections: one that says nothing costs a socket, and not for long.
+//!   bounded number of connections: one that says nothing costs a socket, and not for long, and gives way to
+//!   whoever comes.
 //! - A client that comes more often than it may is closed before anything is done for it.
 //! - A stream's socket leaves hyper with every byte that the peer has sent so far.
 //! - When the process ends, requests that have begun are answered.
@@ -21,7 +22,7 @@ use hyper::body::Body;
 use tokio::{
     io::AsyncRead,
     net::{TcpListener, TcpStream, UnixListener},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
     time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -33,11 +34,13 @@ use super::{
     greeting::{self, Protocol, Rewound},
     http1::{self, Stream},
     http2,
+    line::Line,
     problem::problem,
+    slots::{SLOTS, Slot, Slots},
     takeover::Takeover,
     tls::Tls,
 };
-use crate::{engine::Engine, seldom::Seldom};
+use crate::{engine::Engine, memory::Budget, seldom::Seldom};
 
 /// How long a connection may take for its first byte, and then for the head of its first request.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -62,10 +65,6 @@ const UNSENT: u32 = 32 * 1024;
 /// How long written data may stay unacknowledged: then the peer is gone, though it never said so.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The connections of a listener that are not with the engine. Handshakes take milliseconds; this many at
-/// once are a storm of reconnections.
-const SLOTS: usize = 4_096;
-
 /// How long to wait after the system refused to accept, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -75,16 +74,15 @@ static NOT_ACCEPTED: Seldom = Seldom::new();
 /// What answers the requests of a listener.
 pub type Routes = BoxedFilter<(warp::reply::Response,)>;
 
-/// A place among the connections that are not with the engine.
-type Slot = OwnedSemaphorePermit;
-
 /// What every accept loop needs.
 #[derive(Debug, Clone)]
 pub struct Acceptor {
     /// Where streams go.
     pub engine: Arc<Engine>,
     /// Bounds the connections that are not with the engine.
-    pub slots: Arc<Semaphore>,
+    pub slots: Slots,
+    /// Bounds what they keep of requests' heads.
+    pub heads: Budget,
     /// The connections that are being served.
     pub tasks: TaskTracker,
     /// Cancelled when subscribers are sent away: connections of HTTP/2 then take no new streams.
@@ -100,46 +98,47 @@ pub struct Acceptor {
 impl Acceptor {
     /// Serves TCP connections, whose streams go to the engine.
     pub async fn serve_tcp(self, listener: TcpListener, routes: Routes) {
-        while let Some((socket, peer, slot)) = self.next(|| listener.accept()).await {
+        while let Some((socket, peer)) = self.next(|| listener.accept()).await {
             if !self.arrivals.admit(peer.ip()) {
                 continue;
             }
+            let Some(slot) = self.place(peer.ip()).await else { continue };
             let caller = Caller { peer: Peer(peer.ip()), secure: false };
+            let line = Arc::clone(slot.line());
             let serving = self.clone().serve(socket, caller, routes.clone(), slot);
-            self.tasks.spawn(serving);
+            self.tasks.spawn(unless_called_off(serving, line, self.arrivals.clone()));
         }
     }
 
     /// Serves connections on a Unix socket, over which there are no streams.
     pub async fn serve_unix(self, listener: UnixListener, routes: Routes) {
-        while let Some((socket, _, slot)) = self.next(|| listener.accept()).await {
+        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+        while let Some((socket, _)) = self.next(|| listener.accept()).await {
+            let Some(slot) = self.place(here).await else { continue };
             let (acceptor, routes) = (self.clone(), routes.clone());
-            self.tasks.spawn(async move {
+            let line = Arc::clone(slot.line());
+            let serving = async move {
                 // The routes of the application's door take no connection over.
-                let caller = Caller { peer: Peer(Ipv4Addr::LOCALHOST.into()), secure: false };
-                let _ = http1::serve(&acceptor, socket, caller, routes).await;
-                drop(slot);
-            });
+                let caller = Caller { peer: Peer(here), secure: false };
+                let _ = http1::serve(&acceptor, socket, caller, routes, slot.line()).await;
+            };
+            self.tasks.spawn(unless_called_off(serving, line, self.arrivals.clone()));
         }
     }
 
-    /// The next connection and its slot; `None` when the loop is to end.
-    async fn next<S, A, F>(&self, accept: impl Fn() -> F) -> Option<(S, A, Slot)>
+    /// The next connection; `None` when the loop is to end.
+    async fn next<S, A, F>(&self, accept: impl Fn() -> F) -> Option<(S, A)>
     where
         F: Future<Output = io::Result<(S, A)>>,
     {
         loop {
-            let accepted = async {
-                let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
-                Some((accept().await, slot))
-            };
             let accepted = tokio::select! {
-                accepted = accepted => accepted,
-                () = self.stopping.cancelled() => None,
+                accepted = accept() => accepted,
+                () = self.stopping.cancelled() => return None,
             };
-            match accepted? {
-                (Ok((socket, peer)), slot) => return Some((socket, peer, slot)),
-                (Err(error), _) => {
+            match accepted {
+                Ok(accepted) => return Some(accepted),
+                Err(error) => {
                     if NOT_ACCEPTED.is_due() {
                         tracing::warn!(%error, "can't accept connections");
                     }
@@ -147,6 +146,18 @@ impl Acceptor {
                 }
             }
         }
+    }
+
+    /// A slot for a connection from this address; `None` where it is not to be served.
+    async fn place(&self, address: IpAddr) -> Option<Slot> {
+        let slot = tokio::select! {
+            slot = self.slots.take(address.into()) => slot,
+            () = self.stopping.cancelled() => return None,
+        };
+        if slot.is_none() {
+            self.arrivals.note(Fault::TooManyOfAddress);
+        }
+        slot
     }
 
     /// Serves one TCP connection. What drives a protocol is boxed: in a storm most connections wait for their
@@ -162,7 +173,8 @@ impl Acceptor {
             }
             // Whoever speaks TLS where there is none is told so by HTTP/1, as all who speak no HTTP.
             Protocol::Http1 | Protocol::Tls => {
-                let stream = Box::pin(http1::serve(&self, io, caller, routes)).await;
+                let line = slot.line();
+                let stream = Box::pin(http1::serve(&self, io, caller, routes, line)).await;
                 drop(slot);
                 if let Some(stream) = stream {
                     self.hand_to_engine(stream);
@@ -195,7 +207,7 @@ impl Acceptor {
         if super::tls::speaks_http2(&stream) {
             return http2::serve(self, stream, caller, routes, slot).await;
         }
-        let stream = http1::serve(self, stream, caller, routes).await;
+        let stream = http1::serve(self, stream, caller, routes, slot.line()).await;
         drop(slot);
         if let Some(Stream { io, early, handover }) = stream {
             self.engine.lane().adopt_stream(handover.adopt(io, early));
@@ -300,10 +312,13 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// The slots that a process has for connections that are not with the engine.
-#[must_use]
-pub fn slots() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(SLOTS))
+/// Serves a connection, unless it is idle and its place is needed.
+async fn unless_called_off(serving: impl Future<Output = ()>, line: Arc<Line>, arrivals: Arrivals) {
+    tokio::select! {
+        biased;
+        () = serving => {}
+        () = line.called_off() => arrivals.note(Fault::Idle),
+    }
 }
 
 /// The places for requests that wait for something to come: half of the slots, so that however many wait,
@@ -318,12 +333,14 @@ mod tests {
     use warp::Filter as _;
 
     use super::*;
+    use crate::memory::Budgets;
 
     #[tokio::test]
     async fn a_connection_that_waits_for_its_first_bytes_is_small() {
         let acceptor = Acceptor {
             engine: Arc::new(Engine::start(1).unwrap()),
-            slots: slots(),
+            slots: Slots::default(),
+            heads: Budgets::of(None).heads,
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             arrivals: Arrivals::default(),
@@ -332,7 +349,7 @@ mod tests {
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let slot = Arc::clone(&acceptor.slots).acquire_owned().await.unwrap();
+        let slot = acceptor.place(Ipv4Addr::LOCALHOST.into()).await.unwrap();
         let caller = Caller { peer: Peer(Ipv4Addr::LOCALHOST.into()), secure: false };
         let routes = warp::any().map(|| StatusCode::OK.into_response()).boxed();
         let serving = acceptor.clone().serve(socket, caller, routes, slot);

@@ -4,7 +4,7 @@
 
 mod live;
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use bytes::Buf;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
@@ -30,6 +30,7 @@ use crate::{
         state::Page,
         stream::{Description, Stream},
     },
+    hub::Hub,
     log::Micros,
     pipeline::Pipeline,
 };
@@ -54,6 +55,8 @@ pub(super) struct Call {
     pub(super) in_url: InUrl,
     /// Whether it came over TLS.
     pub(super) secure: bool,
+    /// Where it came from.
+    pub(super) address: IpAddr,
 }
 
 /// Answers a request.
@@ -82,7 +85,8 @@ where
         },
     };
     let root = format!("/{name}/streams/");
-    let desk = Desk { streams, root, now: clock::micros(), expires_at, service };
+    let (hub, address, now) = (pipeline.hub(), call.address, clock::micros());
+    let desk = Desk { streams, root, now, expires_at, hub, address, service };
     let mut answer = desk.answer(&call, body).await;
     gate::keep_private(pipeline.guard(), answer.headers_mut());
     protect(answer)
@@ -108,6 +112,9 @@ struct Desk<'a> {
     now: Micros,
     /// When the client's grant ends.
     expires_at: Option<Instant>,
+    hub: &'a Hub,
+    /// Where the client is.
+    address: IpAddr,
     service: &'a Service,
 }
 
@@ -117,7 +124,7 @@ impl Desk<'_> {
         S: BodyStream<Item = Result<B, warp::Error>>,
         B: Buf,
     {
-        let Self { streams, root: _, now: _, expires_at: _, service } = self;
+        let Self { streams, root: _, now: _, expires_at: _, hub: _, address: _, service } = self;
         let answer = match call.method {
             Method::OPTIONS => Ok(preflight()),
             Method::GET => self.read(call).await,

@@ -1,6 +1,6 @@
 //! Answers the requests of a connection over HTTP/1, until one of them becomes a stream.
 
-use std::{convert::Infallible, future, pin::Pin, task::Poll};
+use std::{convert::Infallible, future, pin::Pin, sync::Arc, task::Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header, uri::Authority};
@@ -16,9 +16,11 @@ use warp::Reply as _;
 use super::{
     accept::{Acceptor, Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes, answer},
     arrivals::{Arrivals, Fault},
+    heads::{Counted, Heads},
+    line::{Answering, Line, Until, With},
     problem::problem,
     takeover::{Handover, Manner, Taken, Takeover},
-    unsent::{Flushes, Unsent},
+    unsent::Unsent,
 };
 
 /// The most that hyper buffers of one connection. A request's head must fit; a body is passed on in
@@ -33,12 +35,25 @@ pub(super) struct Stream<I> {
     pub(super) handover: Handover,
 }
 
+/// What lasts until a request is answered.
+struct Asked {
+    heads: Heads,
+    answering: Answering,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.heads.answered();
+    }
+}
+
 /// Serves a connection. Returns it where one of its requests became a stream.
 pub(super) async fn serve<I>(
     acceptor: &Acceptor,
     io: I,
     caller: Caller,
     routes: Routes,
+    line: &Arc<Line>,
 ) -> Option<Stream<I>>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -47,12 +62,21 @@ where
     let asked = CancellationToken::new();
     let impatience = out_of_patience(asked.clone());
     let arrivals = acceptor.arrivals.clone();
+    let heads = Heads::new(acceptor.heads.part());
+    let (kept, known) = (heads.clone(), Arc::clone(line));
     let service = service_fn(move |request| {
         asked.cancel();
+        kept.asked(announced(&request));
+        let asked = Asked { heads: kept.clone(), answering: Answering::begin(&known) };
         let (arrivals, routes, takeover) = (arrivals.clone(), routes.clone(), takeover.clone());
-        async move { Ok::<_, Infallible>(respond(&arrivals, routes, takeover, caller, request).await) }
+        async move {
+            let response = respond(&arrivals, routes, takeover, caller, request).await;
+            let until = response.extensions().get::<Until>();
+            until.into_iter().for_each(|until| asked.answering.until(*until));
+            Ok::<_, Infallible>(response.map(|body| With::new(body, asked)))
+        }
     });
-    let (io, flushes) = Unsent::new(io);
+    let io = Unsent::new(Counted::new(io, heads.clone()), Arc::clone(line));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(KEEP_ALIVE)
@@ -64,7 +88,7 @@ where
         biased;
         // What goes wrong here is the peer's doing: it left, or spoke no HTTP and was told so.
         ended = &mut connection => {
-            let fault = ended.err().and_then(|error| Fault::of_http1(&error));
+            let fault = fault(ended.err().as_ref(), &heads, line);
             fault.into_iter().for_each(|fault| acceptor.arrivals.note(fault));
             return None;
         }
@@ -81,14 +105,14 @@ where
     };
     // The answers to earlier requests go out first.
     let sent = tokio::select! {
-        sent = flushed(&mut connection, &flushes) => sent,
+        sent = flushed(&mut connection, line) => sent,
         () = acceptor.stopping.cancelled() => false,
     };
     if !sent {
         return None;
     }
     let parts = connection.into_parts();
-    let io = parts.io.into_inner().into_inner();
+    let io = parts.io.into_inner().into_inner().into_inner();
     match taken {
         Taken::Stream(handover) => Some(Stream { io, early: parts.read_buf, handover: *handover }),
         Taken::Farewell(farewell) => {
@@ -98,19 +122,34 @@ where
     }
 }
 
+/// What was wrong with a connection that has ended.
+fn fault(error: Option<&hyper::Error>, heads: &Heads, line: &Line) -> Option<Fault> {
+    match (heads.is_refused(), line.is_given_up()) {
+        (true, _) => Some(Fault::Busy),
+        (false, true) => Some(Fault::Unread),
+        (false, false) => error.and_then(Fault::of_http1),
+    }
+}
+
 /// Drives a connection until nothing that was written to it waits to be sent; `false` where it ended before.
-async fn flushed(connection: &mut (impl Future + Unpin), flushes: &Flushes) -> bool {
+async fn flushed(connection: &mut (impl Future + Unpin), line: &Line) -> bool {
     future::poll_fn(|context| {
-        if flushes.is_flushed() {
+        if !line.is_unsent() {
             return Poll::Ready(true);
         }
         match Pin::new(&mut *connection).poll(context) {
             Poll::Ready(_) => Poll::Ready(false),
-            Poll::Pending if flushes.is_flushed() => Poll::Ready(true),
+            Poll::Pending if !line.is_unsent() => Poll::Ready(true),
             Poll::Pending => Poll::Pending,
         }
     })
     .await
+}
+
+/// How many bytes of a body a request announces.
+fn announced(request: &Request<Incoming>) -> u64 {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
 /// Answers one request.

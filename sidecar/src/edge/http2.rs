@@ -27,7 +27,6 @@ use h2::{
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::OwnedSemaphorePermit,
     time::{self, Instant},
 };
 use tokio_util::task::TaskTracker;
@@ -36,7 +35,10 @@ use self::exchange::Exchange;
 use super::{
     accept::{Acceptor, Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes},
     arrivals::Fault,
+    line::Line,
+    slots::Slot,
 };
+use crate::count::Network;
 
 /// The most streams of one connection: all the tabs of a browser, or what a proxy puts onto one
 /// connection before it opens the next.
@@ -64,7 +66,7 @@ const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(20);
 
 /// A connection's place among those that are not with the engine; empty while it has a subscriber.
-type Slot = Arc<Mutex<Option<OwnedSemaphorePermit>>>;
+type Place = Arc<Mutex<Option<Slot>>>;
 
 /// What the exchanges of a connection share.
 #[derive(Debug, Clone)]
@@ -72,19 +74,16 @@ struct Shared {
     acceptor: Acceptor,
     routes: Routes,
     caller: Caller,
-    slot: Slot,
+    slot: Place,
+    line: Arc<Line>,
+    network: Network,
     /// Has a token for each stream that is with the lane.
     subscribers: TaskTracker,
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve<I>(
-    acceptor: &Acceptor,
-    io: I,
-    caller: Caller,
-    routes: Routes,
-    slot: OwnedSemaphorePermit,
-) where
+pub(super) async fn serve<I>(acceptor: &Acceptor, io: I, caller: Caller, routes: Routes, slot: Slot)
+where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = match time::timeout(PATIENCE, builder().handshake(io)).await {
@@ -95,8 +94,10 @@ pub(super) async fn serve<I>(
     let subscribers = TaskTracker::new();
     // Closed from the start, so that it can be waited for whenever it is empty.
     subscribers.close();
+    let (line, network) = (Arc::clone(slot.line()), slot.network());
     let slot = Arc::new(Mutex::new(Some(slot)));
-    let shared = Shared { acceptor: acceptor.clone(), routes, caller, slot, subscribers };
+    let acceptor = acceptor.clone();
+    let shared = Shared { acceptor, routes, caller, slot, line, network, subscribers };
     drive(connection, &shared).await;
 }
 
@@ -183,7 +184,7 @@ impl Shared {
 
     /// Takes a slot again, unless there is none.
     fn take_slot(&self) -> bool {
-        let taken = Arc::clone(&self.acceptor.slots).try_acquire_owned().ok();
+        let taken = self.acceptor.slots.try_take(self.network, &self.line);
         let mut slot = self.slot.lock();
         *slot = taken;
         slot.is_some()

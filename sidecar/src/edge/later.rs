@@ -9,6 +9,7 @@ use std::fmt::Display;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::{
+    accepted::Accepted,
     farewell::Farewell,
     problem::{problem, respond, set},
 };
@@ -118,12 +119,15 @@ impl Acceptable {
 fn close_code(reason: TurnedAway) -> CloseCode {
     match reason {
         TurnedAway::Draining => CloseCode::ServiceRestart,
-        TurnedAway::TooManyMessages | TurnedAway::FilterTooCostly => CloseCode::PolicyViolation,
+        TurnedAway::TooManyMessages | TurnedAway::FilterTooCostly | TurnedAway::SlowMessage => {
+            CloseCode::PolicyViolation
+        }
         TurnedAway::TooManyConnections
         | TurnedAway::TooManyFromAddress
         | TurnedAway::MemoryPressure
         | TurnedAway::TooManyFilters
-        | TurnedAway::LogUnavailable => CloseCode::TryAgainLater,
+        | TurnedAway::LogUnavailable
+        | TurnedAway::Busy => CloseCode::TryAgainLater,
     }
 }
 
@@ -139,7 +143,7 @@ pub(super) fn unserved(name: &str, wants_events: bool) -> Response<Vec<u8>> {
 }
 
 /// Tells whoever reads a status.
-fn unavailable(code: &str, message: &str, retry_ms: u64) -> Response<Vec<u8>> {
+fn unavailable(code: &'static str, message: &str, retry_ms: u64) -> Response<Vec<u8>> {
     let mut response = problem(code, StatusCode::SERVICE_UNAVAILABLE, message);
     let seconds = retry_ms.div_ceil(1_000);
     set(&mut response, header::RETRY_AFTER, &seconds.to_string());
@@ -148,7 +152,7 @@ fn unavailable(code: &str, message: &str, retry_ms: u64) -> Response<Vec<u8>> {
 }
 
 /// Tells a subscriber over SSE, in band.
-pub(super) fn come_back(code: &str, message: &str, retry_ms: u64) -> Response<Vec<u8>> {
+pub(super) fn come_back(code: &'static str, message: &str, retry_ms: u64) -> Response<Vec<u8>> {
     let control = Control::Failure { code, message, retry_ms: Some(retry_ms), cursor: None };
     let mut body = Vec::new();
     frame::encode_control(Format::SseData, &control, &mut body);
@@ -160,12 +164,7 @@ pub(super) fn come_back(code: &str, message: &str, retry_ms: u64) -> Response<Ve
 /// Whether a client says that it understands Server-Sent Events, as every `EventSource` does, and as a
 /// script that only fetches doesn't.
 pub(super) fn asks_for_events(headers: &HeaderMap) -> bool {
-    let sent = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
-    let mut ranges = sent.flat_map(|accept| accept.split(','));
-    ranges.any(|range| {
-        let media_type = range.split(';').next().unwrap_or_default().trim();
-        media_type.eq_ignore_ascii_case("text/event-stream")
-    })
+    Accepted::by(headers).named.iter().any(|range| range == "text/event-stream")
 }
 
 #[cfg(test)]
@@ -184,6 +183,7 @@ mod tests {
         assert!(asks(&["text/event-stream"]));
         assert!(asks(&["text/html, Text/Event-Stream;q=0.9"]));
         assert!(asks(&["text/html", "text/event-stream"]));
+        assert!(!asks(&["text/event-stream;q=0, */*"]) && !asks(&["text/event-stream; Q=0.0"]));
         assert!(!asks(&[]) && !asks(&["*/*"]) && !asks(&["text/event-streams", "text/*"]));
     }
 }

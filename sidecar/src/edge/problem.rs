@@ -4,16 +4,31 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use crate::intake;
 
+/// Stands among the extensions of an answer that refuses something: the word that says why.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Category(pub(super) &'static str);
+
 /// A response that says what can't be done, and what to do instead. The category is a word of a small
 /// set.
 pub(super) fn problem(
-    category: &str,
+    category: &'static str,
     status: StatusCode,
     detail: impl AsRef<str>,
 ) -> Response<Vec<u8>> {
     let title = status.canonical_reason().unwrap_or("Error");
     let problem = intake::Problem { category, title, status, detail: detail.as_ref(), index: None };
-    respond(status, intake::Problem::CONTENT_TYPE, problem.to_json())
+    refusal(category, status, problem.to_json())
+}
+
+/// The same, of which the document is made.
+pub(super) fn refusal(
+    category: &'static str,
+    status: StatusCode,
+    problem: Vec<u8>,
+) -> Response<Vec<u8>> {
+    let mut response = respond(status, intake::Problem::CONTENT_TYPE, problem);
+    response.extensions_mut().insert(Category(category));
+    response
 }
 
 /// No such pipeline, or no such endpoint of it.

@@ -8,13 +8,13 @@ use tokio::time;
 use warp::Stream;
 
 use super::{
-    budget::Part,
-    problem::{problem, respond},
+    problem::{problem, refusal, respond},
     routes::Service,
 };
 use crate::{
     intake::{self, Answer, Context, MAX_BATCH},
     log::LogError,
+    memory::Part,
     pipeline::Pipeline,
     seldom::Seldom,
 };
@@ -80,8 +80,7 @@ where
         Err(rejection) => {
             source.reject();
             tracing::debug!(pipeline = name, category = rejection.category(), "refused a publish");
-            let kind = intake::Problem::CONTENT_TYPE;
-            respond(rejection.status(), kind, rejection.problem())
+            refusal(rejection.category(), rejection.status(), rejection.problem())
         }
     }
 }
@@ -122,7 +121,7 @@ where
         return Err(too_large());
     }
     let mut body = std::pin::pin!(body);
-    let mut part_of_memory = service.bodies.part();
+    let mut part_of_memory = service.budgets.bodies.part();
     let mut bytes = BytesMut::with_capacity(announced.min(64 * 1024));
     let deadline = time::Instant::now() + PATIENCE;
     loop {
@@ -161,7 +160,7 @@ pub(super) fn busy(detail: &str) -> Response<Vec<u8>> {
 }
 
 /// What can't be done now may be tried again in a second.
-fn soon(category: &str, detail: &str) -> Response<Vec<u8>> {
+fn soon(category: &'static str, detail: &str) -> Response<Vec<u8>> {
     let mut response = problem(category, StatusCode::SERVICE_UNAVAILABLE, detail);
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
     response

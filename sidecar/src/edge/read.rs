@@ -1,6 +1,7 @@
 //! Answers who reads a range of the log by GET: a page of events, at once or as soon as there is one.
 
 use std::{
+    net::IpAddr,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,12 +13,15 @@ use serde::Deserialize;
 use tokio::time;
 
 use super::{
+    accepted::Accepted,
     problem::{problem, respond, set},
     routes::Service,
-    subscribe::{shared, unavailable, wished},
+    subscribe::{comer, shared, unavailable, wished},
+    waiting::Place,
 };
 use crate::{
     auth::Grant,
+    clock,
     event::{push_member, push_number},
     frame::{self, Control, GapReason},
     hub::{Filter, Gap, Hub, Position, Start, moment},
@@ -36,6 +40,10 @@ const MOST_BYTES: u64 = 1024 * 1024;
 
 /// The longest wait: less than the minute after which many proxies close a silent connection.
 const MOST_WAIT: Duration = Duration::from_secs(50);
+
+/// How far the clocks of replicas that share a log may be apart, in microseconds: for so long after a time, events
+/// from before may still come.
+const SKEW: Micros = 10_000_000;
 
 /// A page that can never change: it ends where it was full, or where it was asked to. But who may read it can:
 /// no cache gives it away for long after a token is asked for, or the log has let go of it.
@@ -92,10 +100,30 @@ impl Until {
             .ok_or("until must be a cursor, or a time such as 2026-01-31T12:00:00Z")
     }
 
+    /// Whether there is nothing more between an offset and here: because it lies behind, or because the log has
+    /// no more and the time is over.
+    fn is_reached(self, end: Offset, up_to_date: bool, now: Micros) -> bool {
+        match self {
+            Self::Event(cursor) => end > cursor.offset,
+            Self::Time(time) => up_to_date && now > time.saturating_add(SKEW),
+        }
+    }
+
     const fn is_before(self, entry: &Entry) -> bool {
         match self {
             Self::Event(cursor) => entry.offset > cursor.offset,
             Self::Time(time) => entry.time >= time,
+        }
+    }
+
+    /// When a wait ends at the latest.
+    fn bound(self, deadline: time::Instant) -> time::Instant {
+        match self {
+            Self::Event(_) => deadline,
+            Self::Time(time) => {
+                let left = time.saturating_add(SKEW + 1_000).saturating_sub(clock::micros());
+                deadline.min(time::Instant::now() + Duration::from_micros(left))
+            }
         }
     }
 
@@ -162,17 +190,15 @@ impl Form {
         }
     }
 
-    /// The first form that the client names; a page where it takes anything.
+    /// The first form that the client names; where it takes anything, the first that it doesn't refuse.
     fn accepted(headers: &HeaderMap) -> Option<Self> {
-        let sent = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let ranges: Vec<_> = sent
-            .flat_map(|accept| accept.split(','))
-            .map(|range| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
-            .collect();
-        let named = |range: &String| Self::ALL.into_iter().find(|form| form.media_type() == range);
+        let Accepted { named, refused } = Accepted::by(headers);
+        let of = |range: &String| Self::ALL.into_iter().find(|form| form.media_type() == range);
         let any = |range: &String| matches!(range.as_str(), "*/*" | "application/*" | "");
-        let anything = ranges.is_empty() || ranges.iter().any(any);
-        ranges.iter().find_map(named).or(anything.then_some(Self::Page))
+        let is_free = |form: &Self| !refused.iter().any(|range| range == form.media_type());
+        let free = || Self::ALL.into_iter().find(is_free);
+        let anything = !headers.contains_key(header::ACCEPT) || named.iter().any(any);
+        named.iter().find_map(of).or_else(|| anything.then(free).flatten())
     }
 }
 
@@ -188,6 +214,8 @@ struct Page {
     end: Offset,
     /// Whether there is nothing behind it yet.
     up_to_date: bool,
+    /// Whether it is the last of what was asked for.
+    ended: bool,
 }
 
 /// How many steps a page's filter takes at most: some ten milliseconds. The next page goes on from there.
@@ -202,7 +230,7 @@ pub(super) async fn serve(
     pipeline: &Pipeline,
     query: &Query,
     headers: &HeaderMap,
-    grant: &Grant,
+    (grant, address): (&Grant, IpAddr),
     service: &Service,
 ) -> Response<Vec<u8>> {
     let hub = pipeline.hub();
@@ -234,10 +262,11 @@ pub(super) async fn serve(
         asked: &asked,
         filter: filter.as_deref(),
         expires_at: grant.lease.expires_at,
+        address,
     };
     match range.page(service).await {
-        Ok(Some(page)) => range.answer(form, &page, headers),
-        Ok(None) => unavailable("as many readers wait here as may: try again in a while"),
+        Ok(Ok(page)) => range.answer(form, &page, headers),
+        Ok(Err(refused)) => refused,
         Err(error) => unavailable(&error.to_string()),
     }
 }
@@ -250,21 +279,28 @@ struct Range<'a> {
     filter: Option<&'a Filter>,
     /// When the reader's grant ends.
     expires_at: Option<Instant>,
+    /// Where it is.
+    address: IpAddr,
 }
 
 impl Range<'_> {
-    /// The page that is asked for, with a wait where that is asked for, too; `None` where too many wait.
-    async fn page(&self, service: &Service) -> Result<Option<Page>, LogError> {
-        let Self { hub, query: _, asked, filter: _, expires_at } = self;
+    /// The page that is asked for, with a wait where that is asked for, too; or why it may not wait.
+    async fn page(&self, service: &Service) -> Result<Result<Page, Response<Vec<u8>>>, LogError> {
+        let Self { hub, query: _, asked, filter: _, expires_at, address } = self;
         let Start { next, gap } = hub.start(&asked.position).await?;
         let mut page = self.look(next, gap).await?;
-        let Some(wait) = asked.wait else { return Ok(Some(page)) };
+        let Some(wait) = asked.wait else { return Ok(Ok(page)) };
         if page.is_an_answer() {
-            return Ok(Some(page));
+            return Ok(Ok(page));
         }
-        let Ok(_place) = Arc::clone(&service.waiting).try_acquire_owned() else { return Ok(None) };
+        let comer = comer(hub, &asked.position);
+        let _place = match Place::take(service, hub, *address, comer) {
+            Ok(place) => place,
+            Err(refused) => return Ok(Err(*refused)),
+        };
         let deadline = time::Instant::now() + wait;
         let deadline = expires_at.map_or(deadline, |at| deadline.min(at.into()));
+        let deadline = asked.until.map_or(deadline, |until| until.bound(deadline));
         let mut over = pin!(async {
             tokio::select! {
                 () = time::sleep_until(deadline) => {}
@@ -278,19 +314,20 @@ impl Range<'_> {
             if hub.head() > page.end {
                 page = self.look(page.end, None).await?;
                 if page.is_an_answer() {
-                    return Ok(Some(page));
+                    return Ok(Ok(page));
                 }
             }
             tokio::select! {
                 () = grown => {}
-                () = &mut over => return Ok(Some(page)),
+                // Once more, because by now what was asked for may be over.
+                () = &mut over => return self.look(page.end, None).await.map(Ok),
             }
         }
     }
 
     /// What there is from `next` on.
     async fn look(&self, next: Offset, gap: Option<Gap>) -> Result<Page, LogError> {
-        let Self { hub, query: _, asked, filter, expires_at: _ } = self;
+        let Self { hub, query: _, asked, filter: _, expires_at: _, address: _ } = self;
         let (first, gap, found) = match hub.read(next, MOST_BYTES).await? {
             Read::Entries(entries) => (next, gap, entries),
             // It left the log in between.
@@ -301,12 +338,23 @@ impl Range<'_> {
                 (first, Some(gap), Vec::new())
             }
         };
-        let mut page = Page { gap, first, entries: Vec::new(), end: first, up_to_date: false };
+        let entries = Vec::new();
+        let mut page = Page { gap, first, entries, end: first, up_to_date: false, ended: false };
+        page.up_to_date = self.fill(&mut page, found).await;
+        let now = clock::micros();
+        let reached = |until: Until| until.is_reached(page.end, page.up_to_date, now);
+        page.ended |= asked.until.is_some_and(reached);
+        Ok(page)
+    }
+
+    /// Takes the events for a page; says whether there is none behind it.
+    async fn fill(&self, page: &mut Page, found: Vec<Arc<Entry>>) -> bool {
+        let Self { hub, query: _, asked, filter, expires_at: _, address: _ } = self;
         let (mut steps, mut turn) = (0, 0);
         for entry in found {
-            let is_past = asked.until.is_some_and(|until| until.is_before(&entry));
-            if is_past || page.entries.len() == asked.limit || steps > MOST_STEPS {
-                return Ok(page);
+            page.ended = asked.until.is_some_and(|until| until.is_before(&entry));
+            if page.ended || page.entries.len() == asked.limit || steps > MOST_STEPS {
+                return false;
             }
             page.end = entry.offset + 1;
             let (takes, took) = filter.map_or((true, 0), |filter| hub.takes(filter, &entry));
@@ -319,17 +367,17 @@ impl Range<'_> {
                 tokio::task::yield_now().await;
             }
         }
-        page.up_to_date = page.end >= hub.head();
-        Ok(page)
+        page.end >= hub.head()
     }
 
     /// Answers with a page.
     fn answer(&self, form: Form, page: &Page, headers: &HeaderMap) -> Response<Vec<u8>> {
-        let Self { hub, query, asked, filter, expires_at: _ } = self;
+        let Self { hub, query, asked, filter, expires_at: _, address: _ } = self;
         let next = hub.cursor(page.end - 1).to_string();
         // Whoever may see less of the same range has another page of it.
         let of = filter.map_or_else(String::new, |filter| format!("-{:x}", filter.fingerprint()));
-        let tag = format!("\"{}-{}-{}{of}\"", hub.cursor(page.first - 1), page.end, form as u8);
+        let (from, ended) = (hub.cursor(page.first - 1), if page.ended { "-end" } else { "" });
+        let tag = format!("\"{from}-{}-{}{of}{ended}\"", page.end, form as u8);
         let accounts = hub.accounts();
         accounts.reads.add(1);
         let is_empty = page.entries.is_empty();
@@ -346,15 +394,18 @@ impl Range<'_> {
             response
         } else {
             accounts.read_events.add(page.entries.len() as u64);
-            if page.gap.is_some() {
-                accounts.gaps.add(1);
-            }
+            page.gap.into_iter().for_each(|gap| accounts.gaps.count(gap.reason));
             respond(StatusCode::OK, form.media_type(), body(hub, form, page, &next))
         };
         set(&mut response, header::ETAG, &tag);
         set(&mut response, header::CACHE_CONTROL, keep);
         set(&mut response, header::VARY, "accept");
-        set(&mut response, header::LINK, &format!("<?{}>; rel=\"next\"", query.behind(&next)));
+        if page.ended {
+            response.headers_mut().insert("weir-end", HeaderValue::from_static("true"));
+        } else {
+            let behind = format!("<?{}>; rel=\"next\"", query.behind(&next));
+            set(&mut response, header::LINK, &behind);
+        }
         if let Some(gap) = page.gap {
             let mut said = Vec::new();
             push_gap(hub, gap, page.first, &mut said);
@@ -373,7 +424,7 @@ impl Range<'_> {
 impl Page {
     /// Whether there is something to say before there is another event.
     const fn is_an_answer(&self) -> bool {
-        !self.entries.is_empty() || self.gap.is_some() || !self.up_to_date
+        !self.entries.is_empty() || self.gap.is_some() || !self.up_to_date || self.ended
     }
 }
 
@@ -409,6 +460,9 @@ fn body(hub: &Hub, form: Form, page: &Page, next: &str) -> Vec<u8> {
             push_member(&mut out, "next", next);
             out.extend_from_slice(b",\"upToDate\":");
             push_number(&mut out, page.up_to_date);
+            if page.ended {
+                out.extend_from_slice(b",\"end\":true");
+            }
             out.push(b'}');
         }
         Form::Lines => {
@@ -514,5 +568,8 @@ mod tests {
         assert_eq!(form("text/html, application/x-ndjson;q=0.9, */*;q=0.1"), Some(Form::Lines));
         assert_eq!(form("Application/CloudEvents-Batch+JSON"), Some(Form::Batch));
         assert_eq!(form("image/png"), None);
+        assert_eq!(form("application/json;q=0, */*"), Some(Form::Lines));
+        assert_eq!(form("application/json; q=0.000"), None);
+        assert_eq!(form("application/x-ndjson;q=0.001"), Some(Form::Lines));
     }
 }

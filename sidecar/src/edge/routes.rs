@@ -1,6 +1,11 @@
 //! The routes of the public port, and of the one on which the application publishes.
 
-use std::{convert::Infallible, future, sync::Arc};
+use std::{
+    convert::Infallible,
+    future,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use tokio::sync::Semaphore;
@@ -10,19 +15,22 @@ use warp::{
 };
 
 use super::{
-    accept::{Routes, Secure},
-    budget::Budget,
+    accept::{Peer, Routes, Secure},
     durable::{self, Call},
     gate::{self, InUrl},
     later::{asks_for_events, unserved},
-    problem::{not_found, problem},
+    problem::{Category, not_found, problem},
     publish::{busy, publish},
     read,
     subscribe::{self, Query, Subscription},
     takeover::Takeover,
 };
 use crate::{
-    auth::Right, count::Transport, memory::Memory, pipeline::Pipeline, registry::Registry,
+    auth::Right,
+    count::{Refusals, Transport},
+    memory::{Budgets, Memory},
+    pipeline::Pipeline,
+    registry::Registry,
 };
 
 /// Where a request came in, and so what it may do.
@@ -47,8 +55,10 @@ pub struct Service {
     pub waiting: Arc<Semaphore>,
     /// Says whom there is memory for.
     pub memory: Memory,
-    /// Bounds what the bodies of requests and answers take of it.
-    pub bodies: Budget,
+    /// Bounds what of it is taken by what is on its way.
+    pub budgets: Budgets,
+    /// Counts the requests that are refused, and of no pipeline.
+    pub unrouted: Arc<Refusals>,
 }
 
 impl Service {
@@ -66,7 +76,7 @@ impl Service {
 pub fn routes(service: &Service, door: Door) -> Routes {
     let publishing = publish_route(service, door);
     let fallback = fallback(door).map(Reply::into_response);
-    match door {
+    let answers = match door {
         Door::Application => publishing.map(Reply::into_response).or(fallback).unify().boxed(),
         Door::Public => {
             let answers = subscribe_route(service, Transport::Sse)
@@ -93,7 +103,25 @@ pub fn routes(service: &Service, door: Door) -> Routes {
                 .unify()
                 .boxed()
         }
-    }
+    };
+    counted(service, answers)
+}
+
+/// The same answers; those that refuse something are counted, by their pipeline and their reason.
+fn counted(service: &Service, answers: Routes) -> Routes {
+    let (registry, unrouted) = (Arc::clone(&service.registry), Arc::clone(&service.unrouted));
+    warp::path::full()
+        .and(answers)
+        .map(move |path: FullPath, response: Answer| {
+            if let Some(Category(reason)) = response.extensions().get() {
+                match pipeline_of(&registry, &path) {
+                    Some(pipeline) => pipeline.hub().accounts().refused.count(reason),
+                    None => unrouted.count(reason),
+                }
+            }
+            response
+        })
+        .boxed()
 }
 
 type Route = BoxedFilter<(Response<Vec<u8>>,)>;
@@ -114,6 +142,12 @@ fn plain_text_route(service: &Service) -> Route {
 /// Whether a request came over TLS.
 fn secure() -> impl Filter<Extract = (bool,), Error = Infallible> + Clone {
     warp::ext::optional::<Secure>().map(|secure: Option<Secure>| secure.is_some())
+}
+
+/// Where a request came from.
+fn address() -> impl Filter<Extract = (IpAddr,), Error = Infallible> + Clone {
+    let here = Peer(Ipv4Addr::UNSPECIFIED.into());
+    warp::ext::optional::<Peer>().map(move |peer: Option<Peer>| peer.unwrap_or(here).0)
 }
 
 fn plain_text(name: &str) -> Response<Vec<u8>> {
@@ -189,37 +223,39 @@ fn read_route(service: &Service) -> Routes {
         .and(warp::query::<read::Query>())
         .and(warp::header::headers_cloned())
         .and(in_url())
-        .then(move |name: String, query: read::Query, headers: HeaderMap, in_url: InUrl| {
-            let service = service.clone();
-            async move {
-                match service.registry.get(&name) {
-                    Some(pipeline) if pipeline.hub().settings().read => {
-                        let page = read_page(&pipeline, &query, &headers, &in_url, &service).await;
-                        held(page, &service)
+        .and(address())
+        .then(
+            move |name: String, query: read::Query, headers: HeaderMap, in_url: InUrl, address| {
+                let service = service.clone();
+                async move {
+                    match service.registry.get(&name) {
+                        Some(pipeline) if pipeline.hub().settings().read => {
+                            let who = (&headers, &in_url, address);
+                            held(read_page(&pipeline, &query, who, &service).await, &service)
+                        }
+                        Some(_) => {
+                            let detail = format!(
+                                "the pipeline {name} is not read by GET: set spec.endpoints.read"
+                            );
+                            not_found(detail).into_response()
+                        }
+                        None => unknown(&service.registry, &name).into_response(),
                     }
-                    Some(_) => {
-                        let detail = format!(
-                            "the pipeline {name} is not read by GET: set spec.endpoints.read"
-                        );
-                        not_found(detail).into_response()
-                    }
-                    None => unknown(&service.registry, &name).into_response(),
                 }
-            }
-        })
+            },
+        )
         .boxed()
 }
 
 async fn read_page(
     pipeline: &Pipeline,
     query: &read::Query,
-    headers: &HeaderMap,
-    in_url: &InUrl,
+    (headers, in_url, address): (&HeaderMap, &InUrl, IpAddr),
     service: &Service,
 ) -> Response<Vec<u8>> {
     match gate::admit(pipeline, headers, in_url, Right::Subscribe).await {
         Ok(grant) => {
-            let mut page = read::serve(pipeline, query, headers, &grant, service).await;
+            let mut page = read::serve(pipeline, query, headers, (&grant, address), service).await;
             gate::keep_private(pipeline.guard(), page.headers_mut());
             page
         }
@@ -227,9 +263,9 @@ async fn read_page(
     }
 }
 
-/// A page that counts as memory of the bodies until it is sent.
+/// A page that counts as memory of the pages until it is sent.
 fn held(page: Response<Vec<u8>>, service: &Service) -> Answer {
-    let mut part = service.bodies.part();
+    let mut part = service.budgets.pages.part();
     if !part.grow(page.body().len()) {
         let detail =
             "as many bytes are on their way to readers as there may be: ask again in a while";
@@ -281,9 +317,10 @@ fn call() -> impl Filter<Extract = (Call,), Error = Rejection> + Clone {
         .and(warp::header::headers_cloned())
         .and(in_url())
         .and(secure())
-        .map(|tail: warp::path::Tail, method, query, headers, in_url, secure| {
+        .and(address())
+        .map(|tail: warp::path::Tail, method, query, headers, in_url, secure, address| {
             let tail = tail.as_str().to_owned();
-            Call { method, tail, query, headers, in_url, secure }
+            Call { method, tail, query, headers, in_url, secure, address }
         })
 }
 

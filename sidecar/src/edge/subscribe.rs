@@ -111,6 +111,7 @@ pub(super) async fn serve(
                 secure: manner.secure,
                 visitor: Arc::new(visitor),
                 memory: service.memory.clone(),
+                messages: service.budgets.messages.clone(),
             };
             web_socket(service, access, pipeline, &grant, &query, &headers, manner).await
         }
@@ -248,7 +249,7 @@ fn acceptable(hub: &Hub, handshake: &Handshake, headers: &HeaderMap) -> Acceptab
     Acceptable { head, face, format }
 }
 
-fn comer(hub: &Hub, position: &Position) -> Comer {
+pub(super) fn comer(hub: &Hub, position: &Position) -> Comer {
     if hub.can_resume(position) { Comer::Resuming } else { Comer::New }
 }
 
@@ -319,7 +320,7 @@ pub(super) async fn wished<R: From<Response<Vec<u8>>>>(
         return Ok(None);
     };
     hub.expression(source).await.map(Some).map_err(|refused| {
-        hub.accounts().filters_refused.add(1);
+        hub.accounts().filters_refused.count(&refused);
         let message = format!("filter: {refused}");
         match refused {
             Refused::Busy => busy(Later::new(TurnedAway::TooManyFilters, &message)),
@@ -339,7 +340,7 @@ pub(super) fn shared(
 ) -> Result<Option<Arc<Filter>>, NoFilter> {
     let hub = pipeline.hub();
     hub.filter(pipeline.demand(grant, wished))
-        .inspect_err(|_| hub.accounts().filters_refused.add(1))
+        .inspect_err(|error| hub.accounts().filters_refused.turned_away(error.reason()))
 }
 
 /// Writes the opening: the position first, then what is missing.
@@ -380,7 +381,7 @@ fn bad_query(detail: &'static str) -> Response<Vec<u8>> {
 /// read them, and a cursor is only what its bearer says it is.
 fn tell_gap(hub: &Hub, format: Format, start: Start, to: &str, opening: &mut Vec<u8>) {
     let Some(Gap { from, missed, reason }) = start.gap else { return };
-    hub.accounts().gaps.add(1);
+    hub.accounts().gaps.count(reason);
     let from = from.map(|cursor| cursor.to_string());
     let control = Control::Gap { from: from.as_deref(), to, missed, reason };
     frame::encode_control(format, &control, opening);

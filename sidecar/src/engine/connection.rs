@@ -506,7 +506,7 @@ impl<W: Wire> Connection<W> {
             }
             Heard::Farewell(reply) => {
                 let breach = self.reader.breach();
-                breach.into_iter().for_each(|code| hub.accounts().breaches.count(code));
+                breach.into_iter().for_each(|error| hub.accounts().breaches.count(error));
                 self.take_leave(&reply)
             }
             Heard::Excess(reply) => {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::frame::websocket::{self, Allowance, CloseCode, Coding, Dialogue};
+use crate::frame::websocket::{self, Allowance, CloseCode, Coding, Dialogue, ProtocolError};
 
 /// What a connection's peer may send.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Reader {
     }
 
     /// How the peer broke its protocol.
-    pub(super) fn breach(&self) -> Option<CloseCode> {
+    pub(super) fn breach(&self) -> Option<ProtocolError> {
         match self {
             Self::Sse { surplus: _ } => None,
             Self::WebSocket(client) => client.dialogue.breach(),

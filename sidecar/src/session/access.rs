@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use super::reply::Failure;
 use crate::{
-    auth::Visitor, count::retry_soon_ms, memory::Memory, pipeline::Pipeline, registry::Registry,
+    auth::Visitor,
+    count::retry_soon_ms,
+    memory::{Budget, Memory},
+    pipeline::Pipeline,
+    registry::Registry,
 };
 
 /// What a session may reach.
@@ -18,6 +22,8 @@ pub struct Access {
     pub visitor: Arc<Visitor>,
     /// Says whom there is memory for.
     pub memory: Memory,
+    /// Bounds what sessions keep for their clients.
+    pub messages: Budget,
 }
 
 /// Why a session may not reach a pipeline.

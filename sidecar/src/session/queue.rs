@@ -29,11 +29,16 @@ impl Queue {
         self.requests.push_back((request, size));
     }
 
-    /// The one that came first.
-    pub(super) fn pop(&mut self) -> Option<Request> {
+    /// How many bytes the messages had.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The one that came first, and the size of its message.
+    pub(super) fn pop(&mut self) -> Option<(Request, usize)> {
         let (request, size) = self.requests.pop_front()?;
         self.bytes -= size;
-        Some(request)
+        Some((request, size))
     }
 
     pub(super) fn clear(&mut self) {

@@ -58,6 +58,11 @@ impl Failure {
         Self { of, id, code, message, retry_ms: None, cursor: None, index: None }
     }
 
+    /// Whether it answers a request, and ends nothing that was there.
+    pub(super) fn is_of_a_request(&self) -> bool {
+        self.of != "subscription"
+    }
+
     /// The same, to be tried again in a while.
     pub(super) fn passing(self) -> Self {
         Self { retry_ms: Some(fastrand::u64(1_000..3_000)), ..self }

@@ -88,7 +88,7 @@ pub(super) async fn begin(
         Some(source) => match hub.expression(source).await {
             Ok(expression) => Some(expression),
             Err(error) => {
-                hub.accounts().filters_refused.add(1);
+                hub.accounts().filters_refused.count(&error);
                 let message = format!("filter: {error}");
                 return Err(Refusal { seat: Some(seat), code: "filter", message, retry_ms: None });
             }
@@ -97,7 +97,7 @@ pub(super) async fn begin(
     let filter = match hub.filter(pipeline.demand(&grant, wished)) {
         Ok(filter) => filter,
         Err(error) => {
-            hub.accounts().filters_refused.add(1);
+            hub.accounts().filters_refused.turned_away(error.reason());
             let none = Passing::note(hub, error.reason(), &error);
             return Err(none.refuse(Some(seat)));
         }

@@ -262,7 +262,7 @@ impl Subscription {
             return Next::Skipped;
         }
         self.hub.accounts().dropped(self.part, missed);
-        self.hub.accounts().gaps.add(1);
+        self.hub.accounts().gaps.count(reason);
         let from = self.cursor();
         self.next = first;
         self.settle(first);

@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    Conversation as _, Ended, Session,
+    Conversation as _, Session,
+    ending::Ended,
     reply::{Failure, Reply},
     retry,
     subscription::Subscription,
@@ -28,6 +29,9 @@ impl Session {
             self.held_back && self.allowance.is_overdrawn(self.rate(), now - self.born);
         if self.expires_at.is_some_and(|at| now >= at) {
             self.expire();
+        }
+        if !self.leaving && !self.keep_time(now) {
+            self.end_overdue();
         }
         self.subscriptions.iter().for_each(|one| one.look_ahead(blocked.is_some()));
         if let Some(since) = blocked {

@@ -1,8 +1,10 @@
 //! Slow subscribers, limits, and peers that say nothing.
 
+use std::net::Ipv4Addr;
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -149,17 +151,43 @@ fn resident_kib() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// Asks for nothing, and keeps the connection.
+async fn ask(socket: &mut TcpStream) -> bool {
+    let mut answer = Vec::new();
+    let asked = async {
+        socket.write_all(b"GET /nothing HTTP/1.1\r\nhost: t\r\n\r\n").await?;
+        // The problem is an object.
+        while !answer.ends_with(b"}") && socket.read_buf(&mut answer).await? > 0 {}
+        Ok::<_, std::io::Error>(())
+    };
+    let asked = timeout(PATIENCE, asked).await.unwrap();
+    asked.is_ok() && answer.starts_with(b"HTTP/1.1 404 ")
+}
+
 #[tokio::test]
-async fn strangers_can_not_keep_the_application_out() {
+async fn strangers_keep_neither_the_application_nor_subscribers_out() {
     let server = Server::start(OPEN).await;
+    let neighbour = TcpSocket::new_v4().unwrap();
+    neighbour.bind((Ipv4Addr::new(127, 0, 0, 2), 0).into()).unwrap();
+    let mut neighbour = neighbour.connect(server.public).await.unwrap();
+    assert!(ask(&mut neighbour).await);
     let mut strangers = Vec::new();
     while strangers.len() < 4_200 {
-        let Ok(Ok(socket)) = timeout(PATIENCE, TcpStream::connect(server.public)).await else {
+        let Ok(Ok(mut socket)) = timeout(PATIENCE, TcpStream::connect(server.public)).await else {
             break;
         };
+        // All places are taken by whoever has asked once, and then does nothing.
+        if strangers.len() < 4_090 {
+            assert!(ask(&mut socket).await);
+        }
         strangers.push(socket);
     }
     assert_eq!(server.post("1").await.status, 200);
+    let mut sse = timeout(PATIENCE, server.sse("")).await.expect("a place");
+    server.post("2").await;
+    assert_eq!(sse.next_data().await, "2");
+    assert!(ask(&mut neighbour).await, "who has one connection keeps it");
+    assert!(server.metric("weir_handshakes_failed_total{reason=\"idle\"} ").await > Some(0));
 }
 
 #[tokio::test]

@@ -2,7 +2,11 @@
 
 use weir_slo::Samples;
 
-use crate::fixture::{OPEN, PATIENCE, Server, config};
+use crate::{
+    client::Request,
+    fixture::{OPEN, PATIENCE, Server, config},
+    session::Client,
+};
 
 const SLO: &str = "
 pipelineRef: {name: orders}
@@ -128,7 +132,10 @@ async fn a_cursor_that_comes_too_late_is_told_but_breaches_nothing() {
         let counts = samples.objective("shop", "feed", name).unwrap().current;
         assert_eq!((counts.good, counts.total), (10, 10), "{name}");
     }
-    assert_eq!(server.metric("weir_gaps_total{pipeline=\"orders\"} ").await, Some(1));
+    assert_eq!(
+        server.metric("weir_gaps_total{pipeline=\"orders\",reason=\"evicted\"} ").await,
+        Some(1)
+    );
 }
 
 #[tokio::test]
@@ -191,4 +198,55 @@ async fn the_metrics_are_valid_openmetrics() {
     let types: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
     let unique: std::collections::BTreeSet<_> = types.iter().collect();
     assert_eq!(types.len(), unique.len(), "each family is described once");
+}
+
+#[tokio::test]
+async fn each_refusal_is_counted_under_its_own_reason() {
+    let server = Server::start(
+        "
+        placement: {sidecar: {selector: {matchLabels: {app: shop}}}}
+        sources: [{name: app, http: {}}]
+        endpoints: {sse: {}, websocket: {}}
+        ",
+    )
+    .await;
+    let post =
+        |path: &str| Request::post(path).header("content-type", "application/json").body("1");
+    let json = "application/json";
+    let bad = Request::post("/orders/events").header("content-type", json).body("{");
+    for (request, to, reason) in [
+        (post("/orders/events"), server.public, "forbidden"),
+        (post("/orders/events").header("origin", "https://a"), server.publish, "cross_site"),
+        (bad, server.publish, "invalid_json"),
+        (Request::get("/orders/events"), server.public, "not_found"),
+        (Request::get("/orders/ws"), server.public, "handshake"),
+        (Request::get("/orders/sse?from=x"), server.public, "query"),
+    ] {
+        let answer = request.send(to).await;
+        let word = answer.json()["type"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        assert_eq!(word, reason, "{answer:?}");
+        let line =
+            format!("weir_requests_refused_total{{pipeline=\"orders\",reason=\"{reason}\"}} ");
+        assert_eq!(server.metric(&line).await, Some(1), "{reason}");
+    }
+    assert_eq!(Request::get("/nothing/sse").send(server.public).await.status, 404);
+    let unrouted = "weir_requests_unrouted_total{reason=\"not_found\"} ";
+    assert_eq!(server.metric(unrouted).await, Some(1));
+    let mut client = Client::open(&server).await;
+    let publish = serde_json::json!({"type": "publish", "id": "p", "data": 1});
+    client.ask(publish, "failure").await;
+    let line = "weir_requests_refused_total{pipeline=\"orders\",reason=\"forbidden\"} ";
+    assert_eq!(server.metric(line).await, Some(2));
+}
+
+#[tokio::test]
+async fn a_log_that_takes_nothing_is_counted_as_what_refused_a_publish() {
+    // There is no place for logs on a disk.
+    let disk = OPEN.replace("endpoints:", "log: {storage: {disk: {size: 1Gi}}}\nendpoints:");
+    let server = Server::start(&disk).await;
+    let refused = server.post("1").await;
+    assert_eq!(refused.status, 503);
+    let word = refused.json()["type"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let line = format!("weir_requests_refused_total{{pipeline=\"orders\",reason=\"{word}\"}} ");
+    assert_eq!(server.metric(&line).await, Some(1));
 }

@@ -117,8 +117,11 @@ async fn a_filter_that_cannot_be_used_is_refused_with_the_reason_and_the_place()
         let socket = server.web_socket(&query(filter)).await;
         assert!(socket.head.starts_with("HTTP/1.1 400"), "{}", socket.head);
     }
-    let refused = "weir_filters_refused_total{pipeline=\"orders\"} ";
-    assert_eq!(server.metric(refused).await, Some(8));
+    for (reason, count) in [("syntax", 2), ("meaning", 4), ("length", 2), ("too_many_filters", 0)] {
+        let labels = format!("pipeline=\"orders\",reason=\"{reason}\"");
+        let refused = format!("weir_filters_refused_total{{{labels}}} ");
+        assert_eq!(server.metric(&refused).await, Some(count), "{reason}");
+    }
 }
 
 #[tokio::test]

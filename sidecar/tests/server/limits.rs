@@ -177,3 +177,63 @@ async fn a_publisher_that_sends_too_much_is_held_back_and_loses_nothing() {
     }
     assert!(server.metric(TOO_MANY).await > Some(0));
 }
+
+const WAITED_FOR: &str = "
+placement: {gateway: {}}
+sources: [{name: app, http: {}}]
+endpoints: {sse: {}, read: {}, publish: {anonymous: true}, durableStreams: {anonymous: true}}
+delivery: {maxConnectionsPerAddress: 1}
+";
+
+#[tokio::test]
+async fn who_waits_by_a_request_has_the_place_of_a_connection() {
+    let server = Server::start(WAITED_FOR).await;
+    let room = "/orders/streams/room";
+    let create = Request::new("PUT", room).header("content-type", "text/plain");
+    assert_eq!(create.send(server.public).await.status, 201);
+    let wait = "/orders/events?from=latest&wait=20s";
+    let long_poll = format!("{room}?offset=now&live=long-poll");
+    let stream = format!("{room}?offset=now&live=sse");
+    let refused = async {
+        server.metric_becomes("weir_readers_waiting{pipeline=\"orders\"} ", 1).await;
+        for path in [wait, &long_poll, &stream] {
+            let answer = Request::get(path).send(server.public).await;
+            assert_eq!((answer.status, answer.text().contains(OF_ADDRESS)), (503, true), "{path}");
+        }
+        assert!(server.sse("").await.next().await.unwrap().data.contains(OF_ADDRESS));
+        let other = connect_from(&server, 2).await;
+        let other = tokio::spawn(Request::get(wait).send_over(other));
+        server.metric_becomes("weir_readers_waiting{pipeline=\"orders\"} ", 2).await;
+        assert_eq!(
+            server.metric("weir_subscribers{pipeline=\"orders\",transport=\"sse\"} ").await,
+            Some(0)
+        );
+        server.post("1").await;
+        assert_eq!(other.await.unwrap().status, 200);
+    };
+    let (waited, ()) = tokio::join!(Request::get(wait).send(server.public), refused);
+    assert_eq!(waited.json()["events"][0]["data"], 1);
+    server.metric_becomes("weir_readers_waiting{pipeline=\"orders\"} ", 0).await;
+    let reason =
+        format!("weir_requests_refused_total{{pipeline=\"orders\",reason=\"{OF_ADDRESS}\"}} ");
+    assert_eq!(server.metric(&reason).await, Some(3));
+}
+
+#[tokio::test]
+async fn where_addresses_tell_clients_apart_one_has_a_part_of_the_places() {
+    let server = Server::start(&limited("maxConnectionsPerAddress: 1")).await;
+    let mut idle = Vec::new();
+    for _ in 0..65 {
+        let mut socket = connect_from(&server, 1).await;
+        socket.write_all(b"GET /nothing HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+        assert!(timeout(PATIENCE, socket.read_u8()).await.unwrap().is_ok());
+        idle.push(socket);
+    }
+    assert!(!is_served(connect_from(&server, 1).await).await);
+    let failed = "weir_handshakes_failed_total{reason=\"too_many_of_address\"} ";
+    assert_eq!(server.metric(failed).await, Some(1));
+    assert!(is_served(connect_from(&server, 2).await).await);
+    drop(idle);
+    let free = async { while !is_served(connect_from(&server, 1).await).await {} };
+    timeout(PATIENCE, free).await.unwrap();
+}

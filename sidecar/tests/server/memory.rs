@@ -5,11 +5,16 @@ use std::{fs, path::Path};
 use serde_json::json;
 use tempfile::TempDir;
 
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::{
     client::{Frame, Request, Sse},
     fixture::{OPEN, PATIENCE, Server, config},
+    session::Client,
 };
 
 /// A control group, as far as a server looks at it.
@@ -141,7 +146,8 @@ async fn what_the_kernel_can_take_back_is_not_scarce() {
     assert!(!is_refused(&server, "").await);
 }
 
-/// A server of whose memory a quarter of `limit` is for bodies.
+/// A server of whose memory an eighth of `limit` is for bodies and for pages each, and a sixteenth for messages and
+/// for heads.
 async fn start_with_limit(spec: &str, limit: u64) -> (Server, Cgroup) {
     let cgroup = Cgroup::new();
     cgroup.write("memory.max", &limit.to_string());
@@ -200,6 +206,72 @@ async fn pages_that_nobody_reads_leave_the_memory_to_others() {
     unread.write_all(request).await.unwrap();
     let head = is_answered(&server, page, 503).await;
     assert!(head.contains("\r\nretry-after: 1\r\n"), "{head}");
+    // What readers hold is not the publishers'.
+    let body = format!("\"{}\"", "x".repeat(200_000));
+    let post = Request::post("/orders/events").header("content-type", "application/json");
+    assert_eq!(post.body(&body).send(server.public).await.status, 200);
     drop(unread);
     is_answered(&server, page, 200).await;
+}
+
+/// A frame with this first byte and a payload of at most 64 KiB, masked with zeros.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let size = u16::try_from(payload.len()).unwrap();
+    let header = match u8::try_from(size) {
+        Ok(short @ ..126) => vec![first, 0x80 | short],
+        Ok(_) | Err(_) => [&[first, 0x80 | 126][..], &size.to_be_bytes()].concat(),
+    };
+    [&header[..], &[0; 4], payload].concat()
+}
+
+#[tokio::test]
+async fn messages_that_never_end_leave_the_memory_to_others() {
+    let (server, _cgroup) = start_with_limit(OPEN, 1_600_000).await;
+    let (mut one, mut other) = (Client::open(&server).await, Client::open(&server).await);
+    other.ask(json!({"type": "subscribe", "id": "a"}), "subscribed").await;
+    let mut begun = b"{\"type\":\"ping\",\"id\":\"p\"".to_vec();
+    begun.resize(60_000, b' ');
+    // A ping behind the first fragment: the answer says that it was read.
+    one.0.socket.write_all(&[frame(1, &begun), frame(0x89, b"")].concat()).await.unwrap();
+    assert_eq!(one.0.next().await, Some(Frame::Pong(Vec::new())));
+    other.0.socket.write_all(&frame(1, &begun)).await.unwrap();
+    let told = other.expect("failure").await;
+    assert_eq!((&told["of"], &told["code"]), (&json!("subscription"), &json!("busy")));
+    assert!(told["cursor"].is_string() && told["retry"].is_u64(), "{told}");
+    assert_eq!(other.0.next().await, Some(Frame::Close(Some(1013))));
+    let refused = "weir_connections_refused_total{pipeline=\"orders\",transport=\"websocket\",reason=\"busy\"} ";
+    assert_eq!(server.metric(refused).await, Some(1));
+    // Who says little is served, and who has begun may end.
+    Client::open(&server).await.ask(json!({"type": "ping"}), "pong").await;
+    one.0.socket.write_all(&frame(0x80, b"}")).await.unwrap();
+    assert_eq!(one.expect("pong").await["id"], "p");
+}
+
+#[tokio::test]
+async fn heads_that_never_end_leave_the_memory_to_others() {
+    let (server, _cgroup) = start_with_limit(OPEN, 1_600_000).await;
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        let mut socket = TcpStream::connect(server.public).await.unwrap();
+        let head = format!("GET /nothing HTTP/1.1\r\nhost: t\r\nx: {}", "y".repeat(40_000));
+        // The last may be closed by then.
+        let _ = socket.write_all(head.as_bytes()).await;
+        slow.push(socket);
+    }
+    server.metric_becomes("weir_handshakes_failed_total{reason=\"busy\"} ", 1).await;
+    let mut sse = server.sse("").await;
+    assert_eq!(server.post("1").await.status, 200);
+    assert_eq!(sse.next_data().await, "1");
+    drop(slow);
+    let large = "y".repeat(40_000);
+    let mut asked = 0;
+    while asked < 3 {
+        // As soon as the server sees that they are gone.
+        let mut socket = TcpStream::connect(server.public).await.unwrap();
+        let head = format!("GET /nothing HTTP/1.1\r\nhost: t\r\nx: {large}\r\n\r\n");
+        let _ = socket.write_all(head.as_bytes()).await;
+        let mut answer = [0; 12];
+        let read = timeout(PATIENCE, socket.read_exact(&mut answer)).await.unwrap();
+        asked += u64::from(read.is_ok() && &answer == b"HTTP/1.1 404");
+    }
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 use crate::{
+    client::Request,
     fixture::{Server, config},
     tls::{ORDERS, mount},
 };
@@ -88,8 +89,12 @@ async fn the_reference_of_the_metrics_is_that_of_this_version() {
     let server = Server::start_with_secrets(config(ALL, Some(SLO)), secrets.path()).await;
     let read = "weir_auth_key_readings_total{pipeline=\"orders\",result=\"read\"} ";
     server.metric_becomes(read, 1).await;
+    // What has no series before it happens.
+    for path in ["/orders/sse", "/nothing"] {
+        Request::get(path).send(server.public).await;
+    }
     let made = page(&server.admin("/metrics").await.text());
-    for family in ["weir_durable_", "weir_tls_", "weir_auth_"] {
+    for family in ["weir_durable_", "weir_tls_", "weir_auth_", "weir_requests_"] {
         let mut rows = made.lines().filter(|row| row.contains(family));
         assert!(rows.all(|row| !row.contains("|  |")), "{family} without labels:\n{made}");
     }

@@ -197,3 +197,50 @@ async fn what_the_filter_of_one_page_costs_is_bounded_and_the_pages_lead_through
     }
     assert_eq!(found, (0..300).step_by(7).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn a_range_that_is_read_to_its_end_says_so_and_a_wait_behind_it_is_over() {
+    let server = Server::start(&readable()).await;
+    server.post_numbers(0..12).await;
+    let all = get(&server, "").await.json();
+    let cursor = |n: usize| all["events"][n]["cursor"].as_str().unwrap().to_owned();
+    for (last, until) in [(7, cursor(7)), (11, cursor(11)), (11, "2020-01-01T00:00:00Z".to_owned())]
+    {
+        let from = if until.starts_with("2020") {
+            format!("after={}", cursor(11))
+        } else {
+            "limit=3".to_owned()
+        };
+        let (mut query, mut found) = (format!("?{from}&until={until}&wait=20s"), Vec::new());
+        loop {
+            let begin = Instant::now();
+            let page = get(&server, &query).await;
+            assert!(begin.elapsed() < Duration::from_secs(10), "nothing can come: {query}");
+            found.extend(numbers(&page));
+            if page.json()["end"] == true {
+                assert_eq!(header(&page, "weir-end").as_deref(), Some("true"));
+                assert_eq!(header(&page, "link"), None);
+                break;
+            }
+            let link = header(&page, "link").unwrap();
+            query = link.split(['<', '>']).nth(1).unwrap().to_owned();
+            assert!(found.len() <= 12, "it has no end: {query}");
+        }
+        let expected: Vec<_> = if from == "limit=3" { (0..=last).collect() } else { Vec::new() };
+        assert_eq!(found, expected);
+    }
+    let open = get(&server, "?until=2999-01-01T00:00:00Z").await;
+    assert_eq!((&open.json()["end"], header(&open, "weir-end")), (&serde_json::Value::Null, None));
+    assert!(header(&open, "link").is_some());
+}
+
+#[tokio::test]
+async fn what_a_reader_refuses_it_does_not_get() {
+    let server = Server::start(&readable()).await;
+    let accept = |form: &'static str| {
+        Request::get("/orders/events").header("accept", form).send(server.public)
+    };
+    assert_eq!(accept("application/json;q=0").await.status, 406);
+    let lines = accept("application/json;q=0, */*").await;
+    assert_eq!(header(&lines, "content-type").as_deref(), Some("application/x-ndjson"));
+}

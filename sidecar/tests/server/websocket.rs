@@ -68,10 +68,16 @@ async fn a_client_that_breaks_the_protocol_is_told_how() {
     let mut polite = server.web_socket("").await;
     polite.send(8, &1000_u16.to_be_bytes()).await;
     assert_eq!(polite.next().await, Some(Frame::Close(Some(1000))));
-    for (code, count) in [(1002, 2), (1003, 0), (1007, 1), (1009, 1)] {
-        let breaches =
-            format!("weir_websocket_breaches_total{{pipeline=\"orders\",code=\"{code}\"}} ");
-        assert_eq!(server.metric(&breaches).await, Some(count), "{code}");
+    for (code, reason, count) in [
+        (1002, "unmasked", 1),
+        (1002, "reserved_bits", 1),
+        (1003, "binary", 0),
+        (1007, "utf8", 1),
+        (1009, "too_big", 1),
+    ] {
+        let labels = format!("pipeline=\"orders\",code=\"{code}\",reason=\"{reason}\"");
+        let breaches = format!("weir_websocket_breaches_total{{{labels}}} ");
+        assert_eq!(server.metric(&breaches).await, Some(count), "{reason}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writes what is counted of the process, and of no pipeline.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use prometheus_client::{
     collector::Collector,
@@ -9,6 +9,7 @@ use prometheus_client::{
 };
 
 use crate::{
+    count::Refusals,
     edge::Arrivals,
     memory::{Memory, Reading},
 };
@@ -18,13 +19,14 @@ use crate::{
 pub struct Process {
     arrivals: Arrivals,
     memory: Memory,
+    unrouted: Arc<Refusals>,
 }
 
 impl Process {
     /// Collects what these know.
     #[must_use]
-    pub const fn new(arrivals: Arrivals, memory: Memory) -> Self {
-        Self { arrivals, memory }
+    pub const fn new(arrivals: Arrivals, memory: Memory, unrouted: Arc<Refusals>) -> Self {
+        Self { arrivals, memory, unrouted }
     }
 }
 
@@ -32,12 +34,23 @@ impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(
             "weir_handshakes_failed",
-            "Connections to the public port that were closed because they made no request, or none that can be understood, by reason.",
+            "Connections to the public port that were closed because they made no request, or none that can be understood, or didn't read the answer, by reason.",
             None,
             MetricType::Counter,
         )?;
         for (fault, count) in self.arrivals.faults() {
             let labels = [("reason", fault.name())];
+            let mut metric = metric.encode_family(&labels)?;
+            metric.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+        let mut metric = encoder.encode_descriptor(
+            "weir_requests_unrouted",
+            "Requests that were refused and are of no pipeline that is served here, by reason.",
+            None,
+            MetricType::Counter,
+        )?;
+        for (reason, count) in self.unrouted.all() {
+            let labels = [("reason", reason)];
             let mut metric = metric.encode_family(&labels)?;
             metric.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }

@@ -1,4 +1,4 @@
-//! How connections end before they have asked for anything, counted by reason.
+//! How connections end that have asked for nothing, or read nothing of what they asked for, counted by reason.
 
 use h2::Reason;
 
@@ -19,17 +19,26 @@ pub enum Fault {
     Malformed,
     /// It reset streams, or sent frames that do nothing, faster than it may.
     Flood,
+    /// There was no memory for the head of its request.
+    Busy,
+    /// It was idle, and its place was needed.
+    Idle,
+    /// It didn't take an answer in time.
+    Unread,
 }
 
 impl Fault {
     /// Every reason, in the order in which they are declared.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::TooManyOfAddress,
         Self::Silent,
         Self::Slow,
         Self::HeadTooLarge,
         Self::Malformed,
         Self::Flood,
+        Self::Busy,
+        Self::Idle,
+        Self::Unread,
     ];
 
     /// The value of the metric's label.
@@ -42,6 +51,9 @@ impl Fault {
             Self::HeadTooLarge => "head_too_large",
             Self::Malformed => "malformed",
             Self::Flood => "flood",
+            Self::Busy => "busy",
+            Self::Idle => "idle",
+            Self::Unread => "unread",
         }
     }
 

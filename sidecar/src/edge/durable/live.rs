@@ -1,13 +1,13 @@
 //! Readers of a durable stream that wait for what is not there yet.
 //!
 //! Laws: a reader that waits costs a connection and no task, and is woken by an append; their number is
-//! bounded; none waits longer than it was told, nor when the replica sends its subscribers away.
+//! bounded, for each client, too; none waits longer than it was told, however slowly it reads, nor when the replica sends its subscribers away.
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header};
-use tokio::{sync::OwnedSemaphorePermit, time};
+use tokio::time;
 use warp::Reply as _;
 
 use super::{Answer, CURSOR, Desk, PAGE_BYTES, empty, place};
@@ -23,10 +23,8 @@ use crate::{
         state::Page,
         stream::Stream,
     },
-    edge::{
-        problem::{problem, set},
-        routes::Service,
-    },
+    edge::{line::Until, problem::set, routes::Service, waiting::Place},
+    memory::Comer,
 };
 
 /// After this long without data, a comment keeps proxies from closing the connection.
@@ -46,7 +44,10 @@ impl Desk<'_> {
     ) -> Answer {
         let page = stream.read(from, PAGE_BYTES)?;
         let page = if page.is_empty() && !page.closed {
-            let Some(_place) = self.take_place() else { return Ok(busy()) };
+            let _place = match self.take_place() {
+                Ok(place) => place,
+                Err(refused) => return Ok((*refused).into_response()),
+            };
             let limit = self.streams.limits().long_poll;
             let deadline = self.until(time::Instant::now() + limit);
             wait(stream, from, deadline, self.service.leaving()).await?
@@ -65,7 +66,10 @@ impl Desk<'_> {
     }
 
     pub(super) fn sse(&self, stream: Arc<Stream>, read: Read, from: Position) -> Answer {
-        let Some(place) = self.take_place() else { return Ok(busy()) };
+        let place = match self.take_place() {
+            Ok(place) => place,
+            Err(refused) => return Ok((*refused).into_response()),
+        };
         let base64 = frames::is_base64(stream.kind());
         let lasts = Duration::from_millis(fastrand::u64(SSE_MS));
         let reader = Reader {
@@ -79,8 +83,10 @@ impl Desk<'_> {
             service: self.service.clone(),
             _place: place,
         };
+        let until = Until(reader.deadline);
         let chunks = futures::stream::unfold(reader, Reader::chunk);
         let mut response = warp::reply::stream(chunks).into_response();
+        response.extensions_mut().insert(until);
         set(&mut response, header::CONTENT_TYPE, "text/event-stream");
         set(&mut response, header::CACHE_CONTROL, "no-cache, no-transform");
         set(&mut response, http::HeaderName::from_static("x-accel-buffering"), "no");
@@ -91,17 +97,10 @@ impl Desk<'_> {
         Ok(response)
     }
 
-    fn take_place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.service.waiting).try_acquire_owned().ok()
+    /// A place to wait at. Whoever reads a stream knows where it is.
+    fn take_place(&self) -> Result<Place, Box<Response<Vec<u8>>>> {
+        Place::take(self.service, self.hub, self.address, Comer::Resuming)
     }
-}
-
-/// Answers one reader too many.
-fn busy() -> warp::reply::Response {
-    let detail = "as many readers wait here as may: try again in a while";
-    let mut response = problem("too_many_readers", StatusCode::SERVICE_UNAVAILABLE, detail);
-    set(&mut response, header::RETRY_AFTER, "2");
-    Response::into_response(response)
 }
 
 /// Waits until there is something at `from`, or an end. The page is empty where nothing came in time.
@@ -140,7 +139,7 @@ struct Reader {
     begun: bool,
     ended: bool,
     service: Service,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Reader {

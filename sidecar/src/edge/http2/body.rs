@@ -6,15 +6,16 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
-use h2::{RecvStream, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame};
 use parking_lot::Mutex;
-use tokio::time;
+use tokio::time::{self, Instant};
+
+use super::super::unsent::{GRACE, PATIENCE};
 
 /// The body of a request. A route reads it, unless the stream is taken over: then whoever has the other
 /// handle takes it back.
@@ -50,25 +51,43 @@ impl Body for RequestBody {
     }
 }
 
-/// How long a peer may take to make room for more of an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Sends an answer's body, as fast as the peer's window allows.
-pub(super) async fn send<B>(mut body: B, stream: &mut SendStream<Bytes>) -> io::Result<()>
+/// Sends an answer's body, as fast as the peer's window allows; `false` where it doesn't read that in time. It is
+/// to be over at `until`, where that is given.
+pub(super) async fn send<B>(
+    mut body: B,
+    stream: &mut SendStream<Bytes>,
+    until: Option<Instant>,
+) -> bool
 where
-    B: Body<Data = Bytes, Error: Send + Sync + std::error::Error + 'static> + Unpin,
+    B: Body<Data = Bytes> + Unpin,
 {
     while let Some(frame) = body.frame().await {
-        let Ok(mut data) = frame.map_err(io::Error::other)?.into_data() else { continue };
-        while !data.is_empty() {
-            stream.reserve_capacity(data.len());
-            let room = poll_fn(|context| poll_room(stream, context));
-            let room = time::timeout(PATIENCE, room).await.map_err(|_| ErrorKind::TimedOut)??;
-            let part = data.split_to(room.min(data.len()));
-            stream.send_data(part, false).map_err(io::Error::other)?;
+        let Ok(frame) = frame else {
+            stream.send_reset(Reason::INTERNAL_ERROR);
+            return true;
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        let end = Instant::now() + PATIENCE;
+        let end = until.map_or(end, |until| end.min(until + GRACE));
+        match time::timeout_at(end, send_piece(data, stream)).await {
+            Ok(Ok(())) => {}
+            // The peer has left.
+            Ok(Err(_)) => return true,
+            Err(_) => return false,
         }
     }
-    stream.send_data(Bytes::new(), true).map_err(io::Error::other)
+    let _ = stream.send_data(Bytes::new(), true);
+    true
+}
+
+async fn send_piece(mut data: Bytes, stream: &mut SendStream<Bytes>) -> io::Result<()> {
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len());
+        let room = poll_fn(|context| poll_room(stream, context)).await?;
+        let part = data.split_to(room.min(data.len()));
+        stream.send_data(part, false).map_err(io::Error::other)?;
+    }
+    Ok(())
 }
 
 /// Waits for room in the peer's window, of which some has been asked for.

@@ -10,7 +10,9 @@ use hyper::body::Body as _;
 use super::{
     super::{
         accept::{Caller, answer},
+        arrivals::Fault,
         head,
+        line::{Answering, Until},
         takeover::{Handover, Manner, Taken, Takeover},
     },
     Shared,
@@ -30,6 +32,7 @@ impl Exchange {
 
     /// Answers the request, or gives its stream away.
     pub(super) async fn run(mut self, request: Request<RecvStream>) {
+        let answering = Answering::begin(&self.shared.line);
         let Caller { peer, secure } = self.shared.caller;
         let (version, tunnel) = (request.version(), is_tunnel(&request));
         let manner = Manner { version, tunnel, secure, address: peer.0 };
@@ -50,7 +53,10 @@ impl Exchange {
         tokio::select! {
             biased;
             Ok(taken) = taken => match taken {
-                Taken::Stream(handover) => self.hand_to_lane(*handover, &body),
+                Taken::Stream(handover) => {
+                    drop(answering);
+                    self.hand_to_lane(*handover, &body);
+                }
                 Taken::Farewell(farewell) => {
                     farewell.say_inside(&mut self.respond, body.take()).await;
                 }
@@ -63,6 +69,7 @@ impl Exchange {
 
     async fn send(mut self, response: warp::reply::Response, is_head: bool) {
         let (mut parts, body) = response.into_parts();
+        let until = parts.extensions.get::<Until>().map(|Until(moment)| *moment);
         head::http2(&mut parts.headers);
         if let Some(size) = body.size_hint().exact() {
             parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
@@ -70,9 +77,9 @@ impl Exchange {
         let ended = is_head || body.is_end_stream();
         let head = Response::from_parts(parts, ());
         let Ok(mut stream) = self.respond.send_response(head, ended) else { return };
-        if !ended {
-            // It fails where the peer has left, or reads nothing any more.
-            let _ = body::send(body, &mut stream).await;
+        if !ended && !body::send(body, &mut stream, until).await {
+            self.shared.acceptor.arrivals.note(Fault::Unread);
+            stream.send_reset(Reason::CANCEL);
         }
     }
 

@@ -108,7 +108,7 @@ impl<W: Wire> Connection<W> {
             return self.pass_to(first);
         }
         now.hub.accounts().dropped(now.shard, missed);
-        now.hub.accounts().gaps.add(1);
+        now.hub.accounts().gaps.count(reason);
         let (from, to) =
             (now.hub.cursor(next - 1).to_string(), now.hub.cursor(first - 1).to_string());
         let control = Control::Gap { from: Some(&from), to: &to, missed: Some(missed), reason };

@@ -2,7 +2,8 @@
 //!
 //! Laws: the messages depend on the bytes and not on how they were split; nothing is buffered beyond
 //! the message that is being read, of which at most the allowed size is kept, however much a header
-//! announces; between messages the decoder owns no memory; after a close or an error it reads nothing.
+//! announces; one that is compressed is inflated when it is whole, so that nobody keeps a window for what
+//! doesn't come; between messages the decoder owns no memory; after a close or an error it reads nothing.
 
 use super::{
     CloseCode,
@@ -102,7 +103,7 @@ pub struct Decoder {
     /// Whether compression is agreed on.
     inflating: bool,
     step: Step,
-    /// The message that is being read, over all of its fragments so far.
+    /// The message that is being read, over all of its fragments so far, as it came.
     message: Vec<u8>,
     /// What that message is, while one is open.
     open: Option<Kind>,
@@ -110,8 +111,8 @@ pub struct Decoder {
     checked: usize,
     /// How many bytes of payload have been announced for the open message.
     announced: u64,
-    /// What inflates the open message, where it is compressed.
-    inflater: Option<Box<Inflater>>,
+    /// Whether the open message is compressed.
+    compressed: bool,
     /// The payload of the control frame that is being read; it may stand between fragments.
     control: Vec<u8>,
     /// How many frames have begun.
@@ -144,7 +145,7 @@ impl Decoder {
             open: None,
             checked: 0,
             announced: 0,
-            inflater: None,
+            compressed: false,
             control: Vec::new(),
             frames: 0,
         }
@@ -175,6 +176,18 @@ impl Decoder {
     /// How many frames have begun since this was last asked.
     pub const fn take_frames(&mut self) -> u64 {
         std::mem::replace(&mut self.frames, 0)
+    }
+
+    /// Whether a message has begun and is not whole.
+    #[must_use]
+    pub const fn is_within_message(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// How many bytes of memory it has for what is not whole.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.message.capacity() + self.control.capacity()
     }
 
     fn read(&mut self, input: &mut &[u8]) -> Result<Option<Message>, ProtocolError> {
@@ -234,17 +247,15 @@ impl Decoder {
         self.open = Some(kind);
         self.checked = 0;
         self.announced = 0;
-        self.inflater = header.compressed.then(|| Box::new(Inflater::new(self.max_message)));
+        self.compressed = header.compressed;
         self.announce(header.length)
     }
 
     /// Refuses a frame with which the message gets too large, before its payload comes. A compressed
     /// one may be somewhat larger than what it inflates to, and not without end.
     fn announce(&mut self, length: u64) -> Result<(), ProtocolError> {
-        let most = match self.inflater {
-            None => self.max_message,
-            Some(_) => self.max_message.saturating_add(self.max_message / 8 + 64),
-        };
+        let more = if self.compressed { self.max_message / 8 + 64 } else { 0 };
+        let most = self.max_message.saturating_add(more);
         self.announced = self.announced.saturating_add(length);
         if self.announced > most as u64 {
             return Err(ProtocolError::TooBig(self.max_message));
@@ -254,16 +265,8 @@ impl Decoder {
 
     /// Takes a piece of the open message's payload.
     fn take(&mut self, mask: Mask, bytes: &[u8]) -> Result<(), ProtocolError> {
-        let Some(inflater) = &mut self.inflater else {
-            mask.unmask(bytes, &mut self.message);
-            return self.check_text(false);
-        };
-        let mut compressed = Vec::with_capacity(bytes.len());
-        mask.unmask(bytes, &mut compressed);
-        let fed = inflater.feed(&compressed, &mut self.message);
-        // First what came out: in another split of the bytes it would have been looked at before.
-        self.check_text(false)?;
-        fed
+        mask.unmask(bytes, &mut self.message);
+        self.check_text(false)
     }
 
     /// Ends a frame whose payload is whole; gives the message that it completes.
@@ -278,10 +281,11 @@ impl Decoder {
     }
 
     fn complete(&mut self) -> Result<Option<Message>, ProtocolError> {
-        if let Some(mut inflater) = self.inflater.take() {
-            let finished = inflater.finish(&mut self.message);
-            self.check_text(false)?;
-            finished?;
+        if std::mem::take(&mut self.compressed) {
+            let compressed = std::mem::take(&mut self.message);
+            let mut inflater = Inflater::new(self.max_message);
+            inflater.feed(&compressed, &mut self.message)?;
+            inflater.finish(&mut self.message)?;
         }
         self.check_text(true)?;
         let bytes = std::mem::take(&mut self.message);
@@ -304,7 +308,7 @@ impl Decoder {
     /// Checks what has come of an open text since the last check, so that a broken one is refused as
     /// soon as it is seen. A character may still lack its end, unless the message is `whole`.
     fn check_text(&mut self, whole: bool) -> Result<(), ProtocolError> {
-        if self.open != Some(Kind::Text) {
+        if self.open != Some(Kind::Text) || self.compressed {
             return Ok(());
         }
         match std::str::from_utf8(self.message.get(self.checked..).unwrap_or_default()) {

@@ -1,14 +1,16 @@
 //! What a server answers to what a client sends, whatever the messages mean: pongs, the closing
 //! handshake, and the close that says how the client broke the protocol.
 
-use super::{CloseCode, Coding, Decoder, Message, encode_close, encode_close_reply, encode_pong};
+use super::{
+    Coding, Decoder, Message, ProtocolError, encode_close, encode_close_reply, encode_pong,
+};
 
 /// One client's side of a connection.
 #[derive(Debug)]
 pub struct Dialogue {
     decoder: Decoder,
     /// How the client broke the protocol.
-    breach: Option<CloseCode>,
+    breach: Option<ProtocolError>,
 }
 
 /// What a client has said.
@@ -41,15 +43,27 @@ impl Dialogue {
         Self { decoder, breach: None }
     }
 
-    /// The code with which the client was closed because it broke the protocol.
+    /// How the client broke the protocol, for which it was closed.
     #[must_use]
-    pub const fn breach(&self) -> Option<CloseCode> {
+    pub const fn breach(&self) -> Option<ProtocolError> {
         self.breach
     }
 
     /// How many frames the client has sent since this was last asked.
     pub const fn take_frames(&mut self) -> u64 {
         self.decoder.take_frames()
+    }
+
+    /// Whether a message of the client has begun and is not whole.
+    #[must_use]
+    pub const fn is_within_message(&self) -> bool {
+        self.decoder.is_within_message()
+    }
+
+    /// How many bytes of memory it has for what is not whole.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.decoder.held()
     }
 
     /// Takes bytes off `input` until something was said, and appends to `reply` what the protocol itself
@@ -72,7 +86,7 @@ impl Dialogue {
                     return Heard::Farewell;
                 }
                 Err(error) => {
-                    self.breach = Some(error.close_code());
+                    self.breach = Some(error);
                     encode_close(error.close_code(), &error.to_string(), reply);
                     return Heard::Farewell;
                 }

@@ -1,0 +1,87 @@
+//! Counters of what has one of a few reasons.
+
+use super::{Counter, TurnedAway};
+use crate::{filter::Refused, frame::GapReason};
+
+/// Gaps that subscribers were told about.
+#[derive(Debug, Default)]
+pub struct Gaps([Counter; GapReason::ALL.len()]);
+
+impl Gaps {
+    /// Counts one.
+    pub fn count(&self, reason: GapReason) {
+        if let Some(counter) = self.0.get(reason as usize) {
+            counter.add(1);
+        }
+    }
+
+    /// How many there were, by reason.
+    pub fn all(&self) -> impl Iterator<Item = (GapReason, u64)> {
+        GapReason::ALL.into_iter().zip(self.0.iter().map(Counter::get))
+    }
+}
+
+/// Filters that subscribers didn't get.
+#[derive(Debug, Default)]
+pub struct FiltersRefused([Counter; WORDS.len()]);
+
+/// Why there is no filter.
+const WORDS: [&str; 7] = [
+    "length",
+    "syntax",
+    "meaning",
+    "absent",
+    "busy",
+    TurnedAway::TooManyFilters.name(),
+    TurnedAway::FilterTooCostly.name(),
+];
+
+impl FiltersRefused {
+    /// Counts one that can't be used.
+    pub fn count(&self, refused: &Refused) {
+        self.count_word(match refused {
+            Refused::Length { .. } => "length",
+            Refused::Syntax { .. } => "syntax",
+            Refused::Meaning { .. } => "meaning",
+            Refused::Absent => "absent",
+            Refused::Busy => "busy",
+        });
+    }
+
+    /// Counts one that can be used, but not now.
+    pub fn turned_away(&self, reason: TurnedAway) {
+        self.count_word(reason.name());
+    }
+
+    fn count_word(&self, word: &str) {
+        let place = WORDS.iter().position(|known| *known == word);
+        if let Some(counter) = place.and_then(|place| self.0.get(place)) {
+            counter.add(1);
+        }
+    }
+
+    /// How many there were, by reason.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        WORDS.into_iter().zip(self.0.iter().map(Counter::get))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_counted_by_its_reason() {
+        let (gaps, filters) = (Gaps::default(), FiltersRefused::default());
+        GapReason::ALL.into_iter().for_each(|reason| gaps.count(reason));
+        assert!(gaps.all().all(|(_, count)| count == 1));
+        filters.count(&Refused::Length { bytes: 9_999 });
+        filters.count(&Refused::Syntax { line: 1, column: 1, message: String::new() });
+        filters.count(&Refused::Meaning { position: 1, message: String::new() });
+        filters.count(&Refused::Absent);
+        filters.count(&Refused::Busy);
+        filters.turned_away(TurnedAway::TooManyFilters);
+        filters.turned_away(TurnedAway::FilterTooCostly);
+        assert!(filters.all().all(|(_, count)| count == 1));
+    }
+}

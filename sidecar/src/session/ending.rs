@@ -1,0 +1,54 @@
+//! How a session ends, and each of its subscriptions.
+
+use super::Session;
+use crate::frame::websocket::{self, CloseCode};
+
+/// A subscription that has ended, and the cursor behind which it can go on.
+pub(super) struct Ended {
+    pub(super) id: String,
+    pub(super) cursor: String,
+}
+
+impl Session {
+    /// Ends a subscription. What is said of that next goes before a batch that has not begun, which is taken
+    /// back, and behind one that has.
+    pub(super) fn end_subscription(&mut self, place: usize) -> Ended {
+        let mut subscription = self.subscriptions.remove(place);
+        if self.outbox.take_back(subscription.number) {
+            subscription.take_back();
+        }
+        let ended = Ended { id: subscription.id.clone(), cursor: subscription.cursor() };
+        let seat = subscription.take_seat();
+        self.give_back(&subscription.hub, seat);
+        if self.outbox.has_batch_of(subscription.number) {
+            self.parting = Some(subscription);
+        }
+        ended
+    }
+
+    /// Ends all subscriptions.
+    pub(super) fn end_subscriptions(&mut self) -> Vec<Ended> {
+        (0..self.subscriptions.len()).map(|_| self.end_subscription(0)).collect()
+    }
+
+    /// Closes, with the hint when to come back that the subscriptions were given.
+    pub(super) fn send_away(&mut self, code: CloseCode, retry_ms: u64) {
+        let mut close = Vec::new();
+        websocket::encode_close_hint(code, retry_ms, None, &mut close);
+        self.end(&close);
+    }
+
+    pub(super) fn close(&mut self, code: CloseCode, reason: &str) {
+        let mut close = Vec::new();
+        websocket::encode_close(code, reason, &mut close);
+        self.end(&close);
+    }
+
+    /// Says the last that is said. Nothing that has not begun to be sent comes behind it.
+    pub(super) fn end(&mut self, farewell: &[u8]) {
+        self.leaving = true;
+        self.end_subscriptions();
+        self.outbox.push(farewell);
+        self.unburden();
+    }
+}
