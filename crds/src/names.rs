@@ -34,8 +34,13 @@ pub mod label {
     pub const COMPONENT: &str = "app.kubernetes.io/component";
 }
 
-/// Annotations that the operator sets.
+/// Annotations that the operator sets, and one that it obeys.
 pub mod annotation {
+    /// On a StreamPipeline, set by whoever answers for it: the release of the operator that its data plane may be
+    /// brought to, or `always`.
+    pub const UPGRADE: &str = "weir.dev/upgrade";
+    /// On a gateway's workload: the pod template that it was last given, and what that was made of.
+    pub const POD_TEMPLATE: &str = "weir.dev/pod-template";
     /// The pipelines whose configuration an injected pod mounts, separated by commas.
     pub const PIPELINES: &str = "weir.dev/pipelines";
     /// The image of the sidecar that a pod was injected with, as the operator named it.
@@ -44,6 +49,12 @@ pub mod annotation {
     pub const NOT_INJECTED: &str = "weir.dev/not-injected";
     /// When a workload was last restarted so that its pods get what they lack; on its pod template.
     pub const RESTARTED_AT: &str = "weir.dev/restartedAt";
+}
+
+/// Reasons of conditions that other parts look for.
+pub mod reason {
+    /// Of `UpToDate`: data planes are of another release than the operator would make now.
+    pub const UPGRADE_AVAILABLE: &str = "UpgradeAvailable";
 }
 
 /// Ports of the sidecar. An application often has 8080 itself, hence these.

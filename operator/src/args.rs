@@ -11,6 +11,7 @@ use weir_crds::scalar::Duration;
 
 use crate::certificates::{Lives, LivesError};
 use crate::context::Options;
+use crate::upgrade::Upgrades;
 
 /// Makes StreamPipelines run, injects the sidecar, and judges StreamSLOs.
 #[derive(Debug, Clone, Parser)]
@@ -58,6 +59,16 @@ pub struct Args {
         value_name = "POLICY"
     )]
     pub sidecar_pull_policy: Option<String>,
+    /// When data planes that run are replaced because the operator is of another release, or its image of the
+    /// data plane another one.
+    #[arg(
+        long,
+        env = "WEIR_SIDECAR_UPGRADE",
+        value_enum,
+        default_value = "OnRequest",
+        value_name = "WHEN"
+    )]
+    pub sidecar_upgrade: Upgrades,
     /// Elect a leader among the replicas; without, there must be one replica only.
     #[arg(long, action = ArgAction::Set, default_value_t = true, value_name = "BOOL")]
     pub leader_elect: bool,
@@ -153,6 +164,7 @@ impl Args {
             watch_namespace: None,
             sidecar_image: self.sidecar_image.clone(),
             sidecar_image_pull_policy: self.sidecar_pull_policy.clone(),
+            upgrades: self.sidecar_upgrade,
             policies: self.injection_policies.clone(),
             policies_owner: self.injection_policies_owner.clone(),
             excluded_namespaces: self.excluded_namespaces.clone(),
@@ -202,6 +214,9 @@ mod tests {
     fn what_is_wrong_is_refused_with_the_choices() {
         let error = parse(&["--sidecar-pull-policy=Sometimes"]).unwrap_err().to_string();
         assert!(error.contains("IfNotPresent"), "{error}");
+        let error = parse(&["--sidecar-upgrade=Never"]).unwrap_err().to_string();
+        assert!(error.contains("OnRequest") && error.contains("Always"), "{error}");
+        assert_eq!(parse(&[]).unwrap().options().upgrades, Upgrades::OnRequest);
         assert!(parse(&["--webhook-config=a", "--injection-policies=b"]).is_err());
         assert!(parse(&["--webhook-certificate-life=soon"]).is_err());
         assert!(parse(&["--webhook-authority-life=2000h"]).unwrap().lives().is_err());

@@ -15,6 +15,7 @@ use crate::injection::is_protected;
 use crate::metrics::ReconcileMetrics;
 use crate::routes::Routes;
 use crate::samples::Sampler;
+use crate::upgrade::Upgrades;
 use crate::written::Written;
 
 /// What every phase is handed.
@@ -54,6 +55,8 @@ pub struct Options {
     pub sidecar_image: String,
     /// The pull policy of that image; the cluster's default where absent.
     pub sidecar_image_pull_policy: Option<String>,
+    /// Which pipelines follow the operator's release.
+    pub upgrades: Upgrades,
     /// The release after which the policies are named by which pods are injected; without it a webhook does it.
     pub policies: Option<String>,
     /// The ClusterRole with which these policies go.

@@ -7,7 +7,7 @@
 //! - [`pipeline`]: the StreamPipeline controller.
 //! - [`slo`], [`samples`], [`farewells`]: the StreamSLO controller, and what the sidecars counted.
 //! - [`webhook`], [`injection`], [`certificates`]: how a pod gets the sidecar when it is created;
-//!   [`policies`]: the same without a webhook.
+//!   [`policies`]: the same without a webhook. [`upgrade`]: when it gets a newer one.
 //! - [`controller`]: what drives every kind: spans, metrics, backoff, bounded concurrency.
 //! - [`apply`], [`conditions`], [`failure`]: what every controller writes with, and how it fails.
 //! - [`context`]: what every phase is handed.
@@ -45,5 +45,6 @@ pub mod tasks;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+pub mod upgrade;
 pub mod webhook;
 pub mod written;

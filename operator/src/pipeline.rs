@@ -9,11 +9,13 @@
 //!   change made superfluous is deleted.
 //! - A change of the configuration alone restarts no pod; what needs new pods is said, or, where the
 //!   pipeline asks for it, brought about by `repair`, between apply and report.
+//! - An upgrade of the operator restarts no pod before somebody has asked for it; `given` and `repair` see to it.
 //! - How many replicas there are is what the manifest says, whoever wrote it there, or what autoscaling comes
 //!   to; a number that somebody gave the workload itself is put right.
 
 mod apply;
 mod build;
+mod given;
 mod made;
 mod observe;
 mod repair;
@@ -38,6 +40,7 @@ use kube::runtime::controller::Controller;
 use kube::runtime::reflector::Store;
 use weir_crds::v1alpha1::{STREAM_PIPELINE, StreamPipeline};
 
+use self::given::HeldBack;
 use self::made::Made;
 use self::observe::{ObserveError, Observed, Workloads};
 use self::scale::Histories;
@@ -123,8 +126,9 @@ impl Failure for Error {
 /// How far a reconcile got.
 #[derive(Debug)]
 enum Outcome {
-    /// Everything that the pipeline asks for stands in the cluster.
-    Applied,
+    /// Everything that the pipeline asks for stands in the cluster; its gateway's pods may be kept at what another
+    /// release made.
+    Applied(Option<HeldBack>),
     /// What the pipeline asks for can't be done.
     Rejected(Rejection),
     /// A phase failed, and will be tried again.
@@ -153,7 +157,7 @@ impl Reconciler for Pipelines {
         observed.scaling = self.histories.decide(&observed);
         observed.rebalancing = self.shares.decide(&observed, now_in_seconds());
         let outcome = self.advance(&observed).await;
-        if let Outcome::Applied = outcome {
+        if let Outcome::Applied(_) = outcome {
             self.histories.note(&observed);
         }
         let repairs = repair::repair(context, &observed, &outcome).await;
@@ -185,13 +189,14 @@ impl Pipelines {
             Ok(objects) => objects,
             Err(error) => return Outcome::Failed(error.into()),
         };
+        let held = objects.held.clone();
         let Self { made, settled, .. } = self;
         if let Err(error) = apply::apply(context, made, settled, &valid, objects, observed).await {
             return Outcome::Failed(Error::Apply(error));
         }
         // Last: what it has pods mount stands by then.
         match policies::put(context, &observed.pipeline).await {
-            Ok(()) => Outcome::Applied,
+            Ok(()) => Outcome::Applied(held),
             Err(error) => Outcome::Failed(Error::Policy(error)),
         }
     }
@@ -204,7 +209,7 @@ fn finish(
     settled: Duration,
 ) -> Result<Done, Error> {
     let outcome = match outcome {
-        Outcome::Applied => "ok",
+        Outcome::Applied(_) => "ok",
         Outcome::Rejected(_) => "rejected",
         Outcome::Failed(error) => return Err(error),
     };

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use weir_crds::v1alpha1::{StreamPipeline, StreamSLO};
 
 use crate::context::Options;
+use crate::upgrade::Upgrades;
 
 /// The options of a test.
 pub(crate) fn options() -> Options {
@@ -14,6 +15,7 @@ pub(crate) fn options() -> Options {
         watch_namespace: None,
         sidecar_image: "registry.test/weir-sidecar:1".to_owned(),
         sidecar_image_pull_policy: Some("IfNotPresent".to_owned()),
+        upgrades: Upgrades::OnRequest,
         policies: None,
         policies_owner: None,
         excluded_namespaces: Vec::new(),

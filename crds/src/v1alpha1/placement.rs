@@ -56,7 +56,8 @@ pub struct Sidecar {
     /// Selects the pods, in the pipeline's namespace, that get the sidecar when they are created.
     pub selector: LabelSelector,
     /// Whether the workloads of selected pods are restarted so that the pods get what they lack: the sidecar
-    /// itself, a newer image of it, or what the pipeline has come to need of it, such as a Secret.
+    /// itself, what the pipeline has come to need of it, such as a Secret, or, once the annotation
+    /// weir.dev/upgrade asks for it, the image of the operator's release.
     #[serde(default)]
     pub restart: Restart,
 }

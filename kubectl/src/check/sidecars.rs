@@ -47,7 +47,8 @@ fn one(image: &str, pods: &[String], current: &[String]) -> Finding {
         current.join(" and "),
         some.join(", ")
     );
-    let remedy = "restart their workloads when it suits you: an upgrade leaves running pods alone";
+    let remedy = "an upgrade leaves running pods alone: `kubectl weir status` says of each pipeline how its pods \
+                  are brought to it when it suits you";
     Finding::wrong(Verdict::Warning, SUBJECT, message, remedy)
 }
 

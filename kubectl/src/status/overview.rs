@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
+use weir_crds::names::reason::UPGRADE_AVAILABLE;
 use weir_crds::v1alpha1::{PlacementKind, StreamPipeline, StreamSLO};
 
 use crate::output::{Cell, Paint, Table, Tone, harmless};
@@ -99,25 +100,27 @@ pub(super) fn tone(status: &str) -> Tone {
     }
 }
 
-/// The conditions that are not as they should be, each with what to do, as the operator words it.
+/// The conditions that are not as they should be, or could be better, each with what to do, as the operator words it.
 fn troubles(kind: &str, name: &str, conditions: Option<&[Condition]>, paint: Paint) -> String {
     let title = |text: &str| paint.text(Tone::Strong, &format!("{kind} {name}: {text}"));
     let Some(conditions) = conditions else {
         let text = "no operator has looked at it yet; `kubectl weir check` says why";
         return format!("{}\n", title(text));
     };
-    let wrong = conditions.iter().filter(|condition| condition.status == "False");
+    let wrong = conditions
+        .iter()
+        .filter(|condition| condition.status == "False" || condition.reason == UPGRADE_AVAILABLE);
     // Everything that failed for one reason has one message.
     let mut told: Vec<&str> = Vec::new();
     let mut out = String::new();
-    for Condition { type_, reason, message, .. } in wrong {
+    for Condition { type_, status, reason, message, .. } in wrong {
         if told.contains(&message.as_str()) {
             continue;
         }
         told.push(message);
         out.push_str(&format!(
             "{}\n  {}\n",
-            title(&format!("{type_} is False ({reason})")),
+            title(&format!("{type_} is {status} ({reason})")),
             harmless(message)
         ));
     }
@@ -181,6 +184,15 @@ pipeline carts: Ready is False (Why)
   mend it
 ";
         assert_eq!(render(&pipelines, &[], plain()), expected);
+    }
+
+    #[test]
+    fn an_upgrade_that_waits_to_be_asked_for_is_told() {
+        let mut waits = condition("UpToDate", "True", "ask for it");
+        waits["reason"] = json!("UpgradeAvailable");
+        let text = render(&[pipeline("orders", &json!({ "conditions": [waits] }))], &[], plain());
+        let told = "pipeline orders: UpToDate is True (UpgradeAvailable)\n  ask for it\n";
+        assert!(text.ends_with(told), "{text}");
     }
 
     #[test]

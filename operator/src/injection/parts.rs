@@ -157,7 +157,8 @@ pub(super) fn raise_grace_period(
     pipelines: &[&StreamPipeline],
 ) -> Result<(), PatchError> {
     let address = at(["spec", "terminationGracePeriodSeconds"]);
-    let needed = grace_seconds(pipelines.iter().map(|pipeline| &pipeline.spec.delivery));
+    let needed =
+        grace_seconds(pipelines.iter().map(|pipeline| &pipeline.spec.delivery.drain.window));
     let granted = patch.get(&address).and_then(Value::as_i64).unwrap_or(DEFAULT_GRACE_SECONDS);
     if granted < needed { patch.add(address, needed.into()) } else { Ok(()) }
 }

@@ -58,6 +58,7 @@ async fn write(
         ingress,
         http_route,
         config_hash: _,
+        held: _,
     } = objects;
     let OwnershipOfObjects {
         config_map: config_map_owner,

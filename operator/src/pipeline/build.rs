@@ -21,8 +21,10 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use weir_crds::names::annotation;
 use weir_crds::v1alpha1::Exposure;
 
+use super::given::{Given, HeldBack};
 use super::validate::{ValidPlacement, ValidatedPipeline};
 use crate::labels;
 use crate::routes::HTTPRoute;
@@ -48,6 +50,8 @@ pub(super) struct Objects {
     pub(super) http_route: Option<HTTPRoute>,
     /// A hash of the manifests, to be announced to the pods that mount them.
     pub(super) config_hash: String,
+    /// What the gateway's pods are kept at, where this release would make others.
+    pub(super) held: Option<HeldBack>,
 }
 
 impl Objects {
@@ -63,6 +67,7 @@ impl Objects {
             ingress,
             http_route,
             config_hash: _,
+            held: _,
         } = self;
         let mut hasher = DefaultHasher::new();
         text(config_map).hash(&mut hasher);
@@ -98,10 +103,13 @@ pub(super) fn build(pipeline: &ValidatedPipeline) -> Result<Objects, BuildError>
         ValidPlacement::Sidecar => None,
         ValidPlacement::Gateway(gateway) => Some(gateway.as_ref()),
     };
-    let (deployment, stateful_set) = match gateway.map(|gateway| (gateway, &gateway.claim)) {
+    let given = gateway.map(|gateway| (gateway, pod::give(pipeline, gateway)));
+    let (deployment, stateful_set) = match &given {
         None => (None, None),
-        Some((gateway, None)) => (Some(deployment::build(pipeline, gateway)), None),
-        Some((gateway, Some(claim))) => (None, Some(stateful_set::build(pipeline, gateway, claim))),
+        Some((gateway, given)) => match &gateway.claim {
+            None => (Some(deployment::build(pipeline, gateway, given)), None),
+            Some(claim) => (None, Some(stateful_set::build(pipeline, gateway, claim, given))),
+        },
     };
     let Exposure { service: _, http_route: route, ingress: entry, network_policy: policy } =
         &pipeline.exposure;
@@ -115,7 +123,17 @@ pub(super) fn build(pipeline: &ValidatedPipeline) -> Result<Objects, BuildError>
         network_policy: policy.as_ref().map(|policy| network_policy::build(pipeline, policy)),
         ingress: entry.as_ref().map(|entry| ingress::build(pipeline, entry)),
         http_route: route.as_ref().map(|route| http_route::build(pipeline, route)),
+        held: given.and_then(|(_, given)| given.held),
     })
+}
+
+/// The metadata of a gateway's workload, with the note of what it is given.
+fn noted(pipeline: &ValidatedPipeline, given: &Given) -> ObjectMeta {
+    let note = (annotation::POD_TEMPLATE.to_owned(), given.note.clone());
+    ObjectMeta {
+        annotations: Some(BTreeMap::from([note])),
+        ..metadata(pipeline, pipeline.name.clone())
+    }
 }
 
 /// The metadata of an object that is made for a pipeline.
@@ -180,6 +198,7 @@ mod tests {
             ingress,
             http_route,
             config_hash: _,
+            held: _,
         } = build(&valid(pipeline)).unwrap();
         let optional = [
             deployment.map(|made| made.metadata),

@@ -31,6 +31,7 @@ use crate::routes::HTTPRoute;
 use crate::scaling::Decision;
 use crate::selector;
 use crate::sidecar::Image;
+use crate::upgrade::Upgrade;
 
 /// The state of the cluster that concerns one pipeline.
 #[derive(Debug, Clone)]
@@ -53,6 +54,8 @@ pub(super) struct Observed {
     pub(super) scaling: Option<Decision>,
     /// What replicas with more than their share are to come down to.
     pub(super) rebalancing: Option<Rebalancing>,
+    /// The operator's release, and whether the pipeline's data plane is to be brought to it.
+    pub(super) upgrade: Upgrade,
 }
 
 impl Observed {
@@ -128,7 +131,8 @@ pub(super) async fn observe(
         route(context, &namespace, &pipeline),
         pods(context, &namespace, &pipeline),
     )?;
-    let workloads = workloads.read(context, &namespace, &pipeline, &pods).await?;
+    let upgrade = Upgrade::of(&pipeline, &context.options);
+    let workloads = workloads.read(context, &namespace, &pipeline, &pods, &upgrade).await?;
     existing.http_route = http_route;
     let replicas = replica::ask(context, &pods, &namespace, &name).await;
     Ok(Some(Observed {
@@ -141,6 +145,7 @@ pub(super) async fn observe(
         knows_routes,
         scaling: None,
         rebalancing: None,
+        upgrade,
     }))
 }
 

@@ -6,6 +6,7 @@
 //! - No pod is ever deleted. A workload is restarted by a change of its pod template, so that its own rolling
 //!   update, with the budget that it gives, replaces the pods.
 //! - One that is paused, or whose rollout is under way, is left alone.
+//! - Pods whose sidecar is merely of another release than the operator are left until that is asked for.
 //! - Before a restart a trial shows that a new pod would be admitted, and would have what is lacking.
 //! - For one state of the pipeline a workload is restarted at most three times a day, with growing pauses.
 //!   What was done stands in the status, so that neither a new leader nor a controller that takes the change
@@ -19,7 +20,7 @@ use jiff::Timestamp;
 use weir_crds::v1alpha1::RestartStatus;
 
 use self::plan::{Plan, Verdict, plan};
-pub(super) use self::plan::{remember, stale, workload_of};
+pub(super) use self::plan::{due, remember, stale, workload_of};
 use self::trial::Trial;
 use super::Outcome;
 use super::observe::Observed;
@@ -52,7 +53,7 @@ pub(super) async fn repair(
     outcome: &Outcome,
 ) -> Vec<Repair> {
     match outcome {
-        Outcome::Applied => {}
+        Outcome::Applied(_) => {}
         Outcome::Rejected(_) | Outcome::Failed(_) => return Vec::new(),
     }
     let now = Timestamp::now();

@@ -29,11 +29,12 @@ pub(super) async fn report(
     }
     let status = status(observed, outcome, repairs, Timestamp::now());
     write(context, &observed.pipeline, &status).await?;
-    if let (Outcome::Applied, Some(notice)) = (outcome, observed.scaling.as_ref().and_then(scaled))
+    if let (Outcome::Applied(_), Some(notice)) =
+        (outcome, observed.scaling.as_ref().and_then(scaled))
     {
         context.publish(&observed.pipeline, notice).await;
     }
-    if let (Outcome::Applied, Some(notice)) = (outcome, rebalancing(observed)) {
+    if let (Outcome::Applied(_), Some(notice)) = (outcome, rebalancing(observed)) {
         context.publish(&observed.pipeline, notice).await;
     }
     Ok(is_settled(observed))
@@ -105,7 +106,7 @@ mod tests {
 
     fn reported() -> StreamPipelineStatus {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        status(&running(&gateway("orders", 1), &["a"]), &Outcome::Applied, &[], now)
+        status(&running(&gateway("orders", 1), &["a"]), &Outcome::Applied(None), &[], now)
     }
 
     #[test]

@@ -107,7 +107,7 @@ pub(super) fn status(
             now,
         ),
         endpoints: match outcome {
-            Outcome::Applied => Some(urls::of(observed)),
+            Outcome::Applied(_) => Some(urls::of(observed)),
             Outcome::Rejected(_) | Outcome::Failed(_) => None,
         },
         replicas: Some(ReplicaStatus {
@@ -121,7 +121,7 @@ pub(super) fn status(
         }),
         // What could not be brought about is not where the next decision goes on from.
         autoscaling: match outcome {
-            Outcome::Applied => scaling::status(observed),
+            Outcome::Applied(_) => scaling::status(observed),
             Outcome::Rejected(_) | Outcome::Failed(_) => scaling::before(observed),
         },
         injection: pipeline.spec.placement.sidecar.is_some().then(|| InjectionStatus {

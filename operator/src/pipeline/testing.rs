@@ -5,6 +5,7 @@ use weir_crds::v1alpha1::StreamPipeline;
 use super::observe::{Existing, Observed, ObservedPod, Replica, Report};
 use super::validate::{ValidGateway, ValidPlacement, ValidatedPipeline, validate};
 use crate::testing::options;
+use crate::upgrade::Upgrade;
 
 /// A cluster with nothing but the pipeline.
 pub(super) fn observed(pipeline: &StreamPipeline) -> Observed {
@@ -18,6 +19,7 @@ pub(super) fn observed(pipeline: &StreamPipeline) -> Observed {
         knows_routes: true,
         scaling: None,
         rebalancing: None,
+        upgrade: Upgrade::of(pipeline, &options()),
     }
 }
 

@@ -9,18 +9,20 @@ use kube::{Resource, ResourceExt};
 use weir_crds::manifest::{Manifest, Metadata};
 use weir_crds::names::{API_VERSION, Share, config_map, label};
 use weir_crds::v1alpha1::{
-    Exposure, Gateway, GatewayPod, GatewayVolume, PlacementKind, Resources, STREAM_PIPELINE,
-    STREAM_SLO, StreamPipelineSpec, StreamSLO, StreamSLOSpec, WhenDeleted,
+    Exposure, Gateway, GatewayVolume, PlacementKind, STREAM_PIPELINE, STREAM_SLO,
+    StreamPipelineSpec, StreamSLO, StreamSLOSpec, WhenDeleted,
 };
 use weir_crds::validate::{Violation, pipeline as violations, slo as slo_violations};
 
+use super::given::{Note, PodInputs};
 use super::namespace;
 use super::observe::{Existing, Observed, kind_of};
 use super::volume;
 use crate::apply::Ownership;
 use crate::context::Options;
 use crate::routes::HTTPRoute;
-use crate::sidecar::{Image, grace_seconds, keeps_data, log_bytes};
+use crate::sidecar::Image;
+use crate::upgrade::Upgrade;
 
 /// A pipeline that can be brought about. The only input of the builders.
 #[derive(Debug, Clone)]
@@ -41,12 +43,8 @@ pub(super) struct ValidatedPipeline {
     pub(super) slos: Vec<Manifest<StreamSLOSpec>>,
     /// The data plane's container image.
     pub(super) image: Image,
-    /// How long a pod of a gateway may take to stop, in seconds.
-    pub(super) grace_seconds: i64,
-    /// The most bytes of events that the log holds.
-    pub(super) log_bytes: u64,
-    /// Whether the log is on a disk.
-    pub(super) keeps_data: bool,
+    /// What the pods of a gateway could be brought to, and whether they are to be.
+    pub(super) upgrade: Upgrade,
     /// How it is exposed; without a route where the cluster knows none.
     pub(super) exposure: Exposure,
     /// Where the operator is, which reads the pods' samples.
@@ -56,7 +54,7 @@ pub(super) struct ValidatedPipeline {
 }
 
 /// Where the data plane runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum ValidPlacement {
     /// Beside the application.
     Sidecar,
@@ -65,16 +63,16 @@ pub(super) enum ValidPlacement {
 }
 
 /// A workload of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct ValidGateway {
     /// How many replicas it has.
     pub(super) replicas: i32,
-    /// What each is granted, where that is not the default.
-    pub(super) resources: Option<Resources>,
     /// The volume of each replica, where it has one.
     pub(super) claim: Option<Claim>,
-    /// Where the pods run, and what is noted on them.
-    pub(super) pod: GatewayPod,
+    /// What their pods are made of.
+    pub(super) inputs: PodInputs,
+    /// What they were last made of.
+    pub(super) noted: Option<Note>,
 }
 
 /// The persistent volume of a replica.
@@ -143,9 +141,7 @@ pub(super) fn validate(
         ),
         slos: slos(&observed.slos),
         image: Image::of(options),
-        grace_seconds: grace_seconds([&pipeline.spec.delivery]),
-        log_bytes: log_bytes([&pipeline.spec.log]),
-        keeps_data: keeps_data([&pipeline.spec.log]),
+        upgrade: observed.upgrade.clone(),
         exposure,
         operator_namespace: options.namespace.clone(),
         namespace: namespace(pipeline),
@@ -160,18 +156,23 @@ fn placement(kind: PlacementKind<'_>, observed: &Observed) -> ValidPlacement {
         PlacementKind::Sidecar(_) => return ValidPlacement::Sidecar,
         PlacementKind::Gateway(gateway) => gateway,
     };
-    let Gateway { replicas, autoscaling: _, rebalance: _, resources, volume, pod } = gateway;
-    let size = observed.pipeline.spec.log.storage.disk.as_ref().map(|disk| disk.size.bytes());
+    let spec = &observed.pipeline.spec;
+    let Existing { deployment, stateful_set, .. } = &observed.existing;
+    let size = spec.log.storage.disk.as_ref().map(|disk| disk.size.bytes());
     let claim = |GatewayVolume { storage_class_name, when_deleted }: &GatewayVolume| Claim {
         size: volume::size(size.unwrap_or_default()),
         class: storage_class_name.clone(),
         when_deleted: *when_deleted,
     };
+    let workload = match &gateway.volume {
+        Some(_) => metadata(stateful_set.as_ref()),
+        None => metadata(deployment.as_ref()),
+    };
     ValidPlacement::Gateway(Box::new(ValidGateway {
-        replicas: observed.wanted_replicas().unwrap_or(*replicas),
-        resources: resources.clone(),
-        claim: volume.as_ref().map(claim),
-        pod: pod.clone().unwrap_or_default(),
+        replicas: observed.wanted_replicas().unwrap_or(gateway.replicas),
+        claim: gateway.volume.as_ref().map(claim),
+        inputs: PodInputs::of(spec, gateway),
+        noted: Note::of(workload),
     }))
 }
 
@@ -328,7 +329,7 @@ mod tests {
             ("uid-of-orders", "uid-of-orders")
         );
         assert_eq!(valid.image.reference, "registry.test/weir-sidecar:1");
-        assert_eq!(valid.grace_seconds, 30);
+        assert_eq!(placed.inputs.drain_window.millis(), 20_000);
     }
 
     #[test]
@@ -376,7 +377,8 @@ mod tests {
         let mut observed = observed(&gateway("orders", 1));
         let spec = &mut observed.pipeline.spec;
         spec.exposure = Some(Exposure::default());
-        spec.placement.gateway.as_mut().unwrap().pod = Some(GatewayPod::default());
+        spec.placement.gateway.as_mut().unwrap().pod =
+            Some(weir_crds::v1alpha1::GatewayPod::default());
         let told = validate(&observed, &options()).unwrap().manifest.spec;
         assert_eq!(told, gateway("orders", 1).spec);
     }

@@ -21,6 +21,7 @@ use weir_operator::controller::drive;
 use weir_operator::metrics::ReconcileMetrics;
 use weir_operator::pipeline::Pipelines;
 use weir_operator::samples::Sampler;
+use weir_operator::upgrade::Upgrades;
 use weir_tests::{Namespace, eventually};
 
 /// Generous on a busy machine; nothing here takes more than a second on an idle one.
@@ -62,6 +63,7 @@ pub(crate) fn options(namespace: &str) -> Options {
         watch_namespace: Some(namespace.to_owned()),
         sidecar_image: "registry.test/weir-sidecar:1".to_owned(),
         sidecar_image_pull_policy: None,
+        upgrades: Upgrades::OnRequest,
         policies: None,
         policies_owner: None,
         excluded_namespaces: Vec::new(),

@@ -60,6 +60,17 @@ impl Replica {
         Self::launch(watched, system, identity, webhook, arguments).await
     }
 
+    /// Starts one that brings this image of the data plane.
+    pub(crate) async fn start_with_image(
+        watched: &Namespace,
+        system: &Namespace,
+        webhook: SocketAddr,
+        image: &str,
+    ) -> Result<Self> {
+        let besides = [format!("--sidecar-image={image}")];
+        Self::start_with(watched, system, "one", webhook, &besides).await
+    }
+
     /// Starts one that injects by policies, and so has no webhook.
     pub(crate) async fn start_with_policies(
         watched: &Namespace,
@@ -80,15 +91,17 @@ impl Replica {
     ) -> Result<Self> {
         install_definitions(&watched.cluster.client).await?;
         let admin = free().await?;
-        let usual = [
+        let mut usual = vec![
             "weir-operator".to_owned(),
             "run".to_owned(),
             format!("--namespace={}", system.name),
             format!("--watch-namespace={}", watched.name),
             format!("--identity={identity}"),
-            "--sidecar-image=registry.test/weir-sidecar:1".to_owned(),
             format!("--admin-address={admin}"),
         ];
+        if !arguments.iter().any(|argument| argument.starts_with("--sidecar-image=")) {
+            usual.push("--sidecar-image=registry.test/weir-sidecar:1".to_owned());
+        }
         let command = Command::try_parse_from(usual.iter().chain(&arguments))?;
         let Command::Run(args) = command else { bail!("{command:?}") };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -24,4 +24,5 @@ mod replicas;
 mod restarts;
 mod scaling;
 mod slos;
+mod upgrades;
 mod workloads;

@@ -12,7 +12,7 @@ use crate::fixture::{LIMIT, change, condition, create_pipeline, pipelines};
 use crate::installation::{Replica, configure, free, is_injected, with_system};
 use crate::workloads::{Node, api, create, manifest, pods_of, settled};
 
-fn restarting() -> Value {
+pub(crate) fn restarting() -> Value {
     json!({ "sidecar": {
         "selector": { "matchLabels": { "app": "shop" } },
         "restart": "OnChange",
@@ -52,7 +52,11 @@ async fn says(namespace: &Namespace, words: &str) -> Result<()> {
     .await
 }
 
-async fn generation(namespace: &Namespace, kind: &str, name: &str) -> Result<Option<i64>> {
+pub(crate) async fn generation(
+    namespace: &Namespace,
+    kind: &str,
+    name: &str,
+) -> Result<Option<i64>> {
     Ok(api(namespace, kind).get(name).await?.metadata.generation)
 }
 

@@ -37,11 +37,14 @@ async fn is_upgraded_and_rolled_back(weir: &Weir, shop: &Namespace) -> Result<()
     let mut subscriber = Subscriber::sse(&format!("http://{address}:7070/orders/sse")).await?;
     // A connection that is idle for as long as an upgrade takes is closed, so each time has its own.
     let publisher = async || Publisher::open(&format!("http://{address}:7070/orders/events")).await;
-    weir.upgrade(&["replicaCount=2"]).await?;
+    // The operator would make the gateway's pods otherwise from then on.
+    weir.upgrade(&["replicaCount=2", "sidecar.image.pullPolicy=IfNotPresent"]).await?;
     weir.has_replicas(2).await?;
+    await_condition(&shop.kubectl, PIPELINE, ("UpToDate", "True", "UpgradeAvailable"), UP).await?;
     publisher().await?.publish_singly(0..5).await?;
     weir.roll_back().await?;
     weir.has_replicas(1).await?;
+    await_condition(&shop.kubectl, PIPELINE, ("UpToDate", "True", "UpToDate"), UP).await?;
     publisher().await?.publish_singly(5..10).await?;
     subscriber.expect(0..10).await?;
     ensure!(subscriber.connections() == 1, "{} connections", subscriber.connections());

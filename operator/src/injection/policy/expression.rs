@@ -224,7 +224,7 @@ fn application(pipeline: &StreamPipeline) -> Vec<String> {
 }
 
 fn grace(pipeline: &StreamPipeline) -> String {
-    let needed = grace_seconds([&pipeline.spec.delivery]);
+    let needed = grace_seconds([&pipeline.spec.delivery.drain.window]);
     let granted = "object.spec.terminationGracePeriodSeconds";
     let default = parts::DEFAULT_GRACE_SECONDS;
     let short = format!("(has({granted}) ? {granted} : {default}) < {needed}");

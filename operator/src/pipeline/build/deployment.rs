@@ -6,17 +6,19 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{metadata, pod};
+use super::noted;
 use crate::labels;
+use crate::pipeline::given::Given;
 use crate::pipeline::validate::{ValidGateway, ValidatedPipeline};
 
-/// The label by which a Deployment tells the pods of its revisions apart.
-const REVISION: &str = "pod-template-hash";
-
 /// Builds the Deployment.
-pub(super) fn build(pipeline: &ValidatedPipeline, gateway: &ValidGateway) -> Deployment {
+pub(super) fn build(
+    pipeline: &ValidatedPipeline,
+    gateway: &ValidGateway,
+    given: &Given,
+) -> Deployment {
     Deployment {
-        metadata: metadata(pipeline, pipeline.name.clone()),
+        metadata: noted(pipeline, given),
         spec: DeploymentSpec {
             replicas: Some(gateway.replicas),
             selector: LabelSelector {
@@ -26,7 +28,7 @@ pub(super) fn build(pipeline: &ValidatedPipeline, gateway: &ValidGateway) -> Dep
             strategy: Some(strategy()),
             // Enough to look back by hand; the operator never rolls back.
             revision_history_limit: Some(2),
-            template: pod::template(pipeline, gateway, REVISION),
+            template: given.template.clone(),
             ..DeploymentSpec::default()
         },
         ..Deployment::default()
@@ -48,12 +50,15 @@ fn strategy() -> DeploymentStrategy {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::pod;
     use super::*;
     use crate::pipeline::testing::{placed, valid};
     use crate::testing::gateway;
 
     fn spec(pipeline: &ValidatedPipeline) -> Value {
-        serde_json::to_value(build(pipeline, placed(pipeline)).spec).unwrap()
+        let gateway = placed(pipeline);
+        let given = pod::give(pipeline, gateway);
+        serde_json::to_value(build(pipeline, gateway, &given).spec).unwrap()
     }
 
     #[test]

@@ -17,9 +17,10 @@ use weir_crds::v1alpha1::{
 };
 
 use crate::labels;
-use crate::pipeline::validate::{ValidGateway, ValidatedPipeline};
+use crate::pipeline::given::{Given, PodInputs, decide};
+use crate::pipeline::validate::{Claim, ValidGateway, ValidatedPipeline};
 use crate::secrets;
-use crate::sidecar::{DATA_VOLUME, Place, USER, container, data_mount};
+use crate::sidecar::{DATA_VOLUME, Place, USER, container, data_mount, grace_seconds};
 
 /// The volume that holds the manifests.
 const CONFIG_VOLUME: &str = "config";
@@ -27,24 +28,39 @@ const CONFIG_VOLUME: &str = "config";
 /// What pods are spread over where nothing is said.
 const SPREAD_OVER: [&str; 2] = ["topology.kubernetes.io/zone", "kubernetes.io/hostname"];
 
-/// Builds the template. `revision` is the label by which the workload tells the pods of its revisions apart.
-pub(super) fn template(
+/// The template that the gateway's workload is given.
+pub(super) fn give(pipeline: &ValidatedPipeline, gateway: &ValidGateway) -> Given {
+    let ValidGateway { replicas: _, claim, inputs, noted } = gateway;
+    let make = |inputs: &PodInputs| template(pipeline, inputs, claim.as_ref());
+    decide(noted.as_ref(), inputs, &pipeline.upgrade, make)
+}
+
+/// Builds the template as this release does.
+fn template(
     pipeline: &ValidatedPipeline,
-    gateway: &ValidGateway,
-    revision: &str,
+    inputs: &PodInputs,
+    claim: Option<&Claim>,
 ) -> PodTemplateSpec {
-    let mut labels = gateway.pod.labels.clone();
+    let mut labels = inputs.pod.labels.clone();
     labels.extend(labels::of_object(&pipeline.name));
     labels.extend(labels::of_gateway(&pipeline.name));
-    let annotations = Some(gateway.pod.annotations.clone()).filter(|noted| !noted.is_empty());
+    let annotations = Some(inputs.pod.annotations.clone()).filter(|noted| !noted.is_empty());
     PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels), annotations, ..ObjectMeta::default() }),
-        spec: Some(pod(pipeline, gateway, revision)),
+        spec: Some(pod(pipeline, inputs, claim)),
     }
 }
 
-fn pod(pipeline: &ValidatedPipeline, gateway: &ValidGateway, revision: &str) -> PodSpec {
-    let ValidGateway { replicas: _, resources, claim, pod } = gateway;
+/// The label by which a StatefulSet, which has claims, or a Deployment tells the pods of its revisions apart.
+const fn revision(claim: Option<&Claim>) -> &'static str {
+    match claim {
+        Some(_) => "controller-revision-hash",
+        None => "pod-template-hash",
+    }
+}
+
+fn pod(pipeline: &ValidatedPipeline, inputs: &PodInputs, claim: Option<&Claim>) -> PodSpec {
+    let PodInputs { drain_window, log_bytes, keeps_data: _, secrets: _, resources, pod } = inputs;
     let GatewayPod {
         node_selector,
         tolerations,
@@ -53,15 +69,15 @@ fn pod(pipeline: &ValidatedPipeline, gateway: &ValidGateway, revision: &str) -> 
         labels: _,
         annotations: _,
     } = pod;
-    let (volumes, mounts) = volumes(pipeline, claim.is_some());
-    let mut container = container(&pipeline.image, Place::Gateway, pipeline.log_bytes, mounts);
+    let (volumes, mounts) = volumes(&pipeline.name, inputs, claim);
+    let mut container = container(&pipeline.image, Place::Gateway, *log_bytes, mounts);
     container.resources = container.resources.map(|usual| resources::of(usual, resources.as_ref()));
     let tolerations: Vec<_> = tolerations.iter().map(toleration).collect();
     PodSpec {
         // The data plane never talks to the API server.
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        termination_grace_period_seconds: Some(pipeline.grace_seconds),
+        termination_grace_period_seconds: Some(grace_seconds([drain_window])),
         // Without it a volume belongs to root, and the data plane could not write to it.
         security_context: claim.is_some().then(|| PodSecurityContext {
             fs_group: Some(USER),
@@ -72,13 +88,17 @@ fn pod(pipeline: &ValidatedPipeline, gateway: &ValidGateway, revision: &str) -> 
         volumes: Some(volumes),
         node_selector: Some(node_selector.clone()).filter(|labels| !labels.is_empty()),
         tolerations: Some(tolerations).filter(|tolerations| !tolerations.is_empty()),
-        topology_spread_constraints: Some(spread(&pipeline.name, topology_spread, revision)),
+        topology_spread_constraints: Some(spread(&pipeline.name, topology_spread, revision(claim))),
         priority_class_name: priority_class_name.clone(),
         ..PodSpec::default()
     }
 }
 
-fn volumes(pipeline: &ValidatedPipeline, claimed: bool) -> (Vec<Volume>, Vec<VolumeMount>) {
+fn volumes(
+    pipeline: &str,
+    inputs: &PodInputs,
+    claim: Option<&Claim>,
+) -> (Vec<Volume>, Vec<VolumeMount>) {
     let mut mounts = vec![VolumeMount {
         name: CONFIG_VOLUME.to_owned(),
         mount_path: CONFIG_DIR.to_owned(),
@@ -88,23 +108,23 @@ fn volumes(pipeline: &ValidatedPipeline, claimed: bool) -> (Vec<Volume>, Vec<Vol
     let mut volumes = vec![Volume {
         name: CONFIG_VOLUME.to_owned(),
         config_map: Some(ConfigMapVolumeSource {
-            name: config_map(&pipeline.name),
+            name: config_map(pipeline),
             ..ConfigMapVolumeSource::default()
         }),
         ..Volume::default()
     }];
-    if pipeline.keeps_data {
+    if inputs.keeps_data {
         mounts.push(data_mount());
     }
     // A claimed volume is added by the StatefulSet.
-    if pipeline.keeps_data && !claimed {
+    if inputs.keeps_data && claim.is_none() {
         volumes.push(Volume {
             name: DATA_VOLUME.to_owned(),
             empty_dir: Some(EmptyDirVolumeSource::default()),
             ..Volume::default()
         });
     }
-    for secret in secrets::named_by([&pipeline.manifest.spec]) {
+    for secret in &inputs.secrets {
         volumes.push(secrets::volume(secret));
         mounts.push(secrets::mount(secret));
     }
@@ -168,12 +188,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::pipeline::observe::Observed;
     use crate::pipeline::testing::{observed, placed, valid, validated};
     use crate::testing::{gateway, slo};
 
     fn spec(pipeline: &ValidatedPipeline) -> Value {
-        let template = template(pipeline, placed(pipeline), "revision");
-        json!({ "template": template })
+        json!({ "template": give(pipeline, placed(pipeline)).template })
     }
 
     /// A gateway whose pods are as `pod` says.
@@ -201,7 +221,7 @@ mod tests {
         for one in spread {
             assert_eq!(one["whenUnsatisfiable"], "ScheduleAnyway");
             assert_eq!(one["labelSelector"]["matchLabels"]["weir.dev/pipeline"], "orders");
-            assert_eq!(one["matchLabelKeys"], json!(["revision"]));
+            assert_eq!(one["matchLabelKeys"], json!(["pod-template-hash"]));
         }
         for absent in ["nodeSelector", "tolerations", "priorityClassName", "securityContext"] {
             assert!(pod.get(absent).is_none(), "{absent}");
@@ -302,6 +322,38 @@ mod tests {
         let mount = &pod["containers"][0]["volumeMounts"][1];
         assert_eq!(mount["mountPath"], "/etc/weir/secrets/id.keys");
         assert_eq!((&mount["name"], &mount["readOnly"]), (&volume["name"], &json!(true)));
+    }
+
+    #[test]
+    fn what_a_template_is_noted_as_is_what_was_given() {
+        let mut pipeline = gateway("orders", 1);
+        pipeline.spec.log.storage = serde_json::from_value(json!({ "disk": {} })).unwrap();
+        let pod = json!({ "tolerations": [{ "operator": "Exists" }], "annotations": { "a": "b" } });
+        let placed = pipeline.spec.placement.gateway.as_mut().unwrap();
+        placed.pod = serde_json::from_value(pod).unwrap();
+        placed.resources =
+            serde_json::from_value(json!({ "limits": { "memory": "2Gi" } })).unwrap();
+        let give_to = |observed: &Observed| {
+            let valid = validated(observed);
+            give(&valid, self::placed(&valid))
+        };
+        let first = give_to(&observed(&pipeline));
+        let mut again = observed(&pipeline);
+        let annotations = json!({ "weir.dev/pod-template": first.note });
+        again.existing.deployment = serde_json::from_value(json!({
+            "metadata": {
+                "annotations": annotations, "uid": "u",
+                "ownerReferences": [{
+                    "apiVersion": "weir.dev/v1alpha1", "kind": "StreamPipeline", "name": "orders",
+                    "uid": "uid-of-orders", "controller": true,
+                }],
+            },
+            "spec": { "selector": {}, "template": {} },
+        }))
+        .unwrap();
+        assert_eq!(give_to(&again), first);
+        again.upgrade.release = "another".to_owned();
+        assert_eq!(give_to(&again).held, None, "it makes the same");
     }
 
     #[test]

@@ -17,22 +17,21 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use weir_crds::v1alpha1::WhenDeleted;
 
-use super::{metadata, pod};
+use super::noted;
 use crate::labels;
+use crate::pipeline::given::Given;
 use crate::pipeline::validate::{Claim, ValidGateway, ValidatedPipeline};
 use crate::sidecar::DATA_VOLUME;
-
-/// The label by which a StatefulSet tells the pods of its revisions apart.
-const REVISION: &str = "controller-revision-hash";
 
 /// Builds the StatefulSet.
 pub(super) fn build(
     pipeline: &ValidatedPipeline,
     gateway: &ValidGateway,
     claim: &Claim,
+    given: &Given,
 ) -> StatefulSet {
     StatefulSet {
-        metadata: metadata(pipeline, pipeline.name.clone()),
+        metadata: noted(pipeline, given),
         spec: StatefulSetSpec {
             replicas: Some(gateway.replicas),
             selector: LabelSelector {
@@ -46,7 +45,7 @@ pub(super) fn build(
                 ..StatefulSetUpdateStrategy::default()
             }),
             revision_history_limit: Some(2),
-            template: pod::template(pipeline, gateway, REVISION),
+            template: given.template.clone(),
             volume_claim_templates: Some(vec![volume(pipeline, claim)]),
             persistent_volume_claim_retention_policy: Some(retention(claim.when_deleted)),
             ..StatefulSetSpec::default()
@@ -93,6 +92,7 @@ fn volume(pipeline: &ValidatedPipeline, claim: &Claim) -> PersistentVolumeClaim 
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::pod;
     use super::*;
     use crate::pipeline::testing::{placed, valid};
     use crate::testing::gateway;
@@ -106,7 +106,8 @@ mod tests {
         let valid = valid(&pipeline);
         let gateway = placed(&valid);
         let claim = gateway.claim.as_ref().unwrap();
-        serde_json::to_value(build(&valid, gateway, claim).spec).unwrap()
+        let given = pod::give(&valid, gateway);
+        serde_json::to_value(build(&valid, gateway, claim, &given).spec).unwrap()
     }
 
     #[test]

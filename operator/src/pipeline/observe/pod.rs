@@ -11,6 +11,7 @@ use weir_crds::v1alpha1::{PlacementKind, StreamPipeline};
 use crate::injection::{self, Lack, lacks};
 use crate::labels;
 use crate::sidecar::Image;
+use crate::upgrade::Upgrade;
 
 /// A pod that is, or should be, a replica of a pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,6 +85,13 @@ impl ObservedPod {
     /// Whether it has all that a new pod would have, or would not get it either.
     pub(in crate::pipeline) const fn is_whole(&self) -> bool {
         (self.member && self.lacks.is_empty()) || self.obstacle.is_some()
+    }
+
+    /// Whether it is to be made anew. What it lacks only because the operator is of another release can wait until
+    /// somebody asks for that.
+    pub(in crate::pipeline) fn is_due(&self, upgrade: &Upgrade) -> bool {
+        let is_needed = !self.member || self.lacks.iter().any(Lack::is_needed);
+        !self.is_whole() && (upgrade.is_asked || is_needed)
     }
 
     /// Whether it serves the pipeline: it carries the data plane, and is ready.

@@ -19,6 +19,7 @@ use weir_crds::v1alpha1::{PlacementKind, StreamPipeline};
 use super::workload::{Workload, WorkloadKind};
 use super::{ObserveError, ObservedPod, reading};
 use crate::context::Context;
+use crate::upgrade::Upgrade;
 
 /// For how long an answer will do where somebody waits for a rollout, and where nothing is amiss.
 const FRESH: Duration = Duration::from_secs(2);
@@ -43,12 +44,13 @@ impl Workloads {
         namespace: &str,
         pipeline: &StreamPipeline,
         pods: &[ObservedPod],
+        upgrade: &Upgrade,
     ) -> Result<Vec<Workload>, ObserveError> {
         let selector = match pipeline.spec.placement.kind() {
             Some(PlacementKind::Sidecar(sidecar)) => &sidecar.selector,
             Some(PlacementKind::Gateway(_)) | None => return Ok(Vec::new()),
         };
-        let max_age = if are_whole(pods) { IDLE } else { FRESH };
+        let max_age = if are_left(pods, upgrade) { IDLE } else { FRESH };
         let all = self.all(context, namespace, max_age).await?;
         let mut workloads: Vec<Workload> =
             all.iter().filter(|workload| workload.is_selected(selector)).cloned().collect();
@@ -80,10 +82,10 @@ impl Workloads {
     }
 }
 
-/// Whether there are selected pods, and none lacks anything.
-fn are_whole(pods: &[ObservedPod]) -> bool {
+/// Whether there are selected pods, and none is to be made anew.
+fn are_left(pods: &[ObservedPod], upgrade: &Upgrade) -> bool {
     let mut selected = pods.iter().filter(|pod| pod.selected).peekable();
-    selected.peek().is_some() && selected.all(ObservedPod::is_whole)
+    selected.peek().is_some() && !selected.any(|pod| pod.is_due(upgrade))
 }
 
 async fn read_all(context: &Context, namespace: &str) -> Result<Vec<Workload>, ObserveError> {

@@ -55,6 +55,11 @@ pub(in crate::pipeline) fn stale(observed: &Observed) -> impl Iterator<Item = &O
     observed.pods.iter().filter(|pod| pod.selected && !pod.is_whole())
 }
 
+/// Those of them that are to be made anew.
+pub(in crate::pipeline) fn due(observed: &Observed) -> impl Iterator<Item = &ObservedPod> {
+    stale(observed).filter(|pod| pod.is_due(&observed.upgrade))
+}
+
 /// The workload that made a pod, where it is of a kind that can be restarted.
 pub(in crate::pipeline) fn workload_of<'a>(
     observed: &'a Observed,
@@ -64,7 +69,7 @@ pub(in crate::pipeline) fn workload_of<'a>(
     observed.workloads.iter().find(|workload| workload.id() == id)
 }
 
-/// Decides for each workload whose pods lack something; for none where the pipeline asks for no restart.
+/// Decides for each workload whose pods are to be made anew; for none where the pipeline asks for no restart.
 pub(in crate::pipeline) fn plan<'a>(
     observed: &'a Observed,
     image: &Image,
@@ -77,7 +82,7 @@ pub(in crate::pipeline) fn plan<'a>(
     }
     let cause = cause(pipeline, image);
     let mut concerned: BTreeMap<String, (&Workload, Vec<&ObservedPod>)> = BTreeMap::new();
-    for pod in stale(observed) {
+    for pod in due(observed) {
         if let Some(workload) = workload_of(observed, pod) {
             concerned.entry(workload.id()).or_insert((workload, Vec::new())).1.push(pod);
         }

@@ -52,6 +52,7 @@ impl Census {
             knows_routes: _,
             scaling: _,
             rebalancing: _,
+            upgrade: _,
         } = observed;
         let selected = || pods.iter().filter(|pod| pod.selected);
         let current = number(selected().count());

@@ -1,12 +1,17 @@
 //! The condition UpToDate: every ready replica runs the newest generation of the spec.
 //!
 //! A replica that refuses a configuration goes on with the one before, so a pipeline that is not up to date
-//! is served all the same.
+//! is served all the same. One that is of another release than the operator is up to date as long as it runs the
+//! newest generation; the condition says that it could be brought to this one, and how.
+
+use weir_crds::names::reason::UPGRADE_AVAILABLE;
 
 use super::census::Census;
 use super::{condition, some};
 use crate::conditions::{Finding, Status};
+use crate::injection::Lack;
 use crate::pipeline::Outcome;
+use crate::pipeline::given::HeldBack;
 use crate::pipeline::observe::Observed;
 
 /// How many replicas are named.
@@ -16,7 +21,10 @@ const MOST_NAMES: usize = 3;
 pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> Finding {
     let generation = observed.pipeline.metadata.generation.unwrap_or_default();
     let (status, reason, message) = match outcome {
-        Outcome::Applied => judge(census, generation),
+        Outcome::Applied(held) => {
+            let other = held.as_ref().map(|held| held_back(observed, held));
+            judge(census, generation, other.or_else(|| injected(observed)).as_deref())
+        }
         Outcome::Rejected(_) | Outcome::Failed(_) => (
             Status::False,
             "NotApplied",
@@ -26,7 +34,20 @@ pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> F
     Finding { type_: condition::UP_TO_DATE, status, reason, message }
 }
 
-fn judge(census: &Census, generation: i64) -> (Status, &'static str, String) {
+/// Judges; `other` says what is of another release, where something is.
+fn judge(census: &Census, generation: i64, other: Option<&str>) -> (Status, &'static str, String) {
+    let (status, reason, message) = runs(census, generation);
+    match (other, status) {
+        (None, _) => (status, reason, message),
+        (Some(other), Status::False) => (status, reason, format!("{message}; {other}")),
+        (Some(other), Status::True | Status::Unknown) => {
+            (status, UPGRADE_AVAILABLE, format!("{message}; {other}"))
+        }
+    }
+}
+
+/// What the replicas run.
+fn runs(census: &Census, generation: i64) -> (Status, &'static str, String) {
     let Census { ready, outdated, refusing, silent, .. } = census;
     match (ready, outdated) {
         (0, _) => (
@@ -56,6 +77,30 @@ fn judge(census: &Census, generation: i64) -> (Status, &'static str, String) {
             format!("{ready} of {ready} ready replicas run generation {generation}"),
         ),
     }
+}
+
+/// What the gateway's pods are kept at, and how they come to be what this release makes.
+fn held_back(observed: &Observed, HeldBack { release, image }: &HeldBack) -> String {
+    let Observed { pipeline, upgrade, .. } = observed;
+    let image = image.as_deref().unwrap_or("no image");
+    format!(
+        "the pods are as release {release} makes them ({image}), and the operator is now of release {} ({}): they \
+         are replaced with the next change that makes new pods, or when that is asked for: {}",
+        upgrade.release,
+        upgrade.image,
+        upgrade.command(pipeline)
+    )
+}
+
+/// Which pods carry the sidecar of another release.
+fn injected(observed: &Observed) -> Option<String> {
+    let is_other = |lack: &Lack| !lack.is_needed();
+    let pods = observed.pods.iter().filter(|pod| pod.selected && pod.lacks.iter().any(is_other));
+    let names: Vec<String> = pods.map(|pod| pod.name.clone()).collect();
+    let names = Some(names).filter(|names| !names.is_empty())?;
+    let release = &observed.upgrade.release;
+    let some = some(&names, MOST_NAMES);
+    Some(format!("the sidecar of {some} is not of the operator's release, {release}: see Injected"))
 }
 
 fn refused(refusing: &[(String, String)], generation: i64) -> String {

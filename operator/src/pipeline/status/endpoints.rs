@@ -21,8 +21,8 @@ pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> F
             "NotApplied",
             "the pipeline's objects are not written: see Ready".to_owned(),
         ),
-        Outcome::Applied | Outcome::Failed(_) if census.ready == 0 => absent(observed, census),
-        Outcome::Applied | Outcome::Failed(_) => serving(observed, census),
+        Outcome::Applied(_) | Outcome::Failed(_) if census.ready == 0 => absent(observed, census),
+        Outcome::Applied(_) | Outcome::Failed(_) => serving(observed, census),
     };
     Finding { type_: condition::ENDPOINTS_READY, status, reason, message }
 }

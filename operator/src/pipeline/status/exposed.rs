@@ -25,7 +25,7 @@ pub(super) fn find(observed: &Observed, outcome: &Outcome) -> Option<Finding> {
         (None, None) => return None,
     };
     let (status, reason, message) = match outcome {
-        Outcome::Applied => found,
+        Outcome::Applied(_) => found,
         Outcome::Rejected(_) | Outcome::Failed(_) => {
             let message = "the pipeline's objects are not all written: see Ready";
             (Status::Unknown, "NotApplied", message.to_owned())

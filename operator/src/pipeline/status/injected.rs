@@ -10,7 +10,7 @@ use crate::conditions::{Finding, Status};
 use crate::injection::Lack;
 use crate::pipeline::namespace;
 use crate::pipeline::observe::{Observed, ObservedPod};
-use crate::pipeline::repair::{Repair, stale, workload_of};
+use crate::pipeline::repair::{Repair, due, stale, workload_of};
 use crate::selector;
 
 /// How many pods are named, here and in the status.
@@ -37,7 +37,10 @@ pub(super) fn find(observed: &Observed, census: &Census, repairs: &[Repair]) -> 
     parts.extend(lacking(observed));
     match restart {
         Restart::Never => parts.extend(remedy(observed)),
-        Restart::OnChange => parts.extend(repaired(observed, repairs)),
+        Restart::OnChange => {
+            parts.extend(repaired(observed, repairs));
+            parts.extend(waiting(observed));
+        }
     }
     parts.extend(hopeless(observed));
     parts.extend(shared(observed));
@@ -102,7 +105,7 @@ fn remedy(observed: &Observed) -> Option<String> {
 fn repaired(observed: &Observed, repairs: &[Repair]) -> Vec<String> {
     let one = |repair: &Repair| format!("{} {}", repair.workload, repair.words);
     let mut parts: Vec<String> = repairs.iter().take(MOST_WORKLOADS).map(one).collect();
-    let left = stale(observed).filter(|pod| workload_of(observed, pod).is_none());
+    let left = due(observed).filter(|pod| workload_of(observed, pod).is_none());
     let left: Vec<String> = left.map(origin).collect();
     if !left.is_empty() {
         parts.push(format!(
@@ -112,6 +115,17 @@ fn repaired(observed: &Observed, repairs: &[Repair]) -> Vec<String> {
         ));
     }
     parts
+}
+
+/// How the pods come to be made anew that are left, because nothing but an upgrade of the operator would be a reason.
+fn waiting(observed: &Observed) -> Option<String> {
+    let Observed { pipeline, upgrade, .. } = observed;
+    stale(observed).any(|pod| !pod.is_due(upgrade)).then(|| {
+        format!(
+            "an upgrade of the operator restarts nothing before it is asked to: {}",
+            upgrade.command(pipeline)
+        )
+    })
 }
 
 fn origin(pod: &ObservedPod) -> String {

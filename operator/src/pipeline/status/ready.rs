@@ -11,7 +11,7 @@ use crate::pipeline::{Error, Outcome};
 /// Finds the condition.
 pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> Finding {
     match outcome {
-        Outcome::Applied => {
+        Outcome::Applied(_) => {
             let endpoints = endpoints::find(observed, census, outcome);
             let exposed = exposed::find(observed, outcome);
             // Not everything that was asked for stands where subscribers outside are kept out.

@@ -1,5 +1,7 @@
 //! Shows what each state of a cluster makes of the conditions.
 
+mod upgrades;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::core::Status as ApiStatus;
 use serde_json::{from_value, json};
@@ -19,7 +21,7 @@ fn now() -> Timestamp {
 }
 
 fn applied(observed: &Observed) -> StreamPipelineStatus {
-    status(observed, &Outcome::Applied, &[], now())
+    status(observed, &Outcome::Applied(None), &[], now())
 }
 
 /// Status, reason and message of a condition.
@@ -284,7 +286,7 @@ fn where_workloads_are_restarted_the_condition_says_what_becomes_of_each() {
     };
     // The observation has the workload, or nothing would have become of it.
     observed.workloads = vec![Workload::named(WorkloadKind::Deployment, "web")];
-    let status = status(&observed, &Outcome::Applied, &[repair], now());
+    let status = status(&observed, &Outcome::Applied(None), &[repair], now());
     let (state, _, message) = say(&status, "Injected");
     assert_eq!(state, "False");
     assert!(message.contains("; deployment/web is being restarted, because it has 1"), "{message}");

@@ -98,6 +98,19 @@ fn a_pod_that_lacks_nothing_is_unselected_or_can_not_be_injected_restarts_nothin
 }
 
 #[test]
+fn the_sidecar_of_another_release_restarts_nothing_before_that_is_asked_for() {
+    let mut observed = observed(&["web"]);
+    observed.pods[1].member = true;
+    observed.pods[1].lacks = vec![Lack::Image("sidecar:2".to_owned())];
+    assert_eq!(verdicts(&observed, now()), []);
+    observed.upgrade.is_asked = true;
+    assert_eq!(verdicts(&observed, now()), [FIRST]);
+    observed.upgrade.is_asked = false;
+    observed.pods[1].lacks.push(Lack::Secret("tls".to_owned()));
+    assert_eq!(verdicts(&observed, now()), [FIRST]);
+}
+
+#[test]
 fn a_pod_of_a_job_or_of_nobody_restarts_nothing() {
     let mut observed = observed(&["web"]);
     for workload in [None, Some("job/once".to_owned())] {
