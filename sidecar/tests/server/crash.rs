@@ -1,6 +1,7 @@
 //! A log on a disk: what is left when the program is killed, and when there is no more room.
 
 mod full;
+mod rolls;
 mod streams;
 
 use std::{
@@ -34,6 +35,8 @@ use crate::{
 /// How often the program is killed.
 const KILLS: usize = 24;
 const PUBLISHERS: usize = 4;
+/// How many events each of them publishes between two kills at most.
+const A_ROUND: u64 = 20;
 
 fn on_disk(durability: &str) -> String {
     format!(
@@ -217,7 +220,10 @@ async fn publish(
     acknowledged: Acknowledged,
     stop: Arc<AtomicBool>,
 ) {
-    while !stop.load(Ordering::Relaxed) {
+    for _ in 0..A_ROUND {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
         let next = acknowledged.lock().unwrap().entry(publisher).or_default().len() as u64;
         if post(to, &format!("{publisher}-{next}"), filler).await {
             acknowledged.lock().unwrap().get_mut(&publisher).unwrap().push(next);
@@ -314,7 +320,7 @@ async fn killed_again_and_again(directory: &Path, load: Load) {
                 tokio::spawn(publish(program.publish, p, filler, acknowledged, stop))
             })
             .collect();
-        let moment = total + fastrand::u64(1..80);
+        let moment = total + fastrand::u64(1..A_ROUND * PUBLISHERS as u64);
         let count =
             || acknowledged.lock().unwrap().values().map(|all| all.len() as u64).sum::<u64>();
         let load = async {
