@@ -11,6 +11,7 @@
 //!   only then [`drive`] returns.
 
 mod backoff;
+mod phase;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -25,9 +26,11 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use self::backoff::Backoff;
+pub use self::phase::Phase;
 use crate::context::Context;
 use crate::failure::{Failure, chain};
 
@@ -152,7 +155,10 @@ async fn step<R: Reconciler>(
         "reconcile",
         kind = R::KIND,
         namespace = object.namespace().unwrap_or_default(),
-        name = object.name_any(),
+        object = object.name_any(),
+        generation = object.meta().generation,
+        outcome = Empty,
+        otel.status_code = Empty,
     );
     run_step(object, driver).instrument(span).await
 }
@@ -172,8 +178,12 @@ async fn run_step<R: Reconciler>(
         Err(error) => error.outcome(),
     };
     driver.context.metrics.observe(R::KIND, outcome, started.elapsed());
-    let done =
-        result.inspect_err(|error| tracing::warn!(error = chain(error), "reconcile failed"))?;
+    let done = result.inspect_err(|error| {
+        tracing::warn!(error = chain(error), "reconcile failed");
+        Span::current().record("otel.status_code", "ERROR");
+    });
+    Span::current().record("outcome", outcome);
+    let done = done?;
     tracing::debug!(outcome, "reconciled");
     driver.backoff.forget(&uid);
     Ok(done.next.action(fastrand::f64()))

@@ -11,7 +11,8 @@
 //! - [`controller`]: what drives every kind: spans, metrics, backoff, bounded concurrency.
 //! - [`apply`], [`conditions`], [`failure`]: what every controller writes with, and how it fails.
 //! - [`context`]: what every phase is handed.
-//! - [`leader`], [`preflight`], [`serve`], [`admin`], [`tasks`]: the frame around it all.
+//! - [`leader`], [`preflight`], [`serve`], [`admin`], [`tasks`]: the frame around it all;
+//!   [`telemetry`], [`traces`]: what is told of it.
 
 pub mod admin;
 pub mod app;
@@ -45,6 +46,7 @@ pub mod tasks;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+pub mod traces;
 pub mod upgrade;
 pub mod webhook;
 pub mod written;

@@ -26,7 +26,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    telemetry::start(args.log_format, &args.log)?;
+    let telemetry = telemetry::start(args.log_format, &args.log, args.identity.as_deref())?;
+    let result = work(args).await;
+    telemetry.end().await;
+    result
+}
+
+async fn work(args: Args) -> Result<(), Box<dyn Error>> {
     // Before the first handshake: with none installed the client and the webhook could differ.
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let provider = Arc::new(provider);

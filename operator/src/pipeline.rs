@@ -38,18 +38,21 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::Store;
+use prometheus_client::registry::Registry;
+use tracing::Instrument;
 use weir_crds::v1alpha1::{STREAM_PIPELINE, StreamPipeline};
 
 use self::given::HeldBack;
 use self::made::Made;
 use self::observe::{ObserveError, Observed, Workloads};
+use self::repair::RestartMetrics;
 use self::scale::Histories;
 use self::settled::Settled;
 use self::share::Shares;
 use self::validate::Rejection;
 use crate::apply::ApplyError;
 use crate::context::Context;
-use crate::controller::{Done, Next, Reconciler};
+use crate::controller::{Done, Next, Phase, Reconciler};
 use crate::failure::{Category, Failure};
 use crate::policies;
 
@@ -73,12 +76,23 @@ pub struct Pipelines {
     histories: Histories,
     shares: Shares,
     store: OnceLock<Store<StreamPipeline>>,
+    restarts: RestartMetrics,
 }
 
 impl Pipelines {
-    /// A controller that works with `context`.
+    /// A controller that works with `context`, and registers its metrics.
     #[must_use]
-    pub fn new(context: Arc<Context>) -> Self {
+    pub fn register(context: Arc<Context>, registry: &mut Registry) -> Self {
+        Self::with(context, RestartMetrics::register(registry))
+    }
+
+    /// Another controller, for another scope, that counts what it does in the same metrics.
+    #[must_use]
+    pub fn within(&self, context: Arc<Context>) -> Self {
+        Self::with(context, self.restarts.clone())
+    }
+
+    fn with(context: Arc<Context>, restarts: RestartMetrics) -> Self {
         Self {
             context,
             workloads: Workloads::default(),
@@ -87,6 +101,7 @@ impl Pipelines {
             histories: Histories::default(),
             shares: Shares::default(),
             store: OnceLock::new(),
+            restarts,
         }
     }
 }
@@ -149,19 +164,26 @@ impl Reconciler for Pipelines {
     async fn reconcile(&self, pipeline: Arc<StreamPipeline>) -> Result<Done, Error> {
         let context = &*self.context;
         let Self { made, workloads, .. } = self;
-        let mut observed = match observe::observe(context, made, workloads, &pipeline).await {
+        // Boxed, each phase: together they would be more than a thread's stack should hold.
+        let observing = Box::pin(observe::observe(context, made, workloads, &pipeline));
+        let mut observed = match Phase::Observe.run(observing).await {
             Ok(Some(observed)) => observed,
             Ok(None) => return Ok(Done { outcome: "gone", next: Next::OnChange }),
-            Err(error) => return Err(report::unobserved(context, &pipeline, error.into()).await),
+            Err(error) => {
+                let reporting = Box::pin(report::unobserved(context, &pipeline, error.into()));
+                return Err(reporting.instrument(Phase::Report.span()).await);
+            }
         };
         observed.scaling = self.histories.decide(&observed);
         observed.rebalancing = self.shares.decide(&observed, now_in_seconds());
-        let outcome = self.advance(&observed).await;
+        let outcome = Box::pin(self.advance(&observed)).await;
         if let Outcome::Applied(_) = outcome {
             self.histories.note(&observed);
         }
-        let repairs = repair::repair(context, &observed, &outcome).await;
-        let reported = report::report(context, &observed, &outcome, &repairs).await;
+        let repairing = Box::pin(repair::repair(context, &self.restarts, &observed, &outcome));
+        let repairs = repairing.instrument(Phase::Repair.span()).await;
+        let reporting = Box::pin(report::report(context, &observed, &outcome, &repairs));
+        let reported = Phase::Report.run(reporting).await;
         // What changes with time is looked at more often.
         let scales = observed.scaling.is_some() || observed.rebalancing.is_some();
         let usual = if scales { SCALING } else { RESYNC };
@@ -191,13 +213,15 @@ impl Pipelines {
         };
         let held = objects.held.clone();
         let Self { made, settled, .. } = self;
-        if let Err(error) = apply::apply(context, made, settled, &valid, objects, observed).await {
-            return Outcome::Failed(Error::Apply(error));
-        }
-        // Last: what it has pods mount stands by then.
-        match policies::put(context, &observed.pipeline).await {
+        let applying = async {
+            let applied = apply::apply(context, made, settled, &valid, objects, observed).await;
+            applied.map_err(Error::Apply)?;
+            // Last: what it has pods mount stands by then.
+            policies::put(context, &observed.pipeline).await.map_err(Error::Policy)
+        };
+        match Phase::Apply.run(applying).await {
             Ok(()) => Outcome::Applied(held),
-            Err(error) => Outcome::Failed(Error::Policy(error)),
+            Err(error) => Outcome::Failed(error),
         }
     }
 }

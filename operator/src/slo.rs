@@ -33,6 +33,7 @@ use kube::runtime::controller::Controller;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use prometheus_client::registry::Registry;
+use tracing::Instrument;
 use weir_crds::v1alpha1::{STREAM_SLO, StreamPipeline, StreamSLO};
 use weir_slo::{Millis, Timestamp};
 
@@ -44,7 +45,7 @@ use self::status::Outcome;
 use self::validate::ValidatedSlo;
 use crate::apply::ApplyError;
 use crate::context::Context;
-use crate::controller::{Done, Next, Reconciler};
+use crate::controller::{Done, Next, Phase, Reconciler};
 use crate::failure::{Category, Failure};
 use crate::farewells::Farewells;
 use crate::kept::Kept;
@@ -154,12 +155,15 @@ impl Slos {
     }
 
     async fn evaluate(&self, slo: &StreamSLO, tracked: &mut Tracked) -> Result<Done, Error> {
-        let Observed { slo, replicas } =
-            match observe::observe(&self.context, &self.pipelines, slo).await {
-                Ok(Some(observed)) => observed,
-                Ok(None) => return Ok(Done { outcome: "gone", next: Next::OnChange }),
-                Err(error) => return Err(report::failed(&self.context, slo, error.into()).await),
-            };
+        let observing = observe::observe(&self.context, &self.pipelines, slo);
+        let Observed { slo, replicas } = match Phase::Observe.run(observing).await {
+            Ok(Some(observed)) => observed,
+            Ok(None) => return Ok(Done { outcome: "gone", next: Next::OnChange }),
+            Err(error) => {
+                let reporting = report::failed(&self.context, slo, error.into());
+                return Err(reporting.instrument(Phase::Report.span()).await);
+            }
+        };
         let valid = validate::validate(&slo.name_any(), &slo.spec);
         let (outcome, done) = match (valid, replicas) {
             (Err(violations), _) => (Outcome::InvalidSpec(violations), idle("invalid")),
@@ -171,7 +175,7 @@ impl Slos {
             }
         };
         self.show(&slo, &outcome);
-        report::report(&self.context, &slo, &outcome, tracked).await?;
+        Phase::Report.run(report::report(&self.context, &slo, &outcome, tracked)).await?;
         Ok(done)
     }
 
@@ -214,7 +218,8 @@ async fn judge(
         let query = tracked.query(&target, valid.interval);
         (target, query)
     });
-    let answers = sampler.sample_all(queries.collect()).await;
+    let sampling = sampler.sample_all(queries.collect());
+    let answers = sampling.instrument(Phase::Sample.span()).await;
     let (namespace, name) = (slo.namespace().unwrap_or_default(), slo.name_any());
     let subject = Subject { namespace: &namespace, name: &name, generation };
     let now = clock();

@@ -25,7 +25,7 @@ pub struct Ended {
 impl Tasks {
     /// Starts a task.
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let span = tracing::info_span!("task", name);
+        let span = tracing::info_span!("task", task = name);
         let handle = self.set.spawn(task.instrument(span));
         self.names.insert(handle.id(), name);
     }

@@ -16,7 +16,9 @@ use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 use serde_json::Value;
 use tokio::time::Instant;
-use warp::http::StatusCode;
+use tracing::debug_span;
+use tracing::field::Empty;
+use warp::http::{HeaderMap, StatusCode};
 use warp::reply::{Reply, Response};
 use warp::{Filter, reply};
 use weir_crds::names::label;
@@ -29,6 +31,7 @@ use self::review::{Answer, Question, ReviewError};
 use crate::failure::chain;
 use crate::injection::{Decision, inject, is_protected};
 use crate::sidecar::Image;
+use crate::traces::adopt;
 
 /// The largest object that etcd takes is 1.5 MiB; an AdmissionReview holds a pod once or twice.
 const LARGEST_REVIEW: u64 = 4 << 20;
@@ -52,9 +55,10 @@ pub fn routes(
 ) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone {
     warp::path!("inject")
         .and(warp::post())
+        .and(warp::header::headers_cloned())
         .and(warp::body::content_length_limit(LARGEST_REVIEW))
         .and(warp::body::bytes())
-        .map(move |body: Bytes| webhook.respond(&body))
+        .map(move |headers: HeaderMap, body: Bytes| webhook.respond(&headers, &body))
 }
 
 /// What the accept loop runs.
@@ -72,15 +76,21 @@ pub fn service(
 }
 
 impl Webhook {
-    fn respond(&self, body: &[u8]) -> Response {
+    /// Answers a review. An API server that traces its requests sends the span that asks along.
+    fn respond(&self, headers: &HeaderMap, body: &[u8]) -> Response {
         let started = Instant::now();
+        let span = debug_span!("admit", otel.kind = "server", namespace = Empty, verdict = Empty);
+        adopt(&span, headers);
+        let _within = span.enter();
         let (verdict, response) = match Question::parse(body) {
             Ok(question) => {
+                span.record("namespace", &question.namespace);
                 let (verdict, answer) = self.answer(&question);
                 (verdict, reply::json(&review::render(&question, &answer)).into_response())
             }
             Err(error) => (Verdict::Malformed, refuse(&error)),
         };
+        span.record("verdict", verdict.as_str());
         self.metrics.observe(verdict, started.elapsed());
         response
     }

@@ -19,6 +19,7 @@ const ONE_VERSION: &[Rule] = &[
     ("schemars", "a schema of one is not derived by the other"),
     ("rustls", "each has a process-wide provider of cryptography of its own"),
     ("aws-lc-rs", "it is the one provider of cryptography, and minutes of compilation"),
+    ("opentelemetry", "a span of one is not seen by the other"),
     ("tokio", "a socket of one does not work on the runtime of the other"),
 ];
 
@@ -30,6 +31,7 @@ const FORBIDDEN: &[Rule] = &[
     ),
     ("openssl-sys", "TLS is rustls', so that images need no system library"),
     ("native-tls", "TLS is rustls', so that images need no system library"),
+    ("reqwest", "HTTP is hyper's, over the one configuration of TLS"),
     ("serde_yml", "it is unsound and archived: use the package yaml_serde"),
     ("serde_yaml", "it is archived: use the package yaml_serde, under that name"),
     ("chrono", "time is jiff's, and k8s-openapi's is jiff's too"),

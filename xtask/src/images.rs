@@ -23,6 +23,9 @@ const REGISTRY: &str = "localhost";
 /// Says that it moves.
 const TAG: &str = "dev";
 
+/// All that the programs can do.
+const FEATURES: &str = "weir-sidecar/full,weir-operator/otel";
+
 /// Builds in minutes, and runs within a few percent of the best.
 const RELEASE: &str = "release";
 
@@ -94,7 +97,7 @@ fn image_of(reference: &str, program: &Path, name: &str) -> Result<Image> {
 
 fn build(profile: &str) -> Result<Vec<Value>> {
     let mut build = cargo::cargo("build");
-    build.args(["--bins", "--profile", profile, "--features", "weir-sidecar/full"]);
+    build.args(["--bins", "--profile", profile, "--features", FEATURES]);
     for name in PROGRAMS {
         build.args(["--package", name]);
     }

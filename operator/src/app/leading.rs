@@ -25,6 +25,7 @@ pub(super) struct Leading {
     scopes: Vec<Arc<Context>>,
     elector: Option<Elector<KubeLeases>>,
     keeper: Option<Keeper>,
+    pipelines: Pipelines,
     slos: Slos,
     leads: Gauge,
 }
@@ -62,17 +63,18 @@ impl Leading {
             provider: Arc::clone(provider),
             metrics: certificate.clone(),
         });
+        let pipelines = Pipelines::register(Arc::clone(context), registry);
         let slos = Slos::register(Arc::clone(context), registry);
-        Self { scopes: scopes.to_vec(), elector, keeper, slos, leads }
+        Self { scopes: scopes.to_vec(), elector, keeper, pipelines, slos, leads }
     }
 
     /// Waits for the leadership, and leads until `stop` is cancelled.
     pub(super) async fn run(self, stop: &CancellationToken) -> Result<(), AppError> {
-        let Self { scopes, elector, keeper, slos, leads } = self;
+        let Self { scopes, elector, keeper, pipelines, slos, leads } = self;
         let begin = || {
             leads.set(1);
             tracing::info!("leading");
-            start(&scopes, keeper, &slos, stop)
+            start(&scopes, keeper, &pipelines, &slos, stop)
         };
         let Some(mut elector) = elector else { return work(begin(), stop).await };
         if !elector.acquire(stop).await {
@@ -94,12 +96,13 @@ impl Leading {
 fn start(
     scopes: &[Arc<Context>],
     keeper: Option<Keeper>,
+    pipelines: &Pipelines,
     slos: &Slos,
     stop: &CancellationToken,
 ) -> Tasks {
     let mut tasks = Tasks::default();
     for scope in scopes {
-        let pipelines = Pipelines::new(Arc::clone(scope));
+        let pipelines = pipelines.within(Arc::clone(scope));
         tasks.spawn("pipelines", drive(pipelines, Arc::clone(scope), stop.clone()));
         tasks.spawn("farewells", farewells::watch(Arc::clone(scope), stop.clone()));
         let slos = slos.within(Arc::clone(scope));

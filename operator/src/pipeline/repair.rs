@@ -12,6 +12,7 @@
 //!   What was done stands in the status, so that neither a new leader nor a controller that takes the change
 //!   back makes it begin anew.
 
+mod metrics;
 mod plan;
 mod restart;
 mod trial;
@@ -19,6 +20,8 @@ mod trial;
 use jiff::Timestamp;
 use weir_crds::v1alpha1::RestartStatus;
 
+use self::metrics::Ending;
+pub(super) use self::metrics::RestartMetrics;
 use self::plan::{Plan, Verdict, plan};
 pub(super) use self::plan::{due, remember, stale, workload_of};
 use self::trial::Trial;
@@ -49,6 +52,7 @@ impl Repair {
 /// Restarts what is to be restarted. Nothing is before the pipeline's own objects stand.
 pub(super) async fn repair(
     context: &Context,
+    metrics: &RestartMetrics,
     observed: &Observed,
     outcome: &Outcome,
 ) -> Vec<Repair> {
@@ -75,6 +79,7 @@ pub(super) async fn repair(
         match trial::attempt(context, &observed.pipeline, workload, &image).await {
             Trial::Passed => {}
             Trial::Failed(why) => {
+                metrics.count(workload.kind, Ending::TrialFailed);
                 let words = format!("is not restarted, because a trial failed: {why}");
                 repairs.push(Repair::without(id, words));
                 continue;
@@ -83,6 +88,7 @@ pub(super) async fn repair(
         let namespace = super::namespace(&observed.pipeline);
         let repair = match restart::restart(context, &namespace, workload, now).await {
             Ok(()) => {
+                metrics.count(workload.kind, Ending::Restarted);
                 tell(context, observed, workload, &need).await;
                 let words = format!("is being restarted, because {need}");
                 let restarted = RestartStatus {
@@ -93,7 +99,10 @@ pub(super) async fn repair(
                 };
                 Repair { workload: id, words, is_moving: true, restarted: Some(restarted) }
             }
-            Err(why) => Repair::without(id, format!("could not be restarted: {why}")),
+            Err(why) => {
+                metrics.count(workload.kind, Ending::Failed);
+                Repair::without(id, format!("could not be restarted: {why}"))
+            }
         };
         repairs.push(repair);
     }

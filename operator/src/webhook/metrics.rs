@@ -26,7 +26,8 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    const fn as_str(self) -> &'static str {
+    /// The value of the metrics' label.
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Injected => "injected",
             Self::Complete => "complete",

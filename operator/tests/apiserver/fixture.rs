@@ -92,7 +92,7 @@ impl Controller {
         let mut registry = Registry::default();
         let context = context(client, options, &mut registry);
         let stop = CancellationToken::new();
-        let pipelines = Pipelines::new(Arc::clone(&context));
+        let pipelines = Pipelines::register(Arc::clone(&context), &mut registry);
         let task = tokio::spawn(drive(pipelines, context, stop.clone()));
         Ok(Self { registry, stop, task })
     }

@@ -24,5 +24,7 @@ mod replicas;
 mod restarts;
 mod scaling;
 mod slos;
+#[cfg(feature = "otel")]
+mod traces;
 mod upgrades;
 mod workloads;

@@ -101,6 +101,9 @@ async fn rolled_over(watched: &Namespace, system: &Namespace) -> Result<()> {
         let object = settled(watched, kind, name).await?;
         ensure!(pods_of(watched, name).await?.iter().all(is_injected), "{name} is not injected");
         ensure!(object["metadata"]["generation"] == 2, "{}", object["metadata"]);
+        let line =
+            format!("weir_operator_restarts_total{{kind=\"{kind}\",result=\"restarted\"}} 1");
+        ensure!(replica.shows(&line).await?, "{line} is not shown");
     }
     let status = pipelines(watched).get("orders").await?.status.context("no status")?;
     let restarts = status.injection.context("no injection")?.restarts;
@@ -151,6 +154,9 @@ async fn a_workload_whose_new_pods_would_be_refused_is_not_touched() -> Result<(
         says(&watched, "exceeded quota").await?;
         ensure!(generation(&watched, "Deployment", "web").await? == Some(1));
         ensure!(pods_of(&watched, "web").await?.len() == 2);
+        let (_, metrics) = replica.get("/metrics").await?;
+        let counted = "weir_operator_restarts_total{kind=\"Deployment\",result=\"trial_failed\"}";
+        ensure!(metrics.contains(counted), "{metrics}");
         // The remedy helps.
         quota(&watched, "1").await?;
         change(&watched, "orders", json!({ "metadata": { "labels": { "again": "1" } } })).await?;

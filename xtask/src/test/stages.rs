@@ -36,7 +36,7 @@ pub(crate) const STAGES: &[Stage] = &[
     stage("tests without a cluster", &[], tests),
     stage("tests against real brokers", &[Need::Brokers], on_brokers),
     stage("the API's types without Kubernetes", &[], types_alone),
-    stage("the sidecar without Kubernetes", &[], sidecar_alone),
+    stage("the programs without their features", &[], programs_alone),
     stage("conformance of Durable Streams", &[Need::Npm], |s| streams::test(&mut s.tally)),
     stage("tests on an API server", &[Need::Api], on_an_api),
     // Here, because it needs Helm, which is compiled with what the next one needs.
@@ -81,8 +81,12 @@ fn types_alone(session: &mut Session) -> Result<()> {
     test(session, cargo("test").args(["--package", "weir-crds", "--no-fail-fast", "--", "--quiet"]))
 }
 
-fn sidecar_alone(_: &mut Session) -> Result<()> {
-    command::stream(cargo("check").args(["--package", "weir-sidecar"]), BUILD_LIMIT)
+/// Each by itself, and the sidecar so without Kubernetes, too.
+fn programs_alone(_: &mut Session) -> Result<()> {
+    for program in ["weir-sidecar", "weir-operator"] {
+        command::stream(cargo("check").args(["--package", program]), BUILD_LIMIT)?;
+    }
+    Ok(())
 }
 
 fn on_an_api(session: &mut Session) -> Result<()> {
