@@ -28,6 +28,10 @@ pub(super) type Tick = u32;
 /// The grain of heartbeats, drains and limits. Looking at a thousand connections takes microseconds.
 pub(super) const TICK: Duration = Duration::from_millis(250);
 
+/// How long it takes at most, as a rule, until no newcomer is led to a replica that stops: its address has to be
+/// taken out of the rules of every node.
+const NOTICE: Duration = Duration::from_secs(2);
+
 /// How many writes a connection gets before the others have their turn.
 const WRITES_PER_TURN: usize = 4;
 
@@ -138,9 +142,12 @@ pub(super) fn ticks(duration: Duration) -> Tick {
 }
 
 /// When a connection leaves that is to be gone within a window: at random, so that those who leave don't all come
-/// to another replica at once.
+/// to another replica at once. Nobody leaves at its beginning: until it is known everywhere that this replica
+/// stops, whoever comes back may be led to it again.
 pub(super) fn paced(now: Tick, window: Duration) -> Tick {
-    now.saturating_add(fastrand::u32(0..=ticks(window)))
+    let window_ends = ticks(window);
+    let begins = (window_ends / 10).min(ticks(NOTICE));
+    now.saturating_add(fastrand::u32(begins..=window_ends))
 }
 
 /// How many ticks there are until a moment; it has come when they have passed.
@@ -371,8 +378,10 @@ impl<W: Wire> Connection<W> {
             return;
         }
         let cursor = self.begin_to_leave(now);
-        // Up to two seconds of spread on top of the paced close.
-        let control = Control::Draining { cursor: &cursor, retry_ms: fastrand::u64(100..2_000) };
+        // Who leaves at a moment of its own is spread already, and needn't be away for long.
+        let paced = self.leaves_at.is_some_and(|at| now.tick >= at);
+        let longest = if paced { 1_000 } else { 2_000 };
+        let control = Control::Draining { cursor: &cursor, retry_ms: fastrand::u64(100..longest) };
         self.say_farewell(&control, websocket::CloseCode::ServiceRestart);
     }
 

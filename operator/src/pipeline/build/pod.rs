@@ -6,8 +6,9 @@
 mod resources;
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, EmptyDirVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec,
-    Toleration, TopologySpreadConstraint, Volume, VolumeMount,
+    Affinity, ConfigMapVolumeSource, EmptyDirVolumeSource, PodAffinityTerm, PodAntiAffinity,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Toleration, TopologySpreadConstraint, Volume,
+    VolumeMount, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use weir_crds::names::{CONFIG_DIR, config_map};
@@ -26,7 +27,13 @@ use crate::sidecar::{DATA_VOLUME, Place, USER, container, data_mount, grace_seco
 const CONFIG_VOLUME: &str = "config";
 
 /// What pods are spread over where nothing is said.
-const SPREAD_OVER: [&str; 2] = ["topology.kubernetes.io/zone", "kubernetes.io/hostname"];
+const NODE: &str = "kubernetes.io/hostname";
+
+/// And, where nodes have zones, over these.
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// The highest weight, so that a zone counts as much as anything may.
+const WEIGHT: i32 = 100;
 
 /// The template that the gateway's workload is given.
 pub(super) fn give(pipeline: &ValidatedPipeline, gateway: &ValidGateway) -> Given {
@@ -89,6 +96,7 @@ fn pod(pipeline: &ValidatedPipeline, inputs: &PodInputs, claim: Option<&Claim>) 
         node_selector: Some(node_selector.clone()).filter(|labels| !labels.is_empty()),
         tolerations: Some(tolerations).filter(|tolerations| !tolerations.is_empty()),
         topology_spread_constraints: Some(spread(&pipeline.name, topology_spread, revision(claim))),
+        affinity: topology_spread.is_empty().then(|| over_zones(&pipeline.name, revision(claim))),
         priority_class_name: priority_class_name.clone(),
         ..PodSpec::default()
     }
@@ -154,13 +162,34 @@ fn spread(
             ..TopologySpreadConstraint::default()
         };
     if wanted.is_empty() {
-        let soft = |key: &&str| constraint(key, 1, WhenUnsatisfiable::ScheduleAnyway);
-        return SPREAD_OVER.iter().map(soft).collect();
+        return vec![constraint(NODE, 1, WhenUnsatisfiable::ScheduleAnyway)];
     }
     let one = |TopologySpread { topology_key, max_skew, when_unsatisfiable }: &TopologySpread| {
         constraint(topology_key, *max_skew, *when_unsatisfiable)
     };
     wanted.iter().map(one).collect()
+}
+
+/// Prefers zones without a pod of the same revision. Not as a constraint beside that of the nodes: a node that
+/// lacks the label of one constraint is judged by none, so that without zones pods would not be spread at all.
+fn over_zones(pipeline: &str, revision: &str) -> Affinity {
+    let term = PodAffinityTerm {
+        topology_key: ZONE.to_owned(),
+        label_selector: Some(LabelSelector {
+            match_labels: Some(labels::of_gateway(pipeline)),
+            ..LabelSelector::default()
+        }),
+        match_label_keys: Some(vec![revision.to_owned()]),
+        ..PodAffinityTerm::default()
+    };
+    let preferred = WeightedPodAffinityTerm { weight: WEIGHT, pod_affinity_term: term };
+    Affinity {
+        pod_anti_affinity: Some(PodAntiAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(vec![preferred]),
+            ..PodAntiAffinity::default()
+        }),
+        ..Affinity::default()
+    }
 }
 
 fn toleration(wanted: &WantedToleration) -> Toleration {
@@ -215,14 +244,22 @@ mod tests {
     #[test]
     fn pods_are_spread_over_zones_and_nodes_where_there_is_room() {
         let pod = with_pod(&json!({}))["spec"].clone();
-        let spread = pod["topologySpreadConstraints"].as_array().unwrap();
-        let keys: Vec<_> = spread.iter().map(|one| one["topologyKey"].as_str().unwrap()).collect();
-        assert_eq!(keys, ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]);
-        for one in spread {
-            assert_eq!(one["whenUnsatisfiable"], "ScheduleAnyway");
-            assert_eq!(one["labelSelector"]["matchLabels"]["weir.dev/pipeline"], "orders");
-            assert_eq!(one["matchLabelKeys"], json!(["pod-template-hash"]));
-        }
+        let selector = json!({ "matchLabels": {
+            "weir.dev/pipeline": "orders", "app.kubernetes.io/component": "gateway",
+        } });
+        let nodes = json!([{
+            "topologyKey": "kubernetes.io/hostname", "maxSkew": 1,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": selector, "matchLabelKeys": ["pod-template-hash"],
+        }]);
+        assert_eq!(pod["topologySpreadConstraints"], nodes);
+        let zones = json!({ "podAntiAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [{ "weight": 100, "podAffinityTerm": {
+                "topologyKey": "topology.kubernetes.io/zone",
+                "labelSelector": selector, "matchLabelKeys": ["pod-template-hash"],
+            } }],
+        } });
+        assert_eq!(pod["affinity"], zones);
         for absent in ["nodeSelector", "tolerations", "priorityClassName", "securityContext"] {
             assert!(pod.get(absent).is_none(), "{absent}");
         }
@@ -255,6 +292,7 @@ mod tests {
         assert_eq!(pod["tolerations"], tolerations);
         let spread = &pod["topologySpreadConstraints"];
         assert_eq!(spread.as_array().unwrap().len(), 1);
+        assert!(pod.get("affinity").is_none(), "what is said is all that holds: {pod}");
         assert_eq!((&spread[0]["topologyKey"], &spread[0]["maxSkew"]), (&json!("rack"), &json!(2)));
         assert_eq!(spread[0]["whenUnsatisfiable"], "DoNotSchedule");
         assert_eq!(pod["priorityClassName"], "high");
