@@ -36,5 +36,5 @@ pub use provider::{Traces, TracesError};
 #[cfg(feature = "otel")]
 pub use remote::adopt;
 
-#[cfg(all(test, feature = "otel"))]
+#[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! What becomes of spans, seen where they leave.
 
+#![cfg(feature = "otel")]
+
 use std::sync::Arc;
 
 use bytes::Bytes;
