@@ -5,20 +5,26 @@
 //! - What triggers a reconcile is kept before it does: a reconcile never sees less than what led to it.
 //! - What is kept can be behind this replica's own writes, and behind everybody's by as long as a watch takes;
 //!   so who is about to write states what it has seen, as a precondition.
-//! - Before everything was told once, nothing is said to be absent.
+//! - Before everything was told once, nothing is said to be absent; and while the watch fails, nothing is known.
+//! - A watch that fails begins anew by itself, and holds up no other one.
 
 use std::fmt::Debug;
+use std::future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::stream::{self, BoxStream};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
+
+use crate::failure::chain;
 
 /// A kind that can be kept.
 pub trait Kind:
@@ -48,12 +54,14 @@ pub struct Kept<K: Kind> {
     store: Store<K>,
     /// Taken by the watch.
     writer: Mutex<Option<Writer<K>>>,
+    /// Whether the watch has failed since it last told something.
+    failing: Arc<AtomicBool>,
 }
 
 impl<K: Kind> Default for Kept<K> {
     fn default() -> Self {
         let (store, writer) = reflector::store();
-        Self { store, writer: Mutex::new(Some(writer)) }
+        Self { store, writer: Mutex::new(Some(writer)), failing: Arc::default() }
     }
 }
 
@@ -69,16 +77,27 @@ impl<K: Kind> Kept<K> {
             // They are most of an object, and of no use here.
             object.managed_fields_mut().clear();
         });
-        events.reflect(writer).touched_objects().boxed()
+        let failing = Arc::clone(&self.failing);
+        let events = events.reflect(writer).inspect(move |event| note(&failing, event));
+        by_itself(events.touched_objects())
     }
 
-    /// Whether everything was told once.
+    /// Whether everything was told once, and the watch goes on.
     pub fn is_complete(&self) -> bool {
-        self.store.wait_until_ready().now_or_never().is_some_and(|ready| ready.is_ok())
+        let is_ready = || self.store.wait_until_ready().now_or_never();
+        !self.is_failing() && is_ready().is_some_and(|ready| ready.is_ok())
+    }
+
+    /// Whether the watch has failed since it last told something: an outage, or a permission that was taken away.
+    fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
     /// The object of this name, where it is known.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        if self.is_failing() {
+            return None;
+        }
         self.store.get(&ObjectRef::new(name).within(namespace))
     }
 
@@ -89,10 +108,34 @@ impl<K: Kind> Kept<K> {
     }
 }
 
+/// What a watch tells but for its failures. It begins anew by itself, and a controller that hears of a failure
+/// would let all its watches wait.
+pub fn by_itself<K: Resource<DynamicType = ()> + Send + 'static>(
+    told: impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
+) -> BoxStream<'static, Result<K, watcher::Error>> {
+    let told = told.filter(|told| {
+        if let Err(error) = told {
+            tracing::warn!(of = %K::kind(&()), error = chain(error), "watch interrupted");
+        }
+        future::ready(told.is_ok())
+    });
+    told.boxed()
+}
+
+fn note<K>(failing: &AtomicBool, event: &Result<Event<K>, watcher::Error>) {
+    match event {
+        // A list begins, which may fail.
+        Ok(Event::Init) => {}
+        Ok(Event::InitApply(_) | Event::InitDone | Event::Apply(_) | Event::Delete(_)) => {
+            failing.store(false, Ordering::Relaxed);
+        }
+        Err(_) => failing.store(true, Ordering::Relaxed),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
-    use kube::runtime::watcher::Event;
     use serde_json::json;
 
     use super::*;
@@ -115,5 +158,38 @@ mod tests {
         writer.apply_watcher_event(&Event::Apply(config_map("other", "b")));
         assert_eq!(kept.find("other", |_| true).len(), 1);
         assert!(kept.find("shop", |found| found.name_any() == "b").is_empty());
+    }
+
+    #[test]
+    fn while_the_watch_fails_nothing_is_known() {
+        let kept = Kept::<ConfigMap>::default();
+        let mut writer = kept.writer.lock().take().unwrap();
+        let mut tell = |event| {
+            if let Ok(event) = &event {
+                writer.apply_watcher_event(event);
+            }
+            note(&kept.failing, &event);
+        };
+        tell(Ok(Event::Init));
+        tell(Ok(Event::InitApply(config_map("shop", "a"))));
+        tell(Ok(Event::InitDone));
+        assert!(kept.is_complete() && kept.get("shop", "a").is_some());
+        tell(Err(watcher::Error::NoResourceVersion));
+        assert!(!kept.is_complete() && kept.get("shop", "a").is_none());
+        tell(Ok(Event::Init));
+        assert!(!kept.is_complete(), "its list may fail, too");
+        tell(Ok(Event::InitDone));
+        assert!(kept.is_complete());
+    }
+
+    #[tokio::test]
+    async fn the_failures_of_a_watch_stay_with_it() {
+        let told = [
+            Err(watcher::Error::NoResourceVersion),
+            Ok(config_map("shop", "a")),
+            Err(watcher::Error::NoResourceVersion),
+        ];
+        let heard: Vec<_> = by_itself(stream::iter(told)).collect().await;
+        assert!(matches!(&heard[..], [Ok(_)]), "{heard:?}");
     }
 }

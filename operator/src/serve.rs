@@ -13,8 +13,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryFutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -34,6 +36,8 @@ const MOST_CONNECTIONS: usize = 256;
 const LONGEST_HANDSHAKE: Duration = Duration::from_secs(10);
 /// For the head of a request, from its first byte.
 const LONGEST_HEAD: Duration = Duration::from_secs(10);
+/// For a request from its head to its answer. An API server waits for an admission for 30 seconds at most.
+const LONGEST_REQUEST: Duration = Duration::from_secs(30);
 /// After this the connection ends with the next answer; a client connects anew.
 const LONGEST_CONNECTION: Duration = Duration::from_mins(10);
 /// For requests under way at the end: an admission takes milliseconds.
@@ -149,6 +153,10 @@ async fn exchange<S>(
     S::Future: Send,
 {
     let service = TowerToHyperService::new(service);
+    // The connection ends with a request that takes longer, most likely as its body doesn't come.
+    let service = service_fn(move |request| {
+        timeout(LONGEST_REQUEST, service.call(request)).map_ok(|Ok(answer)| answer)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(LONGEST_HEAD)
@@ -158,7 +166,11 @@ async fn exchange<S>(
         result = &mut connection => result,
         () = end(&shutdown) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            // Its client may not read the last answer.
+            match timeout(LONGEST_REQUEST, connection).await {
+                Ok(result) => result,
+                Err(_) => return tracing::debug!("connection cut off"),
+            }
         }
     };
     if let Err(error) = result {
@@ -214,6 +226,16 @@ mod tests {
         shutdown.cancel();
         timeout(Duration::from_secs(4), server).await.unwrap().unwrap();
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_ends_its_connection() {
+        let (mut client, server) = tokio::io::duplex(1_024);
+        let head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf";
+        client.write_all(head).await.unwrap();
+        let route = warp::body::bytes().map(|_| "whole".to_owned());
+        let served = exchange(server, warp::service(route), CancellationToken::new());
+        timeout(LONGEST_REQUEST * 2, served).await.unwrap();
     }
 
     #[tokio::test]

@@ -52,7 +52,8 @@ pub(super) async fn unobserved(
     pipeline: &StreamPipeline,
     error: Error,
 ) -> Error {
-    if !is_passing(&error) {
+    // A status that is behind is nothing to go on from: what it counts would go back.
+    if !is_passing(&error) && !context.written.is_behind(&pipeline.metadata) {
         let status = unobserved_status(pipeline, &error, Timestamp::now());
         if let Err(second) = write(context, pipeline, &status).await {
             tracing::warn!(error = chain(&second), "status not written");

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use weir_crds::names::{MANAGED_BY, label};
 use weir_crds::v1alpha1::{StreamPipeline, StreamSLO};
@@ -16,12 +16,12 @@ use weir_crds::v1alpha1::{StreamPipeline, StreamSLO};
 use self::statuses::Statuses;
 use super::made::Made;
 use crate::context::Context;
+use crate::kept::by_itself;
 use crate::labels;
 
 /// Adds the watches: of what a pipeline owns, of the SLOs that refer to it, and of pods.
 ///
-/// An HTTPRoute is not watched, as its kind may be missing, and a watch that fails would hold up the others:
-/// it is put right when its pipeline is looked at again.
+/// An HTTPRoute is not watched, as its kind may be missing: it is put right when its pipeline is looked at again.
 ///
 /// Pods are watched by their metadata alone and all of them, because a pod that slipped through without
 /// the sidecar has no label of ours.
@@ -33,6 +33,7 @@ pub(super) fn add(
     let made = || watcher::Config::default().labels(&format!("{}={MANAGED_BY}", label::MANAGED_BY));
     let store = controller.store();
     let pods: Api<PartialObjectMeta<Pod>> = context.watched();
+    let pods = watcher(pods, watcher::Config::default()).default_backoff().touched_objects();
     let slos = kept.slos.watch(context.watched(), watcher::Config::default());
     let statuses = Statuses::default();
     controller
@@ -46,7 +47,7 @@ pub(super) fn add(
         .watches_stream(slos, move |slo: StreamSLO| {
             of_slo(&slo).filter(|_| !statuses.is_mere_status(&slo))
         })
-        .watches(pods, watcher::Config::default(), move |pod| of_pod(&pod, &store))
+        .watches_stream(by_itself(pods), move |pod| of_pod(&pod, &store))
 }
 
 /// The pipeline that an SLO refers to.
