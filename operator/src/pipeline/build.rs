@@ -82,9 +82,10 @@ impl Objects {
     }
 }
 
-fn text(object: &impl Serialize) -> String {
-    // Every object of the API can be written.
-    serde_json::to_string(object).unwrap_or_default()
+/// An object of the API, or what is noted of one, as JSON.
+pub(super) fn text(value: &impl Serialize) -> String {
+    // Each of them can be written.
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// Why the objects could not be built.

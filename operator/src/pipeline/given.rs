@@ -20,6 +20,7 @@ use weir_crds::names::{SIDECAR_CONTAINER, annotation};
 use weir_crds::scalar::Duration;
 use weir_crds::v1alpha1::{Gateway, GatewayPod, Resources, StreamPipelineSpec};
 
+use super::build::text;
 use crate::secrets;
 use crate::sidecar::{keeps_data, log_bytes};
 use crate::upgrade::Upgrade;
@@ -132,11 +133,6 @@ pub(super) fn decide(
     let template = kept.map_or(made, |note| note.template.clone());
     let note = text(&Note { release, inputs: inputs.clone(), template: template.clone() });
     Given { template, note, held }
-}
-
-fn text(value: &impl Serialize) -> String {
-    // Every part of it can be written.
-    serde_json::to_string(value).unwrap_or_default()
 }
 
 #[cfg(test)]
