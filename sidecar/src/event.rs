@@ -2,19 +2,25 @@
 
 mod json;
 mod media;
+mod readable;
+mod time;
 mod trace;
 
 use bytes::Bytes;
 
 pub(crate) use json::{CURSOR_ATTRIBUTE, push_base64, push_member, push_number, push_string};
 pub(crate) use media::{essence, is_json, is_text};
+pub use readable::JsonLimit;
+pub(crate) use readable::{Flaw, Unreadable, check as check_json, check_list as check_json_list};
+pub(crate) use time::is_rfc3339;
 pub(crate) use trace::TRACEPARENT;
 pub use trace::TraceId;
 
 /// One event, with the attributes of CloudEvents 1.0.
 ///
 /// Whoever makes one keeps this law: where [`Event::data_content_type`] is absent or names JSON, `data`
-/// is empty or one valid JSON text, because the encoders splice it into JSON as it is. The intake does.
+/// is empty or one valid JSON text, because the encoders splice it into JSON as it is, and one that breaks no
+/// [`JsonLimit`], because filters read it. The intake does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// Identifies the event within its `source`.
@@ -83,8 +89,7 @@ impl Event {
         json::structured(self, None, out);
     }
 
-    /// Appends the same with the cursor as an extension attribute, in the place of one that the event
-    /// may have from elsewhere.
+    /// Appends the same with the cursor as an extension attribute.
     pub fn to_json_at(&self, cursor: &str, out: &mut Vec<u8>) {
         json::structured(self, Some(cursor), out);
     }

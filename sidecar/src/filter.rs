@@ -5,8 +5,10 @@
 //!
 //! # Laws
 //!
-//! - What an expression may be is bounded when it is read: its length, its depth, its size, and the depth
-//!   of its loops. What it costs is bounded whenever it is evaluated.
+//! - What an expression may be is bounded when it is read: its length and depth before the parser sees it, then its
+//!   size and the depth of its loops. What it costs is bounded whenever it is evaluated.
+//! - An expression that fails on every event, because of a field that there can't be or a type that can't fit, is
+//!   refused when it is read.
 //! - Whether an event matches depends on the event, the expression and the subscriber's claims alone, so
 //!   that all who share them share the verdict.
 //! - An expression that can't be evaluated on an event, because a field is missing or the cost is too
@@ -15,19 +17,28 @@
 #[cfg(not(feature = "cel"))]
 mod absent;
 #[cfg(feature = "cel")]
+mod attribute;
+#[cfg(feature = "cel")]
 mod eval;
 #[cfg(feature = "cel")]
 mod expression;
 #[cfg(feature = "cel")]
 mod functions;
 #[cfg(feature = "cel")]
+mod kind;
+#[cfg(feature = "cel")]
 mod parse;
+mod place;
+#[cfg(feature = "cel")]
+mod scan;
 #[cfg(feature = "cel")]
 mod scope;
 #[cfg(feature = "cel")]
 mod tree;
 #[cfg(feature = "cel")]
 mod value;
+#[cfg(feature = "cel")]
+mod words;
 
 use std::collections::BTreeSet;
 
@@ -37,6 +48,7 @@ pub use absent::{Expression, Scope, compile};
 pub use expression::Expression;
 #[cfg(feature = "cel")]
 pub use parse::compile;
+pub use place::Place;
 #[cfg(feature = "cel")]
 pub use scope::Scope;
 
@@ -120,7 +132,7 @@ pub fn compile_filter(source: &str) -> Result<Expression, Refused> {
         return Ok(expression);
     }
     let message = "it is neither true nor false: compare it, as in event.type == \"order.placed\"";
-    Err(Refused::Meaning { position: 1, message: message.to_owned() })
+    Err(Refused::Meaning { place: Place::of(source, 0), message: message.to_owned() })
 }
 
 /// Why an expression is refused.
@@ -133,20 +145,18 @@ pub enum Refused {
         bytes: usize,
     },
     /// It is no CEL.
-    #[error("at line {line}, column {column}: {message}")]
+    #[error("at {place}: {message}")]
     Syntax {
-        /// The line, from 1.
-        line: usize,
-        /// The column, from 1.
-        column: usize,
-        /// What the parser says.
+        /// Where.
+        place: Place,
+        /// What is wrong.
         message: String,
     },
-    /// It is CEL, and not for a filter.
-    #[error("at character {position}: {message}")]
+    /// It is CEL, and means nothing here.
+    #[error("at {place}: {message}")]
     Meaning {
-        /// The character at which it happens, from 1.
-        position: usize,
+        /// Where.
+        place: Place,
         /// What is wrong, and what to do instead.
         message: String,
     },
@@ -165,7 +175,7 @@ pub enum Failure {
     Missing,
     /// An operator or function doesn't take values of these types.
     Type,
-    /// A number is too large, a divisor zero, a text no number or time.
+    /// A number is too large, a divisor zero, a text no number or time, a payload no JSON that can be read.
     Value,
     /// It would take more than [`MAX_STEPS`].
     Cost,

@@ -2,8 +2,9 @@
 //!
 //! No I/O. Laws: a request with one bad event is refused whole, so that nothing is half-applied; no
 //! input panics or overflows the stack; a payload keeps its bytes, but for the white space around a
-//! JSON text; the events of a request share one buffer that holds their payloads and nothing else, so
-//! that what the log counts is what the memory holds.
+//! JSON text, and where it says that it is JSON, every reader can read it, a filter among them; the events of
+//! a request share one buffer that holds their payloads and nothing else, so that what the log counts is what
+//! the memory holds.
 
 mod answer;
 mod body;

@@ -11,19 +11,28 @@ use crate::filter::{Refused, compile, compile_filter};
 /// What is wrong with the expressions of the pipeline.
 pub(super) fn unreadable(spec: &StreamPipelineSpec) -> Vec<Violation> {
     let jwt = spec.auth.as_ref().and_then(|auth| auth.jwt.as_ref());
-    let key = spec.delivery.conflate_key.as_deref();
     let filter = jwt.and_then(|jwt| jwt.filter.as_deref());
-    let refused: [(_, Option<Refused>); 2] = [
-        ("spec.delivery.conflateKey", key.and_then(|key| compile(key).err())),
-        ("spec.auth.jwt.filter", filter.and_then(|filter| compile_filter(filter).err())),
-    ];
-    let refused = refused.into_iter().filter_map(|(field, refused)| Some((field, refused?)));
-    refused
-        .map(|(field, refused)| Violation {
-            field: field.to_owned(),
-            message: format!("can't be used: {refused}"),
-        })
-        .collect()
+    let filter = filter.and_then(|filter| compile_filter(filter).err().as_ref().map(unusable));
+    let key = spec.delivery.conflate_key.as_deref().and_then(no_key);
+    let wrong = [("spec.delivery.conflateKey", key), ("spec.auth.jwt.filter", filter)];
+    let wrong = wrong.into_iter().filter_map(|(field, message)| Some((field, message?)));
+    wrong.map(|(field, message)| Violation { field: field.to_owned(), message }).collect()
+}
+
+/// Why this is no key of an event; `None` where it is one.
+fn no_key(source: &str) -> Option<String> {
+    match compile(source) {
+        Err(refused) => Some(unusable(&refused)),
+        Ok(key) if key.claims_read().is_none() => None,
+        Ok(_) => Some(
+            "reads the claims of a subscriber, and a key is of the event alone: use event.NAME"
+                .to_owned(),
+        ),
+    }
+}
+
+fn unusable(refused: &Refused) -> String {
+    format!("can't be used: {refused}")
 }
 
 /// What is missing in this build for the pipeline.

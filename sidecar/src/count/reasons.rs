@@ -69,6 +69,7 @@ impl FiltersRefused {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::Place;
 
     #[test]
     fn each_is_counted_by_its_reason() {
@@ -76,8 +77,9 @@ mod tests {
         GapReason::ALL.into_iter().for_each(|reason| gaps.count(reason));
         assert!(gaps.all().all(|(_, count)| count == 1));
         filters.count(&Refused::Length { bytes: 9_999 });
-        filters.count(&Refused::Syntax { line: 1, column: 1, message: String::new() });
-        filters.count(&Refused::Meaning { position: 1, message: String::new() });
+        let place = Place::of("", 0);
+        filters.count(&Refused::Syntax { place: place.clone(), message: String::new() });
+        filters.count(&Refused::Meaning { place, message: String::new() });
         filters.count(&Refused::Absent);
         filters.count(&Refused::Busy);
         filters.turned_away(TurnedAway::TooManyFilters);

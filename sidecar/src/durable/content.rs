@@ -7,7 +7,7 @@ use serde::de::{self, Deserializer as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{offset::Position, refusal::Refusal};
-use crate::event::essence;
+use crate::event::{check_json, check_json_list, essence};
 
 /// The most messages of one append: each costs a place in the list of their ends.
 const MOST_MESSAGES: usize = 100_000;
@@ -185,12 +185,14 @@ fn messages(body: &[u8]) -> Result<Batch, Refusal> {
     match body.trim_ascii_start() {
         [] => {}
         [b'[', ..] => {
+            check_json_list(body)?;
             let mut text = serde_json::Deserializer::from_slice(body);
             text.deserialize_seq(&mut found)
                 .and_then(|()| text.end())
                 .map_err(|error| Refusal::Json(error.to_string()))?;
         }
         _ => {
+            check_json(body)?;
             let value = serde_json::from_slice::<&RawValue>(body)
                 .map_err(|error| Refusal::Json(error.to_string()))?;
             found.push(value.get());
@@ -275,6 +277,16 @@ mod tests {
             let refused = Batch::new(Kind::Json, Bytes::copy_from_slice(body.as_bytes()));
             assert!(matches!(refused, Err(Refusal::Json(_))), "{body}");
         }
+    }
+
+    #[test]
+    fn what_not_every_reader_can_read_is_refused_and_the_array_around_messages_counts_for_none() {
+        let nested = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for body in [nested(102), "1e400".to_owned(), r#"["\ud800"]"#.to_owned()] {
+            let refused = Batch::new(Kind::Json, Bytes::from(body.clone()));
+            assert!(matches!(refused, Err(Refusal::JsonLimit { .. })), "{body:.40}");
+        }
+        assert_eq!(json(&nested(101)).len(), 1);
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::offset::Offset;
-use crate::count::Counter;
+use crate::{
+    count::Counter,
+    event::{Flaw, JsonLimit, Unreadable},
+};
 
 /// Why a request is refused. Nothing of it was applied. The message names what is wrong and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +96,16 @@ pub(crate) enum Refusal {
     /// It claims to be JSON and isn't.
     #[error("the body is not JSON: {0}")]
     Json(String),
+    /// The JSON is more than every reader reads.
+    #[error("the body can't be taken, at line {line}, column {column}: {limit}")]
+    JsonLimit {
+        /// Which limit it passes.
+        limit: JsonLimit,
+        /// The line, from 1.
+        line: usize,
+        /// The column in the line, from 1.
+        column: usize,
+    },
     /// Too many messages at once.
     #[error("an append may have at most {limit} messages: send fewer at once")]
     TooManyMessages {
@@ -167,6 +180,16 @@ impl Refused {
     }
 }
 
+impl From<Unreadable> for Refusal {
+    fn from(unreadable: Unreadable) -> Self {
+        let Unreadable { flaw, line, column } = unreadable;
+        match flaw {
+            Flaw::Grammar(said) => Self::Json(format!("{said} at line {line} column {column}")),
+            Flaw::Limit(limit) => Self::JsonLimit { limit, line, column },
+        }
+    }
+}
+
 impl Refusal {
     pub(crate) const fn header(name: &'static str, rule: &'static str) -> Self {
         Self::Header { name, rule }
@@ -189,6 +212,7 @@ impl Refusal {
             Self::EpochStart => (StatusCode::BAD_REQUEST, "epoch_start"),
             Self::Empty => (StatusCode::BAD_REQUEST, "empty"),
             Self::Json(_) => (StatusCode::BAD_REQUEST, "json"),
+            Self::JsonLimit { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "unreadable_json"),
             Self::Exists { .. } => (StatusCode::CONFLICT, "exists"),
             Self::Kept => (StatusCode::CONFLICT, "kept"),
             Self::SourceGone => (StatusCode::CONFLICT, "source_gone"),

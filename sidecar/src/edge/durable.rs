@@ -352,6 +352,7 @@ fn refuse(refusal: &Refusal) -> Response<Vec<u8>> {
         | Refusal::EpochStart
         | Refusal::Empty
         | Refusal::Json(_)
+        | Refusal::JsonLimit { .. }
         | Refusal::TooManyMessages { .. }
         | Refusal::StreamFull { .. }
         | Refusal::Full { .. }

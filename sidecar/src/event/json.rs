@@ -6,7 +6,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{Event, Extension, Payload};
 
-/// The extension attribute that carries an event's cursor.
+/// The extension attribute that carries an event's cursor. An event that comes from another log may have one, which
+/// means nothing here, and is left away.
 pub(crate) const CURSOR_ATTRIBUTE: &str = "weircursor";
 
 /// Appends a JSON string.
@@ -64,9 +65,9 @@ pub(super) fn structured(event: &Event, cursor: Option<&str>, out: &mut Vec<u8>)
     if let Some(cursor) = cursor {
         push_member(out, CURSOR_ATTRIBUTE, cursor);
     }
-    let foreign =
-        |(name, _): &&(Box<str>, Extension)| cursor.is_none() || &**name != CURSOR_ATTRIBUTE;
-    for (name, value) in extensions.iter().filter(foreign) {
+    // The intake takes none of this name; an older log may have one.
+    let ours = |(name, _): &&(Box<str>, Extension)| &**name != CURSOR_ATTRIBUTE;
+    for (name, value) in extensions.iter().filter(ours) {
         push_name(out, name);
         push_extension(out, value);
     }

@@ -31,7 +31,7 @@ impl Function {
         Self::Dyn,
     ];
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Size => "size",
             Self::Contains => "contains",

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, cell::OnceCell};
 
-use super::{Claims, Failure, tree::Attribute, value::Value};
+use super::{Claims, Failure, attribute::Attribute, value::Value};
 use crate::event::{Event, Extension, Payload};
 
 /// One event, and the subscriber's claims. A payload that is JSON is parsed when it is first asked for.
@@ -44,7 +44,7 @@ impl<'a> Scope<'a> {
             Attribute::Subject => optional(&event.subject),
             Attribute::DataContentType => optional(&event.data_content_type),
             Attribute::DataSchema => optional(&event.data_schema),
-            Attribute::Data => self.data(),
+            Attribute::Data => return self.data(),
             Attribute::Extension(name) => {
                 let found = event.extensions.iter().find(|(known, _)| known == name);
                 found.map(|(_, value)| match value {
@@ -57,14 +57,15 @@ impl<'a> Scope<'a> {
         value.ok_or(Failure::Missing)
     }
 
-    /// The payload: JSON, or a text. Bytes that are neither are not there.
-    fn data(&self) -> Option<Value<'_>> {
+    /// The payload: JSON, or a text. Bytes that are neither are not there; JSON that can't be read is of a log that
+    /// took more once, and no reason to say that nothing is there.
+    fn data(&self) -> Result<Value<'_>, Failure> {
         match self.event.payload() {
-            Payload::Absent | Payload::Binary(_) => None,
-            Payload::Text(text) => Some(Value::Text(Cow::Borrowed(text))),
+            Payload::Absent | Payload::Binary(_) => Err(Failure::Missing),
+            Payload::Text(text) => Ok(Value::Text(Cow::Borrowed(text))),
             Payload::Json(json) => {
                 let parsed = self.data.get_or_init(|| serde_json::from_str(json).ok());
-                parsed.as_ref().map(Value::of_json)
+                parsed.as_ref().map(Value::of_json).ok_or(Failure::Value)
             }
         }
     }

@@ -6,7 +6,12 @@
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators};
 use regex::{Regex, RegexBuilder};
 
-use super::{ClaimsRead, MAX_DEPTH, MAX_LOOPS, MAX_NODES, Refused, functions::Function};
+use super::{
+    ClaimsRead, MAX_DEPTH, MAX_LOOPS, MAX_NODES, Place, Refused,
+    attribute::Attribute,
+    functions::Function,
+    kind::{Kind, clash, misfit, unfit},
+};
 
 /// The most memory of a compiled pattern.
 const PATTERN_BYTES: usize = 64 * 1024;
@@ -44,20 +49,6 @@ pub(super) enum Node {
     Loop(Loop, Box<[Self; 2]>),
 }
 
-/// A field of the event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Attribute {
-    Id,
-    Type,
-    Source,
-    Subject,
-    Time,
-    DataContentType,
-    DataSchema,
-    Data,
-    Extension(Box<str>),
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Binary {
     Add,
@@ -82,39 +73,6 @@ pub(super) enum Loop {
     ExistsOne,
     Filter,
     Map,
-}
-
-impl Binary {
-    /// Whether it makes a number, or joins texts or lists.
-    const fn calculates(self) -> bool {
-        match self {
-            Self::Add | Self::Subtract | Self::Multiply | Self::Divide | Self::Remainder => true,
-            Self::Equal
-            | Self::Unequal
-            | Self::Less
-            | Self::LessOrEqual
-            | Self::Greater
-            | Self::GreaterOrEqual
-            | Self::In
-            | Self::Index => false,
-        }
-    }
-}
-
-impl Attribute {
-    fn named(name: &str) -> Self {
-        match name {
-            "id" => Self::Id,
-            "type" => Self::Type,
-            "source" => Self::Source,
-            "subject" => Self::Subject,
-            "time" => Self::Time,
-            "datacontenttype" => Self::DataContentType,
-            "dataschema" => Self::DataSchema,
-            "data" => Self::Data,
-            extension => Self::Extension(extension.into()),
-        }
-    }
 }
 
 impl Binary {
@@ -152,44 +110,6 @@ impl Loop {
 }
 
 impl Node {
-    /// Whether its value may be true: it is no number, text, list, or field that is always a text.
-    pub(super) fn may_be_true(&self) -> bool {
-        match self {
-            Self::Bool(_)
-            | Self::Variable(_)
-            | Self::Field(..)
-            | Self::HasField(..)
-            | Self::HasAttribute(_)
-            | Self::Not(_)
-            | Self::And(_)
-            | Self::Or(_)
-            | Self::Conditional(_)
-            | Self::Call(..)
-            | Self::Matches(..)
-            | Self::Attribute(Attribute::Data | Attribute::Extension(_))
-            | Self::Loop(Loop::All | Loop::Exists | Loop::ExistsOne, _) => true,
-            Self::Binary(operator, _) => !operator.calculates(),
-            Self::Null
-            | Self::Int(_)
-            | Self::Uint(_)
-            | Self::Double(_)
-            | Self::Text(_)
-            | Self::Claims
-            | Self::List(_)
-            | Self::Negate(_)
-            | Self::Attribute(
-                Attribute::Id
-                | Attribute::Type
-                | Attribute::Source
-                | Attribute::Subject
-                | Attribute::Time
-                | Attribute::DataContentType
-                | Attribute::DataSchema,
-            )
-            | Self::Loop(Loop::Filter | Loop::Map, _) => false,
-        }
-    }
-
     /// Which of the subscriber's claims it reads.
     pub(super) fn claims_read(&self) -> ClaimsRead {
         let inside = |nodes: &[Self]| {
@@ -228,11 +148,16 @@ impl Node {
 }
 
 /// Translates what the parser has read.
-pub(super) fn translate(root: &IdedExpr, places: &SourceInfo) -> Result<Node, Refused> {
-    Translator { places, variables: Vec::new(), depth: 0, nodes: 0 }.node(root)
+pub(super) fn translate(
+    source: &str,
+    root: &IdedExpr,
+    places: &SourceInfo,
+) -> Result<Node, Refused> {
+    Translator { source, places, variables: Vec::new(), depth: 0, nodes: 0 }.node(root)
 }
 
 struct Translator<'a> {
+    source: &'a str,
     places: &'a SourceInfo,
     /// The names of the loops' variables, the outermost first.
     variables: Vec<&'a str>,
@@ -259,7 +184,7 @@ impl<'a> Translator<'a> {
         match &at.expr {
             Expr::Literal(literal) => self.literal(at, literal),
             Expr::Ident(name) => self.name(at, name),
-            Expr::Select(select) => self.select(select),
+            Expr::Select(select) => self.select(at, select),
             Expr::Call(call) => self.call(at, call),
             Expr::List(list) if list.optional_indices.is_empty() => list
                 .elements
@@ -267,12 +192,12 @@ impl<'a> Translator<'a> {
                 .map(|node| self.node(node))
                 .collect::<Result<_, _>>()
                 .map(Node::List),
-            Expr::List(_) => Err(self.refuse(at, "optional elements are not for filters")),
+            Expr::List(_) => Err(self.refuse(at, "optional elements can't be written here")),
             Expr::Map(_) | Expr::Struct(_) => {
-                Err(self.refuse(at, "maps and messages can't be made in a filter"))
+                Err(self.refuse(at, "maps and messages can't be written here"))
             }
             Expr::Comprehension(_) | Expr::Unspecified => {
-                Err(self.refuse(at, "this is not for filters"))
+                Err(self.refuse(at, "this can't be written here"))
             }
         }
     }
@@ -286,7 +211,7 @@ impl<'a> Translator<'a> {
             LiteralValue::Double(value) => Node::Double(*value.inner()),
             LiteralValue::String(value) => Node::Text(value.inner().into()),
             LiteralValue::Bytes(_) => {
-                return Err(self.refuse(at, "bytes are not for filters: write a text"));
+                return Err(self.refuse(at, "bytes can't be written here: write a text"));
             }
         })
     }
@@ -298,10 +223,9 @@ impl<'a> Translator<'a> {
         match name {
             "claims" => Ok(Node::Claims),
             "event" => Err(self.refuse(at, "name a field of the event, such as event.type")),
-            _ => Err(self.refuse(
-                at,
-                format!("there is no {name}; a filter is about event.NAME and claims.NAME"),
-            )),
+            _ => {
+                Err(self.refuse(at, format!("there is no {name}: write event.NAME or claims.NAME")))
+            }
         }
     }
 
@@ -310,37 +234,75 @@ impl<'a> Translator<'a> {
         matches!(&at.expr, Expr::Ident(name) if name == "event" && !self.variables.contains(&"event"))
     }
 
-    fn select(&mut self, select: &'a SelectExpr) -> Result<Node, Refused> {
+    fn select(&mut self, at: &'a IdedExpr, select: &'a SelectExpr) -> Result<Node, Refused> {
         let SelectExpr { operand, field, test: _ } = select;
         if self.is_event(operand) {
-            return Ok(Node::Attribute(Attribute::named(field)));
+            let field = Attribute::dotted(field).map_err(|message| self.refuse(at, message))?;
+            return Ok(Node::Attribute(field));
         }
-        Ok(Node::Field(Box::new(self.node(operand)?), field.as_str().into()))
+        Ok(Node::Field(Box::new(self.map(at, operand)?), field.as_str().into()))
+    }
+
+    /// What a field is asked of.
+    fn map(&mut self, at: &'a IdedExpr, operand: &'a IdedExpr) -> Result<Node, Refused> {
+        let node = self.node(operand)?;
+        if node.kind().may_be(&[Kind::Map]) {
+            return Ok(node);
+        }
+        Err(self.refuse(at, format!("{} has no fields", node.kind().name())))
+    }
+
+    /// An operand that must be of these kinds.
+    fn operand(
+        &mut self,
+        operator: &str,
+        at: &'a IdedExpr,
+        kinds: &[Kind],
+        words: &str,
+    ) -> Result<Node, Refused> {
+        let node = self.node(at)?;
+        match unfit(operator, &[node.kind()], kinds, words) {
+            None => Ok(node),
+            Some(message) => Err(self.refuse(at, message)),
+        }
+    }
+
+    fn truth(&mut self, operator: &str, at: &'a IdedExpr) -> Result<Node, Refused> {
+        self.operand(operator, at, &[Kind::Bool], "truth values")
+    }
+
+    fn truths(
+        &mut self,
+        operator: &str,
+        a: &'a IdedExpr,
+        b: &'a IdedExpr,
+    ) -> Result<Box<[Node; 2]>, Refused> {
+        Ok(Box::new([self.truth(operator, a)?, self.truth(operator, b)?]))
     }
 
     fn call(&mut self, at: &'a IdedExpr, call: &'a CallExpr) -> Result<Node, Refused> {
         let CallExpr { func_name, target, args } = call;
         match (func_name.as_str(), target.as_deref(), args.as_slice()) {
-            (operators::LOGICAL_NOT, None, [one]) => Ok(Node::Not(Box::new(self.node(one)?))),
-            (operators::NEGATE, None, [one]) => Ok(Node::Negate(Box::new(self.node(one)?))),
-            (operators::LOGICAL_AND, None, [a, b]) => Ok(Node::And(self.two(a, b)?)),
-            (operators::LOGICAL_OR, None, [a, b]) => Ok(Node::Or(self.two(a, b)?)),
+            (operators::LOGICAL_NOT, None, [one]) => Ok(Node::Not(Box::new(self.truth("!", one)?))),
+            (operators::NEGATE, None, [one]) => {
+                let node = self.operand("-", one, &[Kind::Number], "numbers")?;
+                Ok(Node::Negate(Box::new(node)))
+            }
+            (operators::LOGICAL_AND, None, [a, b]) => Ok(Node::And(self.truths("&&", a, b)?)),
+            (operators::LOGICAL_OR, None, [a, b]) => Ok(Node::Or(self.truths("||", a, b)?)),
             (operators::CONDITIONAL, None, [test, yes, no]) => {
-                let [test, yes] = *self.two(test, yes)?;
-                Ok(Node::Conditional(Box::new([test, yes, self.node(no)?])))
+                let test = self.truth("?", test)?;
+                Ok(Node::Conditional(Box::new([test, self.node(yes)?, self.node(no)?])))
             }
             (operators::INDEX, None, [of, index]) if self.is_event(of) => {
-                let Expr::Literal(LiteralValue::String(name)) = &index.expr else {
-                    return Err(self.refuse(index, "name the event's field by a text"));
-                };
-                Ok(Node::Attribute(Attribute::named(name.inner())))
+                self.named(index).map(Node::Attribute)
             }
             ("has", None, [one]) => self.has(one),
             ("matches", Some(text), [pattern]) | ("matches", None, [text, pattern]) => {
                 self.matches(text, pattern)
             }
             (name, None, [a, b]) if let Some(operator) = Binary::of(name) => {
-                Ok(Node::Binary(operator, self.two(a, b)?))
+                self.binary(at, operator, a, b)
             }
             (name, Some(range), [variable, body]) if let Some(kind) = Loop::of(name) => {
                 self.looped(kind, range, variable, body)
@@ -349,18 +311,47 @@ impl<'a> Translator<'a> {
         }
     }
 
-    fn two(&mut self, a: &'a IdedExpr, b: &'a IdedExpr) -> Result<Box<[Node; 2]>, Refused> {
-        Ok(Box::new([self.node(a)?, self.node(b)?]))
+    fn binary(
+        &mut self,
+        at: &IdedExpr,
+        operator: Binary,
+        a: &'a IdedExpr,
+        b: &'a IdedExpr,
+    ) -> Result<Node, Refused> {
+        let two = [self.node(a)?, self.node(b)?];
+        let [a, b] = two.each_ref().map(Node::kind);
+        match clash(operator, a, b) {
+            None => Ok(Node::Binary(operator, Box::new(two))),
+            Some(message) => Err(self.refuse(at, message)),
+        }
+    }
+
+    /// The field of the event whose name stands in brackets.
+    fn named(&self, index: &IdedExpr) -> Result<Attribute, Refused> {
+        let Expr::Literal(LiteralValue::String(name)) = &index.expr else {
+            return Err(self.refuse(index, "name the event's field by a text"));
+        };
+        Attribute::named(name.inner()).map_err(|message| self.refuse(index, message))
     }
 
     fn has(&mut self, at: &'a IdedExpr) -> Result<Node, Refused> {
-        let Expr::Select(SelectExpr { operand, field, test: _ }) = &at.expr else {
-            return Err(self.refuse(at, "has() takes a field, such as has(event.data.total)"));
-        };
-        if self.is_event(operand) {
-            return Ok(Node::HasAttribute(Attribute::named(field)));
+        if let Expr::Select(SelectExpr { operand, field, test: _ }) = &at.expr {
+            if !self.is_event(operand) {
+                let of = self.map(at, operand)?;
+                return Ok(Node::HasField(Box::new(of), field.as_str().into()));
+            }
+            let field = Attribute::dotted(field).map_err(|message| self.refuse(at, message))?;
+            return Ok(Node::HasAttribute(field));
         }
-        Ok(Node::HasField(Box::new(self.node(operand)?), field.as_str().into()))
+        // Not of CEL, and the one way to ask for an extension whose name looks like a slip.
+        if let Expr::Call(CallExpr { func_name, target: None, args }) = &at.expr
+            && func_name == operators::INDEX
+            && let [of, index] = &args[..]
+            && self.is_event(of)
+        {
+            return self.named(index).map(Node::HasAttribute);
+        }
+        Err(self.refuse(at, "has() takes a field, such as has(event.data.total)"))
     }
 
     fn matches(&mut self, text: &'a IdedExpr, pattern: &'a IdedExpr) -> Result<Node, Refused> {
@@ -374,7 +365,8 @@ impl<'a> Translator<'a> {
             let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
             self.refuse(pattern, format!("the pattern can't be used: {reason}"))
         })?;
-        Ok(Node::Matches(Box::new(self.node(text)?), built))
+        let text = self.operand("matches", text, &[Kind::Text], "texts")?;
+        Ok(Node::Matches(Box::new(text), built))
     }
 
     fn looped(
@@ -389,14 +381,19 @@ impl<'a> Translator<'a> {
                 self.refuse(variable, "a loop's first argument is the name of its variable")
             );
         };
-        let range = self.node(range)?;
+        let range = self.operand("a loop", range, &[Kind::List, Kind::Map], "lists and maps")?;
         if self.variables.len() == MAX_LOOPS {
             return Err(self.refuse(variable, format!("loops nest deeper than {MAX_LOOPS}")));
         }
         self.variables.push(name);
-        let body = self.node(body);
+        let inner = match kind {
+            Loop::All | Loop::Exists | Loop::ExistsOne | Loop::Filter => {
+                self.operand("a loop", body, &[Kind::Bool], "truth values to decide by")
+            }
+            Loop::Map => self.node(body),
+        };
         self.variables.pop();
-        Ok(Node::Loop(kind, Box::new([range, body?])))
+        Ok(Node::Loop(kind, Box::new([range, inner?])))
     }
 
     fn function(
@@ -408,20 +405,22 @@ impl<'a> Translator<'a> {
     ) -> Result<Node, Refused> {
         let Some(function) = Function::named(name, target.is_some()) else {
             let known = Function::names();
-            return Err(
-                self.refuse(at, format!("there is no {name} here; a filter may call {known}"))
-            );
+            return Err(self.refuse(at, format!("there is no {name} here; there are {known}")));
         };
         let operands = target.into_iter().chain(args).map(|node| self.node(node));
         let operands = operands.collect::<Result<Vec<_>, _>>()?;
         if operands.len() != function.operands() {
             return Err(self.refuse(at, format!("{name} has too many or too few arguments")));
         }
-        Ok(Node::Call(function, operands))
+        let kinds: Vec<_> = operands.iter().map(Node::kind).collect();
+        match misfit(function, &kinds) {
+            None => Ok(Node::Call(function, operands)),
+            Some(message) => Err(self.refuse(at, message)),
+        }
     }
 
     fn refuse(&self, at: &IdedExpr, message: impl Into<String>) -> Refused {
-        let position = self.places.offset_for(at.id).map_or(0, |(start, _)| start as usize);
-        Refused::Meaning { position: position + 1, message: message.into() }
+        let start = self.places.offset_for(at.id).map_or(0, |(start, _)| start as usize);
+        Refused::Meaning { place: Place::of(self.source, start), message: message.into() }
     }
 }

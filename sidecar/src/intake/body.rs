@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 
 use http::HeaderMap;
-use serde_json::value::RawValue;
 
-use super::{Draft, Reason, Rejection, headers};
-use crate::event::{Extension, essence, is_json};
+use super::{Draft, Reason, Rejection, headers, rejection::Part};
+use crate::event::{Extension, Flaw, Unreadable, check_json, essence, is_json};
 
 /// A CloudEvent in binary mode: the attributes are in the headers, and the body may be missing.
 pub(super) fn binary<'a>(
@@ -19,7 +18,7 @@ pub(super) fn binary<'a>(
     let data = match content_type {
         _ if body.is_empty() => body,
         None => undeclared_json(body)?,
-        Some(content_type) if is_json(content_type) => json_text(body)?,
+        Some(content_type) if is_json(content_type) => json_text(body, Part::Body)?,
         Some(_) => body,
     };
     declare(draft, content_type, data)
@@ -33,7 +32,7 @@ pub(super) fn json<'a>(
 ) -> Result<Draft<'a>, Reason> {
     // Absent means application/json, and takes no room.
     let usual = essence(content_type).eq_ignore_ascii_case("application/json");
-    declare(plain(headers)?, (!usual).then_some(content_type), json_text(body)?)
+    declare(plain(headers)?, (!usual).then_some(content_type), json_text(body, Part::Body)?)
 }
 
 /// Text or bytes.
@@ -77,7 +76,7 @@ pub(super) fn lines<'a>(
         if index == max_batch {
             return Err(Reason::TooMany { limit: max_batch }.into());
         }
-        let data = json_text_below(number, line)
+        let data = json_text_below(number, line, Part::Body)
             .map_err(|reason| Rejection { index: Some(index), reason })?;
         let id = key.as_ref().map(|key| format!("{key}/{index}").into());
         drafts.push(Draft { id, data: Cow::Borrowed(data), ..common.clone() });
@@ -109,22 +108,25 @@ fn declare<'a>(
 
 /// The JSON text in a body that doesn't claim to be one.
 fn undeclared_json(body: &[u8]) -> Result<&[u8], Reason> {
-    json_text(body).map_err(|_| Reason::NoMediaType)
+    match check_json(body) {
+        Ok(()) => Ok(body.trim_ascii()),
+        Err(Unreadable { flaw: Flaw::Grammar(_), .. }) => Err(Reason::NoMediaType),
+        Err(unreadable @ Unreadable { flaw: Flaw::Limit(_), .. }) => {
+            Err(Reason::unreadable(unreadable, Part::Body, 0))
+        }
+    }
 }
 
-/// The one JSON text in `bytes`, without the white space around it. It is read without recursion and
-/// without building anything, so neither its depth nor its size can do harm.
-pub(super) fn json_text(bytes: &[u8]) -> Result<&[u8], Reason> {
-    json_text_below(0, bytes)
+/// The one JSON text in `bytes`, without the white space around it.
+pub(super) fn json_text(bytes: &[u8], part: Part) -> Result<&[u8], Reason> {
+    json_text_below(0, bytes, part)
 }
 
 /// The same, where `lines` lines of the body stand above.
-fn json_text_below(lines: usize, bytes: &[u8]) -> Result<&[u8], Reason> {
+fn json_text_below(lines: usize, bytes: &[u8], part: Part) -> Result<&[u8], Reason> {
     if bytes.trim_ascii().is_empty() {
         return Err(Reason::Empty);
     }
-    match serde_json::from_slice::<&RawValue>(bytes) {
-        Ok(raw) => Ok(raw.get().as_bytes()),
-        Err(error) => Err(Reason::json(&error, lines)),
-    }
+    check_json(bytes).map_err(|unreadable| Reason::unreadable(unreadable, part, lines))?;
+    Ok(bytes.trim_ascii())
 }

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::event::{push_member, push_number, push_string};
+use crate::event::{Flaw, JsonLimit, Unreadable, push_member, push_number, push_string};
 
 /// A refused publish. Nothing of it was applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,11 +22,25 @@ pub enum Reason {
     #[error("the body is empty: post a JSON value, a CloudEvent or lines of JSON")]
     Empty,
     /// It claims to be JSON and isn't.
-    #[error("the body is not JSON: {message}, at line {line}, column {column}")]
+    #[error("{part} is not JSON: {message}, at line {line}, column {column}")]
     Json {
+        /// What is meant.
+        part: Part,
         /// What the parser met.
         message: Box<str>,
-        /// The line in the body, from 1.
+        /// The line in it, from 1.
+        line: usize,
+        /// The column in the line, from 1.
+        column: usize,
+    },
+    /// It is JSON that not every reader can read.
+    #[error("{part} can't be taken, at line {line}, column {column}: {limit}")]
+    JsonLimit {
+        /// What is meant.
+        part: Part,
+        /// Which limit it passes.
+        limit: JsonLimit,
+        /// The line in it, from 1.
         line: usize,
         /// The column in the line, from 1.
         column: usize,
@@ -99,6 +113,20 @@ pub enum Reason {
     },
 }
 
+/// The part of a request in which lines and columns are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Part {
+    /// All of it.
+    #[error("the body")]
+    Body,
+    /// The payload of a CloudEvent in JSON.
+    #[error("data")]
+    Data,
+    /// The same, encoded.
+    #[error("what data_base64 stands for")]
+    DataBase64,
+}
+
 /// The rule that an attribute breaks (CloudEvents 1.0, section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -150,11 +178,19 @@ pub enum Fault {
 }
 
 impl Reason {
-    /// The error of a parser that began below `lines` lines.
+    /// The error of a parser that began below `lines` lines of the body.
     pub(super) fn json(error: &serde_json::Error, lines: usize) -> Self {
-        let text = error.to_string();
-        let message = text.split(" at line ").next().unwrap_or_default().into();
-        Self::Json { message, line: error.line() + lines, column: error.column() }
+        Self::unreadable(Unreadable::grammar(error), Part::Body, lines)
+    }
+
+    /// Why a part of a request is not taken, of which `lines` lines were looked at before.
+    pub(super) fn unreadable(unreadable: Unreadable, part: Part, lines: usize) -> Self {
+        let Unreadable { flaw, line, column } = unreadable;
+        let line = line + lines;
+        match flaw {
+            Flaw::Grammar(message) => Self::Json { part, message, line, column },
+            Flaw::Limit(limit) => Self::JsonLimit { part, limit, line, column },
+        }
     }
 
     /// The status, the category and the title.
@@ -162,6 +198,11 @@ impl Reason {
         match self {
             Self::Empty => (StatusCode::BAD_REQUEST, "empty_body", "The body is empty"),
             Self::Json { .. } => (StatusCode::BAD_REQUEST, "invalid_json", "The body is not JSON"),
+            Self::JsonLimit { .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "unreadable_json",
+                "The JSON is more than every reader reads",
+            ),
             Self::Header(_) | Self::IdForLines => {
                 (StatusCode::BAD_REQUEST, "invalid_header", "A header is invalid")
             }
@@ -198,7 +239,7 @@ impl Rejection {
         self.reason.kind().0
     }
 
-    /// A word for metric labels, one of seven.
+    /// A word for metric labels, one of eight.
     #[must_use]
     pub const fn category(&self) -> &'static str {
         self.reason.kind().1

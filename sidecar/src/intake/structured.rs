@@ -9,8 +9,12 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Draft, Reason, Rejection, body::json_text, rejection::Fault};
-use crate::event::{Extension, is_json};
+use super::{
+    Draft, Reason, Rejection,
+    body::json_text,
+    rejection::{Fault, Part},
+};
+use crate::event::{Extension, check_json, is_json};
 
 /// One event.
 pub(super) fn one(body: &[u8]) -> Result<Draft<'_>, Reason> {
@@ -88,7 +92,11 @@ fn payload<'a>(
     match (data, base64.filter(|raw| raw.get() != "null")) {
         (None, None) => Ok(Cow::Borrowed(&[])),
         (Some(_), Some(_)) => Err(fault("data", Fault::BothData)),
-        (Some(raw), None) if json => Ok(Cow::Borrowed(raw.get().as_bytes())),
+        (Some(raw), None) if json => {
+            let text = raw.get().as_bytes();
+            check_json(text).map_err(|unreadable| Reason::unreadable(unreadable, Part::Data, 0))?;
+            Ok(Cow::Borrowed(text))
+        }
         (Some(raw), None) => match string(raw.get()) {
             Some(Cow::Borrowed(text)) => Ok(Cow::Borrowed(text.as_bytes())),
             Some(Cow::Owned(text)) => Ok(Cow::Owned(text.into_bytes())),
@@ -98,7 +106,7 @@ fn payload<'a>(
             let bytes = string(raw.get()).and_then(|text| STANDARD.decode(&*text).ok());
             let bytes = bytes.ok_or_else(|| fault("data_base64", Fault::Base64))?;
             if json && !bytes.is_empty() {
-                return Ok(Cow::Owned(json_text(&bytes)?.to_vec()));
+                return Ok(Cow::Owned(json_text(&bytes, Part::DataBase64)?.to_vec()));
             }
             Ok(Cow::Owned(bytes))
         }

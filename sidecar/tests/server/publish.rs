@@ -103,6 +103,51 @@ async fn a_bad_event_is_refused_with_a_problem_and_leaves_no_trace() {
 }
 
 #[tokio::test]
+async fn json_that_no_filter_could_read_is_refused_and_everything_else_is_found_by_one() {
+    let server = Server::start(OPEN).await;
+    let mut sse = server.sse("?filter=has(event.data)").await;
+    let deep = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    for (payload, words) in [
+        (deep(100_000), "deeper than 100 levels"),
+        ("{\"n\":1e400}".to_owned(), "beyond 1.8e308"),
+        (r#"{"s":"\ud800"}"#.to_owned(), "half a character"),
+    ] {
+        let refused = post(&server, "application/json", &payload).await;
+        assert_eq!(refused.status, 422, "{refused:?}");
+        assert_eq!(refused.json()["type"], "tag:weir.dev,2026:problem/unreadable_json");
+        assert!(refused.text().contains(words), "{refused:?}");
+    }
+    for payload in [&*deep(100), "{\"n\":-1.7e308}", r#"{"s":"\ud83d\ude00"}"#] {
+        assert_eq!(post(&server, "application/json", payload).await.status, 200, "{payload}");
+        assert_eq!(sse.next_data().await, payload);
+    }
+}
+
+#[tokio::test]
+async fn where_an_event_stood_in_another_log_is_in_no_format() {
+    let server = Server::start(&OPEN.replace("sse: {}", "sse: {}, read: {}")).await;
+    let language = [("sec-websocket-protocol", "cloudevents.json")];
+    let mut socket = server.web_socket_with(&language).await;
+    let mut sse = server.sse("?format=cloudevents").await;
+    let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","weircursor":"elsewhere-7","data":1}"#;
+    let answer = post(&server, "application/cloudevents+json", event).await;
+    let cursor = answer.json()["cursor"].clone();
+    assert!(!sse.next_data().await.contains("elsewhere"));
+    loop {
+        let told = socket.next_json().await;
+        if told["type"] == "t" {
+            assert_eq!(told["weircursor"], cursor);
+            break;
+        }
+    }
+    let page = Request::get("/orders/events")
+        .header("accept", "application/cloudevents-batch+json")
+        .send(server.public)
+        .await;
+    assert!(page.status == 200 && !page.text().contains("elsewhere"), "{page:?}");
+}
+
+#[tokio::test]
 async fn the_public_port_takes_events_only_where_the_manifest_opens_it() {
     let open = Server::start(OPEN).await;
     let request = || {

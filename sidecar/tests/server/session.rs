@@ -149,6 +149,9 @@ async fn a_publish_is_answered_and_taken_once() {
         (&refused["of"], &refused["id"], &refused["index"]),
         (&json!("publish"), &json!("2"), &json!(1))
     );
+    let deep = (0..101).fold(json!(1), |inner, _| json!([inner]));
+    let refused = client.ask(json!({"type": "publish", "id": "4", "data": deep}), "failure").await;
+    assert_eq!((&refused["id"], &refused["code"]), (&json!("4"), &json!("unreadable_json")));
     let nowhere = json!({"type": "publish", "id": "3", "pipeline": "x", "data": 1});
     assert_eq!(client.ask(nowhere, "failure").await["code"], "unknown_pipeline");
 }

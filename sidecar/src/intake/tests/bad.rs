@@ -62,6 +62,41 @@ fn what_is_no_json_is_refused_with_its_place() {
 }
 
 #[test]
+fn json_that_not_every_reader_can_read_is_refused_with_the_bound() {
+    let deep = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    for (payload, words) in [
+        (deep(101), "nests deeper than 100 levels"),
+        (deep(100_000), "nests deeper than 100 levels"),
+        ("1e400".to_owned(), "beyond 1.8e308"),
+        (r#""\ud800""#.to_owned(), "half a character"),
+    ] {
+        let refused = (422, "unreadable_json", None);
+        assert_refused(post_as("application/json", &payload), refused, &["the body", words]);
+        assert_refused(post_as("application/vnd.x+json", &payload), refused, &[words]);
+        assert_refused(post(&[], &payload), refused, &[words]);
+        let binary =
+            [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")];
+        let binary = [&binary[..], &[("content-type", "application/json")]].concat();
+        assert_refused(post(&binary, &payload), refused, &[words]);
+        let event =
+            |data| format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t",{data}}}"#);
+        let structured = event(format!(r#""data":{payload}"#));
+        let result = post_as("application/cloudevents+json", &structured);
+        assert_refused(result, refused, &["data can't be taken, at line 1", words]);
+        let good = event(r#""data":1"#.to_owned());
+        let result =
+            post_as("application/cloudevents-batch+json", format!("[{good},{structured}]"));
+        assert_refused(result, (422, "unreadable_json", Some(1)), &[words]);
+        let result = post_as("application/x-ndjson", format!("1\n{payload}\n"));
+        assert_refused(result, (422, "unreadable_json", Some(1)), &["at line 2", words]);
+    }
+    let base64 =
+        r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"MWU0MDA="}"#;
+    let result = post_as("application/cloudevents+json", base64);
+    assert_refused(result, (422, "unreadable_json", None), &["what data_base64 stands for"]);
+}
+
+#[test]
 fn a_bad_line_is_named_by_its_line_and_its_event() {
     let result = post_as("application/x-ndjson", "1\n\n2\n{oops\n");
     assert_refused(result, (400, "invalid_json", Some(2)), &["at line 4, column 2"]);

@@ -203,17 +203,34 @@ fn a_payload_of_exactly_the_largest_size_is_taken() {
 }
 
 #[test]
-fn a_json_text_of_any_depth_is_taken_without_overflow() {
-    let depth = 1_000_000;
-    let body = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+fn json_is_taken_up_to_the_depth_that_every_reader_reads() {
+    let body = format!("{}{}", "[".repeat(100), "]".repeat(100));
     let context = Context { max_event_bytes: usize::MAX, ..CONTEXT };
     let json = decode(&headers(&[JSON]), body.as_bytes(), &context).unwrap();
-    assert_eq!(json.events[0].event.data.len(), 2 * depth);
+    assert_eq!(json.events[0].event.data, body);
+    // What is around it doesn't count.
     let event =
-        format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{body}}}"#);
-    let structured = headers(&[("content-type", "application/cloudevents+json")]);
-    let structured = decode(&structured, event.as_bytes(), &context).unwrap();
-    assert_eq!(structured.events[0].event.data.len(), 2 * depth);
+        format!(r#"[{{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{body}}}]"#);
+    let batch = headers(&[("content-type", "application/cloudevents-batch+json")]);
+    let batch = decode(&batch, event.as_bytes(), &context).unwrap();
+    assert_eq!(batch.events[0].event.data, body);
+}
+
+#[test]
+fn what_is_no_json_is_passed_on_as_it_is() {
+    let odd = r#"{"n":1e400,"s":"\ud800"}"#;
+    let events = post_as("text/plain", odd).unwrap();
+    assert_eq!(data(&events), [odd]);
+}
+
+#[test]
+fn where_an_event_stood_in_another_log_is_left_away() {
+    let body =
+        r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","weircursor":"abc-7","x":1}"#;
+    let events = post_as("application/cloudevents+json", body).unwrap();
+    assert_eq!(events[0].event.extensions, [("x".into(), Extension::Integer(1))]);
+    let events = post(&[JSON, ("ce-weircursor", "abc-7")], "{}").unwrap();
+    assert_eq!(events[0].event.extensions, []);
 }
 
 #[test]

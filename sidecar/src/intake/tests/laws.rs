@@ -29,7 +29,7 @@ const NAMES: [&str; 10] = [
 ];
 
 /// Pieces of which JSON is made, so that random bodies get beyond the first byte.
-const PIECES: [&str; 16] = [
+const PIECES: [&str; 18] = [
     "{",
     "}",
     "[",
@@ -45,6 +45,8 @@ const PIECES: [&str; 16] = [
     "\"data_base64\"",
     "null",
     "-1",
+    "1e999",
+    r#""\ud800""#,
     "\n",
 ];
 
@@ -81,7 +83,7 @@ proptest! {
                     prop_assert!(event.data.len() <= CONTEXT.max_event_bytes);
                     let mut json = Vec::new();
                     event.to_json(&mut json);
-                    serde_json::from_slice::<serde::de::IgnoredAny>(&json).unwrap();
+                    serde_json::from_slice::<serde_json::Value>(&json).unwrap();
                 }
             }
             Err(rejection) => {
