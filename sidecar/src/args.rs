@@ -36,7 +36,8 @@ pub struct Drain {
 #[derive(Debug, clap::Args)]
 pub struct Run {
     /// Files with StreamPipelines and StreamSLOs, and directories with such files. A change is taken up
-    /// without a restart.
+    /// without a restart, and one with a mistake is refused: what was good last stays in force. At the start a file
+    /// with a mistake ends the program; where only directories are named, it serves nothing until they are mended.
     #[arg(required = true, value_name = "FILE_OR_DIR")]
     pub paths: Vec<PathBuf>,
 

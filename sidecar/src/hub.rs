@@ -48,7 +48,7 @@ use conflation::{Conflation, Keys};
 use filters::Filters;
 pub use filters::{Demand, Filter, Known, MAX_FILTERS, NoFilter, TOO_COSTLY};
 use history::History;
-pub use position::{Gap, Position, Start, moment};
+pub use position::{Gap, Position, SKEW, Start, moment};
 pub use room::Mark;
 use room::Room;
 pub use settings::Settings;

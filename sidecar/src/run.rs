@@ -40,7 +40,9 @@ use crate::{
 /// Why the command ends with an error.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
-    #[error(transparent)]
+    #[error(
+        "{0}\nnothing was started: mend this and start again; a directory is waited for until it is good"
+    )]
     Config(#[from] ConfigErrors),
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -115,12 +117,15 @@ fn hand_over(path: &Path, registry: &Registry) {
     }
 }
 
-/// Loads the manifests, or says why nothing is served. A file that somebody named must be good. A directory is mounted, and may be
-/// mended while the program runs: to end would keep the pod from starting, and with it the application.
+/// Loads the manifests, or says why nothing is served. A file that somebody named must be good. A directory is
+/// mounted, and may be mended while the program runs: to end would keep the pod from starting, and with it the
+/// application.
 fn load(paths: &[PathBuf]) -> Result<(Config, Option<ConfigErrors>), ConfigErrors> {
     match config::load(paths) {
         Err(errors) if paths.iter().all(|path| path.is_dir()) => {
-            tracing::error!("serving nothing until the configuration is mended:\n{errors}");
+            tracing::error!(
+                "serving nothing until these files are mended, and then without a restart:\n{errors}"
+            );
             Ok((Config::default(), Some(errors)))
         }
         loaded => Ok((loaded?, None)),

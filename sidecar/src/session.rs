@@ -54,6 +54,7 @@ use subscription::{Next, Subscription};
 
 use crate::{
     auth::Lease,
+    clock,
     count::{Seat, Transport, TurnedAway},
     frame::websocket::{self, Allowance, CloseCode, Coding, Dialogue, Heard},
     hub::{HeardCall, Hub, Position, Start},
@@ -287,7 +288,8 @@ impl Session {
             let message = format!("a socket has at most {MAX_SUBSCRIPTIONS} subscriptions");
             return Err(failure("too_many_subscriptions", &message));
         }
-        let position = Position::asked(request.cursor.as_deref(), request.from.as_deref())
+        let (cursor, from) = (request.cursor.as_deref(), request.from.as_deref());
+        let position = Position::asked(cursor, from, clock::micros())
             .map_err(|message| failure("query", message))?;
         let name = request.pipeline.as_deref().unwrap_or(self.hub.name());
         let pipeline = self.access.pipeline(name);
@@ -350,15 +352,14 @@ impl Session {
     fn acknowledge(&mut self, Ack { id, cursor, .. }: &Ack) {
         let Some(place) = self.place(id) else { return self.tell_unknown("ack", id) };
         let Some(subscription) = self.subscriptions.get_mut(place) else { return };
-        match cursor.parse::<Cursor>() {
-            Ok(cursor) if cursor.log == subscription.hub.cursor(0).log => {
-                subscription.acknowledge(cursor.offset);
-            }
-            Ok(_) | Err(_) => {
-                let message = "cursor: this is none of the subscription's";
-                self.say(Reply::Failure(&Failure::new("ack", id, "query", message)));
-            }
-        }
+        let known = cursor.parse::<Cursor>().ok();
+        let known = known.filter(|cursor| cursor.log == subscription.hub.cursor(0).log);
+        let message = match known.map(|cursor| subscription.acknowledge(cursor.offset)) {
+            Some(true) => return,
+            Some(false) => "cursor: the subscription has not come so far",
+            None => "cursor: this is none of the subscription's",
+        };
+        self.say(Reply::Failure(&Failure::new("ack", id, "query", message)));
     }
 
     fn publish(&mut self, request: Publish) {

@@ -26,7 +26,7 @@ scalar!(
     Duration,
     "^([0-9]{1,7}(ms|s|m)|[0-9]{1,5}h){1,3}$",
     32,
-    "a duration such as 250ms, 15s or 1h30m"
+    "a duration with its unit (ms, s, m or h), such as 250ms, 15s or 1h30m"
 );
 
 impl Duration {

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    path::Path,
+    fmt,
+    path::{Path, PathBuf},
 };
 
 use weir_crds::manifest::{Manifest, Metadata};
@@ -42,9 +43,33 @@ pub(super) fn assemble(files: &Files) -> Result<Config, ConfigErrors> {
     assembly.finish()
 }
 
+/// Where a resource is declared.
+#[derive(Debug, Clone)]
+struct Declared {
+    file: PathBuf,
+    line: Option<usize>,
+}
+
+impl Declared {
+    fn at(file: &Path, origin: &Origin) -> Self {
+        Self { file: file.to_owned(), line: origin.name.map(|place| place.line) }
+    }
+}
+
+impl fmt::Display for Declared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line } = self;
+        write!(f, "{}", file.display())?;
+        line.map_or(Ok(()), |line| write!(f, ", line {line}"))
+    }
+}
+
 #[derive(Default)]
 struct Assembly {
     pipelines: BTreeMap<String, PipelineConfig>,
+    /// Where each pipeline is declared, by its name, and each SLO, by its namespace and name.
+    declared: BTreeMap<String, Declared>,
+    promised: BTreeMap<(String, String), Declared>,
     /// Namespaces and names of pipelines that are declared and have errors.
     broken: BTreeSet<(String, String)>,
     errors: Vec<ConfigError>,
@@ -60,6 +85,7 @@ impl Assembly {
         match self.pipelines.entry(name.clone()) {
             Entry::Vacant(vacant) => {
                 let slos = Vec::new();
+                self.declared.insert(name.clone(), Declared::at(file, at));
                 vacant.insert(PipelineConfig {
                     namespace,
                     name,
@@ -71,9 +97,10 @@ impl Assembly {
                 });
             }
             Entry::Occupied(_) => {
+                let first = self.declared.get(&name).map(ToString::to_string).unwrap_or_default();
                 let message = format!(
-                    "a pipeline named {name} is declared above: rename one of them, because the name \
-                     alone stands in the URL"
+                    "a pipeline named {name} is declared in {first}, too: rename one of them, because the \
+                     name alone stands in the URL"
                 );
                 self.fail(file, at.name, "metadata.name", message);
             }
@@ -85,11 +112,13 @@ impl Assembly {
         let namespace = metadata.namespace_or_default().to_owned();
         let Metadata { name, namespace: _, uid: _, generation, labels: _ } = metadata;
         let wanted = &spec.pipeline_ref.name;
-        let slos = self.pipelines.values().flat_map(|pipeline| &pipeline.slos);
-        if slos.into_iter().any(|slo| slo.namespace == namespace && slo.name == name) {
-            let message = format!("a StreamSLO named {name} is declared above: rename one of them");
+        let key = (namespace.clone(), name.clone());
+        if let Some(first) = self.promised.get(&key) {
+            let message =
+                format!("a StreamSLO named {name} is declared in {first}, too: rename one of them");
             return self.fail(file, at.name, "metadata.name", message);
         }
+        self.promised.insert(key, Declared::at(file, at));
         match self.pipelines.get_mut(wanted) {
             Some(pipeline) if pipeline.namespace == namespace => {
                 pipeline.slos.push(SloConfig { namespace, name, generation, spec });
@@ -119,7 +148,7 @@ impl Assembly {
     }
 
     fn finish(self) -> Result<Config, ConfigErrors> {
-        let Self { pipelines, broken: _, errors } = self;
+        let Self { pipelines, declared: _, promised: _, broken: _, errors } = self;
         if errors.is_empty() { Ok(Config { pipelines }) } else { Err(ConfigErrors(errors)) }
     }
 }

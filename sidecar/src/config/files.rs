@@ -10,6 +10,9 @@ use std::{
 /// The most bytes of one file: as much as Kubernetes puts into one ConfigMap.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// What a file in UTF-8 may begin with, and means nothing.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// What is said of a named file that is empty.
 const EMPTY: &str =
     "the file is empty: write a manifest into it, or, to declare nothing, a comment such as # none";
@@ -101,7 +104,11 @@ fn text(path: &Path) -> io::Result<String> {
     if text.len() as u64 > MAX_BYTES {
         return Err(io::Error::other("it is larger than 1 MiB"));
     }
-    Ok(text)
+    // Some editors write it; to the parser it would be a part of the first key.
+    match text.strip_prefix(BYTE_ORDER_MARK) {
+        Some(rest) => Ok(rest.to_owned()),
+        None => Ok(text),
+    }
 }
 
 #[cfg(test)]
@@ -156,6 +163,14 @@ mod tests {
         fs::write(root.path().join("a.yaml"), "x").unwrap();
         symlink(root.path(), root.path().join("loop")).unwrap();
         assert_eq!(names(&Files::read(&[root.path().to_owned()]), root.path()), ["a.yaml"]);
+    }
+
+    #[test]
+    fn a_mark_of_the_byte_order_is_no_part_of_the_text() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.yaml");
+        fs::write(&path, "\u{feff}kind: x\n").unwrap();
+        assert_eq!(Files::read(&[path]).0[0].1.as_deref(), Ok("kind: x\n"));
     }
 
     #[test]

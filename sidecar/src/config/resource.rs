@@ -180,8 +180,11 @@ impl Reader<'_> {
         // A server that knew the field has accepted it, and given the object its uid: then this program is
         // older than the manifest, and serves what it knows.
         let accepted = value.pointer("/metadata/uid").is_some();
+        // A server leaves away what is null, and whoever wrote it may have meant something.
+        let without_nulls = without_nulls(value);
+        let written = if accepted { &without_nulls } else { value };
         for shape::Misfit { path, field, message, unknown } in
-            shape::misfits(schema.root(), base, value)
+            shape::misfits(schema.root(), base, written)
         {
             if unknown && accepted {
                 tracing::warn!(file = %self.file.display(), field, "ignored: {message}");
@@ -192,7 +195,7 @@ impl Reader<'_> {
         if self.errors.len() > before {
             return None;
         }
-        let manifest: Manifest<S> = match serde_path_to_error::deserialize(value) {
+        let manifest: Manifest<S> = match serde_path_to_error::deserialize(&without_nulls) {
             Ok(manifest) => manifest,
             Err(error) => {
                 let path = error.path().to_string();
@@ -221,13 +224,22 @@ fn broken(value: &Value) -> Option<Resource> {
     Some(Resource::BrokenPipeline { namespace, name: text("name")?.to_owned() })
 }
 
-/// The value of a document, as the API server would see it: merge keys are applied, and a field that is
-/// null is absent.
+/// The value of a document. Merge keys are applied, as the API server does.
 fn value(mut document: serde_yaml::Value) -> Result<Value, serde_yaml::Error> {
     document.apply_merge()?;
     let mut value: Value = serde_yaml::from_value(document)?;
-    drop_nulls(&mut value);
+    // What is null outside of a spec is of tools, such as creationTimestamp, and means that it is absent.
+    if let Value::Object(fields) = &mut value {
+        fields.iter_mut().filter(|(name, _)| *name != "spec").for_each(|(_, of)| drop_nulls(of));
+    }
     Ok(value)
+}
+
+/// The same as the API server would see it: a field that is null is absent.
+fn without_nulls(value: &Value) -> Value {
+    let mut value = value.clone();
+    drop_nulls(&mut value);
+    value
 }
 
 fn drop_nulls(value: &mut Value) {

@@ -41,6 +41,12 @@ fn check(schema: Node<'_>, path: &str, value: &Value, found: &mut Vec<Misfit>) {
                 }
             }
         }
+        (Some("object"), Value::Null) => {
+            found.push(at(path, "is empty: write {} for its defaults, or remove it".to_owned()));
+        }
+        (Some(_), Value::Null) => {
+            found.push(at(path, "is empty: give it a value, or remove it".to_owned()));
+        }
         (Some(expected), value) => {
             let message =
                 without_unit(schema, value).unwrap_or_else(|| wrong_type(expected, value));
@@ -104,9 +110,9 @@ fn at(path: &str, message: String) -> Misfit {
 
 /// What is said of a bare number where a time is wanted: quotes would not mend it.
 fn without_unit(schema: Node<'_>, value: &Value) -> Option<String> {
-    let (what, unit) = match schema.pattern()? {
-        Duration::PATTERN => ("a duration", "ms"),
-        TimeWindow::PATTERN => ("a time window", "d"),
+    let (what, usual, name, others) = match schema.pattern()? {
+        Duration::PATTERN => ("a duration", "s", "seconds", ["ms", "m", "h"]),
+        TimeWindow::PATTERN => ("a time window", "d", "days", ["m", "h", "w"]),
         _ => return None,
     };
     let (number, error) =
@@ -114,7 +120,11 @@ fn without_unit(schema: Node<'_>, value: &Value) -> Option<String> {
     // With a unit, what has a fraction or a sign would be none, either.
     Some(match number.as_u64() {
         Some(number) => {
-            format!("must be {what} with its unit, not the number {number}: write {number}{unit}")
+            let [a, b, c] = others.map(|unit| format!("{number}{unit}"));
+            format!(
+                "must be {what} with its unit, not the number {number}: write {number}{usual} for {name}, or \
+                 {a}, {b} or {c}"
+            )
         }
         None => error.to_string(),
     })

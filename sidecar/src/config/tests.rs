@@ -189,7 +189,7 @@ spec:
         [
             "a.yaml:3:12: metadata.name: must be a text, not the number 7: write \"7\", in quotes",
             "a.yaml:16:25: spec.endpoints.publish.anonymous: must be true or false, not the text \"yes\"",
-            "a.yaml:15:21: spec.log.retention.maxAge: \"1d\" is not a duration such as 250ms, 15s or 1h30m",
+            "a.yaml:15:21: spec.log.retention.maxAge: \"1d\" is not a duration with its unit (ms, s, m or h), such as 250ms, 15s or 1h30m",
             "a.yaml:15:33: spec.log.retention.maxEvents: must be a whole number, not the text \"5\"",
             "a.yaml:9:29: spec.placement.sidecar.selector.matchExpressions[0].operator: `Inn` must be one of \
              In, NotIn, Exists, DoesNotExist",
@@ -248,6 +248,9 @@ fn a_key_to_conflate_by_that_can_not_be_read_is_refused_where_it_stands() {
     let [error] = &errors(&keyed("event."))[..] else { panic!() };
     let place = "a.yaml:20:5: spec.delivery.conflateKey: can't be used: ";
     assert!(error.starts_with(place), "{error}");
+    assert!(!error.contains("filter"), "{error}");
+    let [error] = &errors(&keyed("claims.sub"))[..] else { panic!() };
+    assert!(error.contains("a key is of the event alone"), "{error}");
     let text = keyed("event.subject");
     assert!(read(&[("a.yaml", &text)]).is_ok(), "a key need not be true or false");
 }
@@ -271,30 +274,45 @@ fn a_number_where_a_time_is_wanted_is_given_a_unit_and_no_quotes() {
         errors(&text)[..3],
         [
             "a.yaml:10:15: spec.objectives[0].latency.threshold: must be a duration with its unit, not the \
-             number 50: write 50ms",
+             number 50: write 50s for seconds, or 50ms, 50m or 50h",
             "a.yaml:9:5: spec.objectives[0].target: must be a text, not the number 99.5: write \"99.5\", in \
              quotes",
             "a.yaml:6:16: spec.timeWindow.duration: must be a time window with its unit, not the number 28: \
-             write 28d",
+             write 28d for days, or 28m, 28h or 28w",
         ]
     );
     let text = ORDERS.replace("10s", "1.5");
     assert_eq!(
         errors(&text),
         [
-            "a.yaml:17:7: spec.endpoints.sse.heartbeat: \"1.5\" is not a duration such as 250ms, 15s or 1h30m"
+            "a.yaml:17:7: spec.endpoints.sse.heartbeat: \"1.5\" is not a duration with its unit (ms, s, m or h), such as 250ms, 15s or 1h30m"
         ]
     );
 }
 
 #[test]
 fn the_rules_of_the_api_hold_and_have_their_place() {
-    let text = ORDERS.replace("heartbeat: 10s", "heartbeat: 10m").replace("http: {}", "http:");
+    let text = ORDERS.replace("heartbeat: 10s", "heartbeat: 10m");
+    let text = text.replace("  - name: app\n    http: {}", "  - name: app");
     assert_eq!(
         errors(&text),
         [
             "a.yaml:13:5: spec.sources[0]: a source needs exactly one kind: set one of http and generator",
-            "a.yaml:17:7: spec.endpoints.sse.heartbeat: must be from 1s to 5m, not 10m",
+            "a.yaml:16:7: spec.endpoints.sse.heartbeat: must be from 1s to 5m, not 10m",
+        ]
+    );
+}
+
+#[test]
+fn a_field_that_was_left_empty_was_meant_to_be_something() {
+    let text = ORDERS.replace("http: {}", "http:").replace("      heartbeat: 10s\n", "");
+    let text = text.replace("  labels: {team: a}", "  labels:\n  creationTimestamp: null");
+    assert_eq!(
+        errors(&format!("{text}  log: {{retention: {{maxAge: }}}}\n")),
+        [
+            "a.yaml:17:5: spec.endpoints.sse: is empty: write {} for its defaults, or remove it",
+            "a.yaml:18:21: spec.log.retention.maxAge: is empty: give it a value, or remove it",
+            "a.yaml:15:5: spec.sources[0].http: is empty: write {} for its defaults, or remove it",
         ]
     );
 }
@@ -364,10 +382,12 @@ fn a_second_pipeline_of_a_name_is_refused_in_any_namespace() {
     assert_eq!(
         errors,
         [
-            "a.yaml:22:3: metadata.name: a pipeline named orders is declared above: rename one of them, \
-          because the name alone stands in the URL"
+            "a.yaml:22:3: metadata.name: a pipeline named orders is declared in a.yaml, line 4, too: rename \
+          one of them, because the name alone stands in the URL"
         ]
     );
+    let two = read(&[("a.yaml", ORDERS), ("b.yaml", &other)]).unwrap_err().to_string();
+    assert!(two.starts_with("b.yaml:4:3: ") && two.contains("declared in a.yaml, line 4"), "{two}");
 }
 
 #[test]
@@ -390,8 +410,8 @@ fn an_slo_needs_its_pipeline_in_its_namespace_and_a_name_of_its_own() {
     assert_eq!(
         errors(&format!("{ORDERS}---\n{SLO}---\n{SLO}")),
         [
-            "a.yaml:32:12: metadata.name: a StreamSLO named orders-fast is declared above: rename one of \
-          them"
+            "a.yaml:32:12: metadata.name: a StreamSLO named orders-fast is declared in a.yaml, line 21, too: \
+          rename one of them"
         ]
     );
 }

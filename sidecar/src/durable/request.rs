@@ -13,6 +13,7 @@ use super::{
     state::Append,
     stream::{Asked, Origin},
 };
+use crate::log::Micros;
 
 /// The longest path of a stream, decoded.
 const MOST_PATH_BYTES: usize = 512;
@@ -76,9 +77,14 @@ pub(crate) fn read(query: &[(String, String)]) -> Result<Read, Refusal> {
 }
 
 /// A request to create a stream. `root` is the folder of all streams, as in `/orders/streams/`.
-pub(crate) fn create(headers: &HeaderMap, root: &str, body: Bytes) -> Result<Create, Refusal> {
-    let ttl = text(headers, "stream-ttl")?;
-    let expiry = expiry::parse(ttl, text(headers, "stream-expires-at")?)?;
+pub(crate) fn create(
+    headers: &HeaderMap,
+    root: &str,
+    body: Bytes,
+    now: Micros,
+) -> Result<Create, Refusal> {
+    let (ttl, at) = (text(headers, "stream-ttl")?, text(headers, "stream-expires-at")?);
+    let expiry = expiry::parse(ttl, at, now)?;
     Ok(Create {
         content_type: bounded(headers, "content-type")?,
         asked: Asked { expiry, origin: origin(headers, root)? },
@@ -89,6 +95,10 @@ pub(crate) fn create(headers: &HeaderMap, root: &str, body: Bytes) -> Result<Cre
 
 /// A request to append, to close, or both.
 pub(crate) fn append(headers: &HeaderMap, body: Bytes) -> Result<Append, Refusal> {
+    let of_a_creation = ["stream-ttl", "stream-expires-at"];
+    if let Some(name) = of_a_creation.into_iter().find(|name| headers.contains_key(*name)) {
+        return Err(Refusal::header(name, "belongs to the PUT that creates the stream"));
+    }
     Ok(Append {
         content_type: bounded(headers, "content-type")?,
         producer: Producer::parse(
@@ -132,8 +142,15 @@ fn is_closed(headers: &HeaderMap) -> bool {
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Refusal> {
-    let text = headers.get(name).map(|value| value.to_str()).transpose();
-    text.map_err(|_| Refusal::header(name, "must be of visible ASCII characters"))
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Refusal::header(name, "must be given once")),
+        (None, None) => Ok(None),
+        (Some(value), None) => {
+            let text = value.to_str().map(Some);
+            text.map_err(|_| Refusal::header(name, "must be of visible ASCII characters"))
+        }
+    }
 }
 
 fn bounded(headers: &HeaderMap, name: &'static str) -> Result<Option<Box<str>>, Refusal> {
@@ -198,14 +215,14 @@ mod tests {
         let root = "/orders/streams/";
         for from in ["/v1/a", "v1/a", "/orders/streams/v1/a"] {
             let created =
-                create(&headers(&[("stream-forked-from", from)]), root, Bytes::new()).unwrap();
+                create(&headers(&[("stream-forked-from", from)]), root, Bytes::new(), 0).unwrap();
             assert_eq!(&*created.asked.origin.unwrap().source, "v1/a", "{from}");
         }
         for alone in ["stream-fork-offset", "stream-fork-sub-offset"] {
-            assert!(create(&headers(&[(alone, "0")]), root, Bytes::new()).is_err(), "{alone}");
+            assert!(create(&headers(&[(alone, "0")]), root, Bytes::new(), 0).is_err(), "{alone}");
         }
         let bad = [("stream-forked-from", "/a"), ("stream-fork-sub-offset", "05")];
-        assert!(create(&headers(&bad), root, Bytes::new()).is_err());
+        assert!(create(&headers(&bad), root, Bytes::new(), 0).is_err());
     }
 
     #[test]
@@ -218,6 +235,7 @@ mod tests {
             ]),
             "/orders/streams/",
             Bytes::new(),
+            0,
         );
         let created = created.unwrap();
         assert_eq!(created.content_type.as_deref(), Some("text/plain"));
@@ -226,5 +244,17 @@ mod tests {
             append(&headers(&[("stream-seq", "7"), ("stream-closed", "yes")]), Bytes::new());
         let appended = appended.unwrap();
         assert_eq!((appended.seq.as_deref(), appended.close), (Some("7"), false));
+    }
+
+    #[test]
+    fn a_header_that_says_nothing_here_or_two_things_is_refused_by_its_name() {
+        let twice = headers(&[("stream-ttl", "60"), ("stream-ttl", "60")]);
+        let Err(refused) = create(&twice, "/orders/streams/", Bytes::new(), 0) else { panic!() };
+        assert_eq!(refused.to_string(), "the header stream-ttl must be given once");
+        for (name, value) in [("stream-ttl", "60"), ("stream-expires-at", "2126-01-01T00:00:00Z")] {
+            let Err(refused) = append(&headers(&[(name, value)]), Bytes::new()) else { panic!() };
+            let expected = format!("the header {name} belongs to the PUT that creates the stream");
+            assert_eq!(refused.to_string(), expected);
+        }
     }
 }

@@ -160,7 +160,7 @@ impl Desk<'_> {
 
     async fn create(&self, call: &Call, body: bytes::Bytes) -> Answer {
         let path = request::path(&call.tail)?;
-        let create = request::create(&call.headers, &self.root, body)?;
+        let create = request::create(&call.headers, &self.root, body, self.now)?;
         let (description, is_new) = Arc::clone(self.streams).create(path, create, self.now).await?;
         let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
         let mut response = described(status, &description);

@@ -24,7 +24,7 @@ use crate::{
     clock,
     event::{push_member, push_number},
     frame::{self, Control, GapReason},
-    hub::{Filter, Gap, Hub, Position, Start, moment},
+    hub::{Filter, Gap, Hub, Position, SKEW, Start, moment},
     log::{Cursor, Entry, LogError, Micros, Offset, Read},
     pipeline::Pipeline,
 };
@@ -40,10 +40,6 @@ const MOST_BYTES: u64 = 1024 * 1024;
 
 /// The longest wait: less than the minute after which many proxies close a silent connection.
 const MOST_WAIT: Duration = Duration::from_secs(50);
-
-/// How far the clocks of replicas that share a log may be apart, in microseconds: for so long after a time, events
-/// from before may still come.
-const SKEW: Micros = 10_000_000;
 
 /// A page that can never change: it ends where it was full, or where it was asked to. But who may read it can:
 /// no cache gives it away for long after a token is asked for, or the log has let go of it.
@@ -140,7 +136,7 @@ impl Query {
     fn read(&self) -> Result<Asked, &'static str> {
         let Self { after, from, until, limit, filter: _, wait } = self;
         let from = from.as_deref().unwrap_or("earliest");
-        let position = Position::asked(after.as_deref(), Some(from))?;
+        let position = Position::asked(after.as_deref(), Some(from), clock::micros())?;
         let until = until.as_deref().map(Until::asked);
         let limit = limit.as_deref().map_or(Ok(USUAL_EVENTS), |limit| {
             let limit = limit.parse().ok().filter(|limit| (1..=MOST_EVENTS).contains(limit));

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     auth::{Grant, Lease, Right},
+    clock,
     count::{Seat, Transport, TurnedAway, retry_soon_ms},
     filter::{Expression, Refused},
     frame::{
@@ -63,7 +64,7 @@ impl Query {
         let cursors = [&self.last_event_id, &self.last_event_id_too, &self.cursor];
         // An empty one is what a client sends that has none yet.
         let cursor = cursors.into_iter().filter_map(Option::as_deref).find(|text| !text.is_empty());
-        Position::asked(cursor, self.from.as_deref())
+        Position::asked(cursor, self.from.as_deref(), clock::micros())
     }
 
     /// The wire format of an SSE response.

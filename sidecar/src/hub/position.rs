@@ -5,6 +5,9 @@ use crate::{
     log::{Cursor, LogId, Micros, Offset},
 };
 
+/// How far clocks may be apart, in microseconds: those of replicas that share a log, and that of whoever asks.
+pub const SKEW: Micros = 10_000_000;
+
 /// Where a subscriber asked to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Position {
@@ -56,19 +59,30 @@ impl Start {
 }
 
 impl Position {
-    /// Where a subscriber starts that asks for it by a cursor or, without one, by a word or a time.
+    /// Where a subscriber starts that asks for it by a cursor or, without one, by a word or a time. A time that is to
+    /// come is none: whoever started there would get what comes before it.
     ///
     /// # Errors
     ///
     /// Says what may be asked for.
-    pub fn asked(cursor: Option<&str>, from: Option<&str>) -> Result<Self, &'static str> {
+    pub fn asked(
+        cursor: Option<&str>,
+        from: Option<&str>,
+        now: Micros,
+    ) -> Result<Self, &'static str> {
         match (cursor, from) {
             (Some(text), _) => Ok(Self::of_cursor(text)),
             (None, None | Some("latest")) => Ok(Self::Latest),
             (None, Some("earliest")) => Ok(Self::Earliest),
-            (None, Some(time)) => moment(time)
-                .map(Self::At)
-                .ok_or("from must be earliest, latest, or a time such as 2026-01-31T12:00:00Z"),
+            (None, Some(time)) => match moment(time) {
+                Some(time) if time > now.saturating_add(SKEW) => {
+                    Err("from must be no time to come: leave it out to start at the next event")
+                }
+                Some(time) => Ok(Self::At(time)),
+                None => {
+                    Err("from must be earliest, latest, or a time such as 2026-01-31T12:00:00Z")
+                }
+            },
         }
     }
 
@@ -156,6 +170,23 @@ mod tests {
         assert_eq!(start(Some(4), Some(99)), None);
         assert_eq!(start(None, None), None, "the time is within what is held");
         assert_eq!(since(100, 1, Some(0), |_| None).gap, None, "nothing ever left");
+    }
+
+    #[test]
+    fn a_time_is_one_that_is_over_as_far_as_clocks_agree() {
+        let asked = |from, now| Position::asked(None, Some(from), now);
+        let at = 1_000_000_000;
+        let second = 1_000_000;
+        let from = "1970-01-01T00:16:40Z";
+        for now in [at, at + 1, at - 10 * second] {
+            assert_eq!(asked(from, now), Ok(Position::At(at)));
+        }
+        for now in [0, at - 10 * second - 1] {
+            assert!(asked(from, now).unwrap_err().contains("no time to come"));
+        }
+        assert!(asked("9999-12-31T00:00:00Z", at).is_err());
+        assert!(asked("noon", at).unwrap_err().contains("earliest, latest, or a time"));
+        assert_eq!(Position::asked(Some("x"), Some("noon"), at), Ok(Position::Malformed));
     }
 
     #[test]

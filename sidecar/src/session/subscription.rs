@@ -303,12 +303,16 @@ impl Subscription {
             chunk.offsets().nth(events.saturating_sub(1)).is_some_and(|last| last + 1 < after);
     }
 
-    /// Acknowledges every event up to this offset.
-    pub(super) fn acknowledge(&mut self, offset: Offset) {
+    /// Acknowledges every event up to this offset; `false` where the client can't have got there.
+    pub(super) fn acknowledge(&mut self, offset: Offset) -> bool {
+        if offset >= self.unwritten {
+            return false;
+        }
         if let Some(window) = &mut self.window {
             let done = window.open.partition_point(|open| *open <= offset);
             window.open.drain(..done);
         }
+        true
     }
 
     /// Whether more waits for it than it may be behind by, though it could have been sent.

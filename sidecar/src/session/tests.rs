@@ -559,3 +559,22 @@ fn publishers_wait_for_a_subscription_unless_it_waits_itself() {
     }
     assert!(peer.session.tick(Some(peer.start), peer.at(29.0)));
 }
+
+#[test]
+fn what_was_not_sent_can_not_be_acknowledged() {
+    let mut peer = Peer::new("");
+    peer.say(&json!({"type": "subscribe", "id": "a", "window": 2}));
+    peer.take_all();
+    peer.publish(&peer.hub, 0..6);
+    assert_eq!(numbers(&peer.take_all()), [0, 1]);
+    let head = peer.hub.head();
+    let ack = |peer: &Peer, offset| json!({"type": "ack", "id": "a", "cursor": peer.hub.cursor(offset).to_string()});
+    for offset in [head - 4, head - 1, head, u64::MAX] {
+        peer.say(&ack(&peer, offset));
+        let told = peer.take_all();
+        assert_eq!((told.len(), &told[0]["code"]), (1, &json!("query")), "{told:?}");
+        assert!(told[0]["message"].as_str().unwrap().contains("not come so far"), "{told:?}");
+    }
+    peer.say(&ack(&peer, head - 5));
+    assert_eq!(numbers(&peer.take_all()), [2, 3]);
+}

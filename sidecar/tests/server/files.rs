@@ -1,4 +1,4 @@
-//! How many files the program may open.
+//! The program and its files: those that it is given, and how many it may open.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::fixture::PATIENCE;
 struct Program {
     child: Child,
     said: mpsc::Receiver<String>,
-    _manifest: TempDir,
+    directory: TempDir,
 }
 
 impl Program {
@@ -29,10 +29,15 @@ impl Program {
              delivery: {{maxConnections: {most_connections}}}\n"
         );
         fs::write(&manifest, text).unwrap();
+        Self::start(shell, directory, "orders.yaml")
+    }
+
+    /// Starts it with what has this name in the directory.
+    fn start(shell: &str, directory: TempDir, name: &str) -> Self {
         let command = format!("{shell} && exec \"$0\" \"$@\"");
         let mut child = Command::new("sh")
             .args(["-c", &command, env!("CARGO_BIN_EXE_weir-sidecar"), "run"])
-            .arg(&manifest)
+            .arg(directory.path().join(name))
             .args(["--public=127.0.0.1:0", "--admin=127.0.0.1:0", "--publish=127.0.0.1:0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -48,7 +53,7 @@ impl Program {
                 }
             });
         }
-        Self { child, said, _manifest: directory }
+        Self { child, said, directory }
     }
 
     /// Reads what it says until a line holds this; returns all lines.
@@ -77,6 +82,34 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+const GOOD: &str = "apiVersion: weir.dev/v1alpha1\nkind: StreamPipeline\nmetadata: {name: orders}\nspec:\n  \
+                    placement: {gateway: {}}\n  sources: [{name: app, generator: {rate: 1}}]\n";
+
+#[test]
+fn a_file_with_a_mistake_ends_the_program_that_was_given_it() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("orders.yaml"), GOOD.replace("rate", "rat")).unwrap();
+    let mut program = Program::start("true", directory, "orders.yaml");
+    let said = program.until("nothing was started");
+    assert!(
+        said.contains("orders.yaml:6:37: spec.sources[0].generator: unknown field `rat`"),
+        "{said}"
+    );
+    assert_eq!(program.child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_directory_with_a_mistake_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("orders.yaml"), GOOD.replace("rate", "rat")).unwrap();
+    let mut program = Program::start("true", directory, "");
+    program.until("serving nothing until these files are mended");
+    program.until("unknown field `rat`");
+    fs::write(program.directory.path().join("orders.yaml"), GOOD).unwrap();
+    program.until("took up a changed configuration");
+    assert!(program.child.try_wait().unwrap().is_none(), "it has ended");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Cursors, gaps and order.
 
 use crate::{
-    client::Sse,
+    client::{Request, Sse},
     fixture::{OPEN, Server},
 };
 
@@ -139,4 +139,16 @@ async fn an_event_that_comes_together_with_a_subscriber_is_told_to_those_who_are
         others.push(other);
         others.truncate(5);
     }
+}
+
+#[tokio::test]
+async fn a_start_at_a_time_to_come_is_refused() {
+    let server = Server::start(&OPEN.replace("sse: {}", "sse: {}, read: {}")).await;
+    for path in ["sse", "events"] {
+        let request = Request::get(&format!("/orders/{path}?from=2999-12-31T00:00:00Z"));
+        let answer = request.send(server.public).await;
+        assert!(answer.status == 400 && answer.text().contains("no time to come"), "{answer:?}");
+    }
+    let socket = server.web_socket("?from=2999-12-31T00:00:00Z").await;
+    assert!(socket.head.starts_with("HTTP/1.1 400"), "{}", socket.head);
 }
