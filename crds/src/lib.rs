@@ -19,6 +19,10 @@ pub mod validate;
 #[cfg(feature = "kube")]
 mod definitions;
 #[cfg(feature = "kube")]
+mod reference;
+#[cfg(feature = "kube")]
 mod rules;
 #[cfg(feature = "kube")]
 pub use definitions::{RenderError, definitions, render};
+#[cfg(feature = "kube")]
+pub use reference::reference;

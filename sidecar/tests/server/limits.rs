@@ -1,6 +1,6 @@
 //! What one client may do, and that the others don't notice when it does more.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{fs, net::Ipv4Addr, path::Path, time::Duration};
 
 use serde_json::json;
 use tokio::{
@@ -236,4 +236,23 @@ async fn where_addresses_tell_clients_apart_one_has_a_part_of_the_places() {
     drop(idle);
     let free = async { while !is_served(connect_from(&server, 1).await).await {} };
     timeout(PATIENCE, free).await.unwrap();
+}
+
+#[test]
+fn the_page_of_limits_says_what_the_program_keeps_to() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("../docs/limits.md")).unwrap();
+    let mut checked = 0;
+    // Behind each number stands the constant that it comes from.
+    for claim in page.split("<!-- ").skip(1) {
+        let claim = claim.split(" -->").next().unwrap();
+        let (file, constant) = claim.split_once(": ").unwrap();
+        let (name, value) = constant.split_once(" = ").unwrap();
+        let source = fs::read_to_string(root.join("src").join(file)).unwrap();
+        let found = source.split(&format!("const {name}: ")).nth(1);
+        let found = found.and_then(|rest| rest.split(';').next()?.split_once(" = "));
+        assert_eq!(found.map(|(_, value)| value), Some(value), "docs/limits.md is stale: {claim}");
+        checked += 1;
+    }
+    assert!(checked > 40, "{checked}");
 }
