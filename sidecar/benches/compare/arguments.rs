@@ -175,9 +175,10 @@ pub(crate) struct Stalled {
     /// How many events are published a second.
     #[arg(long, default_value_t = 20, value_parser = value_parser!(u32).range(1..=10_000))]
     pub(crate) rate: u32,
-    /// For how long, in each run. After 30 s without a byte taken, the sidecar cuts a reader off.
-    #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(1..=20))]
-    pub(crate) seconds: u32,
+    /// How many pairs of a second with and a second without them each round has. After 30 s without a
+    /// byte taken, the sidecar cuts a reader off.
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(1..=10))]
+    pub(crate) pairs: u32,
     /// The size of an event's payload in bytes: large, so that what doesn't read is soon full.
     #[arg(long, default_value_t = 2_048, value_parser = value_parser!(u32).range(payload::MIN..=payload::MAX))]
     pub(crate) bytes: u32,

@@ -1,6 +1,6 @@
 //! Reads what a process has used of the machine, from `/proc`.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, fs, ops::AddAssign, time::Duration};
 
 use anyhow::{Context as _, Result};
 
@@ -23,6 +23,14 @@ pub(crate) struct Used {
     pub(crate) ran: Duration,
     /// For how long they could have run, had others not been running. Zero where it isn't known.
     pub(crate) waited: Duration,
+}
+
+impl AddAssign for Used {
+    fn add_assign(&mut self, more: Self) {
+        let Self { ran, waited } = more;
+        self.ran += ran;
+        self.waited += waited;
+    }
 }
 
 impl CpuTime {
@@ -52,10 +60,9 @@ impl CpuTime {
     }
 
     fn of_all_threads(&self) -> Used {
-        self.threads.values().fold(Used::default(), |sum, &Used { ran, waited }| Used {
-            ran: sum.ran + ran,
-            waited: sum.waited + waited,
-        })
+        let mut sum = Used::default();
+        self.threads.values().for_each(|&used| sum += used);
+        sum
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
+    mem,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -135,6 +136,11 @@ impl Subscribers {
     /// What they have received.
     pub(crate) fn into_tally(self) -> Tally {
         self.tally
+    }
+
+    /// Counts anew from here on; returns what they have received until here.
+    pub(crate) fn begin_tally(&mut self, tally: Tally) -> Tally {
+        mem::replace(&mut self.tally, tally)
     }
 
     /// Resets every connection, as though the network had broken, and connects all anew at once: each

@@ -83,8 +83,13 @@ impl Measurement {
 
     /// The 99th percentile of the latency, in milliseconds.
     pub(crate) fn p99(&self) -> f64 {
-        millis(self.latency.value_at_quantile(0.99))
+        p99(&self.latency)
     }
+}
+
+/// The 99th percentile of latencies in nanoseconds, in milliseconds.
+pub(crate) fn p99(latency: &Histogram<u64>) -> f64 {
+    millis(latency.value_at_quantile(0.99))
 }
 
 impl Row {
@@ -115,6 +120,14 @@ impl Spread {
         let last = values.len() - 1;
         let median = f64::midpoint(at(last / 2), at(last.div_ceil(2)));
         Ok(Self { least: at(0), median, most: at(last) })
+    }
+
+    /// Without the quarter of the values that is least, and the quarter that is most.
+    pub(crate) fn of_middle_half(values: impl Iterator<Item = f64>) -> Result<Self> {
+        let mut values: Vec<_> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let quarter = values.len() / 4;
+        Self::of(values.iter().copied().skip(quarter).take(values.len() - 2 * quarter))
     }
 }
 

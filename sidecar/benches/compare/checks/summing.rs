@@ -45,6 +45,12 @@ fn a_median_is_the_one_in_the_middle_or_between_the_two() {
     assert_eq!(of(&[4.0, 1.0, 9.0, 2.0]).median, 3.0);
     assert_eq!(of(&[5.0]).median, 5.0);
     assert!(Spread::of(std::iter::empty()).is_err());
+
+    let middle = |values: &[f64]| Spread::of_middle_half(values.iter().copied()).unwrap();
+    let all = [8.0, 2.0, 90.0, 4.0, 0.1, 6.0, 70.0, 0.2];
+    assert_eq!(middle(&all), Spread { least: 2.0, median: 5.0, most: 8.0 });
+    assert_eq!(middle(&[3.0]), of(&[3.0]));
+    assert!(Spread::of_middle_half(std::iter::empty()).is_err());
 }
 
 #[test]

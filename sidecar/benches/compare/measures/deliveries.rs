@@ -7,17 +7,18 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, ensure};
+use hdrhistogram::Histogram;
 
 use super::Bench;
 use crate::{
     machine,
     publisher::{Clock, Schedule, publish},
-    readings::{CpuTime, resident_memory},
+    readings::{CpuTime, Used, resident_memory},
     report::Report,
     server::{Kind, Server, Setup},
     subscribers::{BATCH, Crowd, Subscribers},
     summary::{Measurement, Row},
-    tally::Tally,
+    tally::{Tally, latencies},
     transport::Transport,
 };
 
@@ -83,38 +84,78 @@ pub(super) fn measure(bench: &Bench, kind: Kind, load: &Load) -> Result<Measurem
 }
 
 fn measure_on(server: &Server, load: &Load) -> Result<Measurement> {
-    let clock = Clock::start();
-    let &Load { transport, subscribers, pipelines, stalled, warm, rate, seconds, .. } = load;
-    rehearse(server, transport, pipelines)?;
-    thread::sleep(SETTLE);
-    let empty = resident_memory(server.pid())?;
+    let mut run = Run::begin(server, load)?;
+    run.deliver_for(load.seconds)?;
+    run.end()
+}
 
-    let (warm, warm_rate) = warm;
-    let last = warm + u64::from(rate) * u64::from(seconds);
-    let crowd = Crowd {
-        address: server.public(),
-        transport,
-        count: subscribers.into(),
-        pipelines,
-        stalled: stalled.into(),
-        places: 0,
-    };
-    let mut all = Subscribers::connect(crowd, clock, Tally::from(warm)?)?;
-    all.receive(SETTLE, |_| false)?;
-    let full = resident_memory(server.pid())?;
+/// A server with its subscribers, to whom a load is delivered once or by and by.
+pub(super) struct Run<'a> {
+    server: &'a Server,
+    load: &'a Load,
+    clock: Clock,
+    all: Subscribers,
+    /// The memory that the idle subscribers took, in bytes.
+    growth: i128,
+    /// The number of the next event.
+    next: u64,
+    cpu: Used,
+    deliveries: u64,
+    latency: Histogram<u64>,
+}
 
-    let schedule = load.schedule(clock, 0, warm, warm_rate)?;
-    deliver(server, &mut all, schedule)?;
-    let before = CpuTime::of(server.pid())?;
-    deliver(server, &mut all, load.schedule(clock, warm, last, rate)?)?;
-    let cpu = CpuTime::of(server.pid())?.since(&before);
-    let end = resident_memory(server.pid())?;
-    all.receive(LINGER, |_| false)?;
+impl<'a> Run<'a> {
+    /// Has the subscribers of a fresh server connect, and delivers what comes before what is measured.
+    pub(super) fn begin(server: &'a Server, load: &'a Load) -> Result<Self> {
+        let clock = Clock::start();
+        let &Load { transport, subscribers, pipelines, stalled, warm, .. } = load;
+        rehearse(server, transport, pipelines)?;
+        thread::sleep(SETTLE);
+        let empty = resident_memory(server.pid())?;
 
-    let faults = all.faults(last);
-    let (deliveries, latency) = all.into_tally().into_parts();
-    let growth = i128::from(full) - i128::from(empty);
-    Ok(Measurement::new(subscribers, cpu, deliveries, growth, latency, faults, end))
+        let (warm, warm_rate) = warm;
+        let crowd = Crowd {
+            address: server.public(),
+            transport,
+            count: subscribers.into(),
+            pipelines,
+            stalled: stalled.into(),
+            places: 0,
+        };
+        let mut all = Subscribers::connect(crowd, clock, Tally::from(warm)?)?;
+        all.receive(SETTLE, |_| false)?;
+        let full = resident_memory(server.pid())?;
+
+        deliver(server, &mut all, load.schedule(clock, 0, warm, warm_rate)?)?;
+        let growth = i128::from(full) - i128::from(empty);
+        let (next, latency) = (warm, latencies()?);
+        let cpu = Used::default();
+        Ok(Self { server, load, clock, all, growth, next, cpu, deliveries: 0, latency })
+    }
+
+    /// Delivers for so many seconds; how late what came was, in nanoseconds.
+    pub(super) fn deliver_for(&mut self, seconds: u32) -> Result<Histogram<u64>> {
+        let Self { server, load, clock, all, next, .. } = self;
+        let last = *next + u64::from(load.rate) * u64::from(seconds);
+        let schedule = load.schedule(*clock, *next, last, load.rate)?;
+        let before = CpuTime::of(server.pid())?;
+        deliver(server, all, schedule)?;
+        self.cpu += CpuTime::of(server.pid())?.since(&before);
+        self.next = last;
+        let (deliveries, latency) = all.begin_tally(Tally::from(last)?).into_parts();
+        self.deliveries += deliveries;
+        self.latency.add(&latency)?;
+        Ok(latency)
+    }
+
+    /// Sums up.
+    pub(super) fn end(self) -> Result<Measurement> {
+        let Self { server, load, mut all, growth, next, cpu, deliveries, latency, clock: _ } = self;
+        let end = resident_memory(server.pid())?;
+        all.receive(LINGER, |_| false)?;
+        let faults = all.faults(next);
+        Ok(Measurement::new(load.subscribers, cpu, deliveries, growth, latency, faults, end))
+    }
 }
 
 impl Load {
