@@ -83,6 +83,11 @@ impl<I: AsyncRead + Unpin> AsyncRead for Rewound<I> {
         }
         let count = self.prefix.len().min(buffer.remaining());
         buffer.put_slice(&self.prefix.split_to(count));
+        if buffer.remaining() > 0 {
+            // What follows comes along: whoever reads these few bytes alone, asks for twice the memory
+            // to read on. What fails here fails again, or ends, where it is read next.
+            let _ = Pin::new(&mut self.io).poll_read(context, buffer);
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -141,6 +146,16 @@ mod tests {
         ] {
             assert_eq!(Protocol::of(bytes), Some(expected), "{bytes:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_there_is_read_at_once() {
+        let (mut peer, io) = duplex(64);
+        peer.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let (_, mut rewound) = greet(io).await.unwrap();
+        let mut read = Vec::with_capacity(64);
+        rewound.read_buf(&mut read).await.unwrap();
+        assert_eq!(read, b"GET / HTTP/1.1\r\n\r\n");
     }
 
     proptest! {
