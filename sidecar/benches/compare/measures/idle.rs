@@ -2,16 +2,16 @@
 
 use std::thread;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{
     Bench,
-    deliveries::{SETTLE, rehearse},
+    deliveries::{LINGER, SETTLE, deliver, rehearse},
 };
 use crate::{
     arguments::Idle,
     machine,
-    publisher::Clock,
+    publisher::{Clock, Schedule, publish},
     readings::resident_memory,
     report::Report,
     server::{Kind, Server, Setup},
@@ -24,8 +24,8 @@ use crate::{
 const COLUMNS: [&str; 4] = ["server", "transport", "KiB idle", "range"];
 
 const NOTE: &str = "\
-Medians of the rounds. Memory is the growth of the process's resident set, divided by the subscribers:
-the kernel's socket buffers are not in it.";
+Medians of the rounds. Memory is the growth of the process's resident set, divided by the subscribers,
+once they have had an event: the kernel's socket buffers are not in it.";
 
 pub(crate) fn idle(bench: &Bench, plan: &Idle) -> Result<Report> {
     let Idle { common: _, subscribers, max_kib } = plan;
@@ -59,6 +59,8 @@ pub(crate) fn idle(bench: &Bench, plan: &Idle) -> Result<Report> {
 fn measure(server: &Server, subscribers: u32, transport: Transport) -> Result<f64> {
     rehearse(server, transport, 1)?;
     thread::sleep(SETTLE);
+    publish(server.publish(), one(Clock::start()))?;
+    thread::sleep(LINGER);
     let empty = resident_memory(server.pid())?;
     let crowd = Crowd {
         address: server.public(),
@@ -68,8 +70,17 @@ fn measure(server: &Server, subscribers: u32, transport: Transport) -> Result<f6
         stalled: 0,
         places: 0,
     };
-    let mut all = Subscribers::connect(crowd, Clock::start(), Tally::from(0)?)?;
+    let clock = Clock::start();
+    let mut all = Subscribers::connect(crowd, clock, Tally::from(0)?)?;
     all.receive(SETTLE, |_| false)?;
+    deliver(server, &mut all, one(clock))?;
+    ensure!(all.have_all(1), "the subscribers did not get the event");
+    all.receive(LINGER, |_| false)?;
     let growth = i128::from(resident_memory(server.pid())?) - i128::from(empty);
     Ok(growth as f64 / 1024.0 / f64::from(subscribers))
+}
+
+/// One event: the server's allocator returns what the handshakes needed when it is next called.
+const fn one(clock: Clock) -> Schedule {
+    Schedule { clock, numbers: 0..1, rate: 1, bytes: 256, pipelines: 1, batch: 1 }
 }
