@@ -75,17 +75,24 @@ impl Admin {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// Sends the subscribers away, and returns when they are gone.
-    pub async fn drain(&self) {
+    /// Whether subscribers are being sent away, or were.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Sends the subscribers away, over their pipelines' windows and over no more than `most`; returns when they
+    /// are gone.
+    pub async fn drain(&self, most: Duration) {
         tracing::info!(
             connections = self.engine.connections(),
             "draining: subscribers are sent away"
         );
         self.draining.cancel();
-        self.engine.drain();
+        self.engine.drain(most);
         let windows = self.registry.all();
         let windows = windows.values().map(|pipeline| pipeline.hub().settings().drain);
-        let longest = windows.max().unwrap_or_default();
+        let longest = windows.max().unwrap_or_default().min(most);
         let gone = async {
             while self.engine.connections() > 0 {
                 time::sleep(POLL).await;
@@ -100,7 +107,7 @@ impl Admin {
     }
 
     fn readiness(&self) -> Response<Vec<u8>> {
-        let (status, text) = if self.draining.is_cancelled() {
+        let (status, text) = if self.is_draining() {
             (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
         } else if self.ready.load(Ordering::Acquire) {
             (StatusCode::OK, "ok\n")
@@ -158,7 +165,7 @@ pub fn routes(admin: &Arc<Admin>) -> Routes {
                     "a drain is started from the same pod\n".into(),
                 );
             }
-            admin.drain().await;
+            admin.drain(Duration::MAX).await;
             plain(StatusCode::OK, "drained\n".into())
         });
     let none = warp::any().map(|| {

@@ -2,7 +2,7 @@
 
 mod listeners;
 
-use std::{io, num::NonZero, path::Path, sync::Arc, thread};
+use std::{io, num::NonZero, path::Path, sync::Arc, thread, time::Duration};
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::{
@@ -171,10 +171,16 @@ impl App {
         &self.registry
     }
 
-    /// Sends the subscribers away, spread over their pipelines' drain windows; returns when they are
-    /// gone. Publishers are still served.
-    pub async fn drain(&self) {
-        self.admin.drain().await;
+    /// Sends the subscribers away, spread over their pipelines' drain windows and over no more than `most`;
+    /// returns when they are gone. Publishers are still served.
+    pub async fn drain(&self, most: Duration) {
+        self.admin.drain(most).await;
+    }
+
+    /// Whether subscribers are being sent away, or were.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.admin.is_draining()
     }
 
     /// Answers the requests that have begun, sends the last subscribers away, closes the logs, and ends.

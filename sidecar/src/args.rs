@@ -3,7 +3,10 @@
 use std::{env, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use weir_crds::{names::SECRETS_DIR, scalar::Quantity};
+use weir_crds::{
+    names::SECRETS_DIR,
+    scalar::{Duration, Quantity},
+};
 
 /// Turns an application's events into Server-Sent Events and WebSocket streams that resume.
 #[derive(Debug, Parser)]
@@ -28,7 +31,12 @@ pub enum Command {
 #[derive(Debug, clap::Args)]
 pub struct Drain {
     /// Where the sidecar serves its probes.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7071")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        value_parser = address,
+        default_value = "127.0.0.1:7071"
+    )]
     pub admin: SocketAddr,
 }
 
@@ -46,6 +54,7 @@ pub struct Run {
         long,
         value_name = "ADDRESS",
         env = "WEIR_PUBLIC_ADDRESS",
+        value_parser = address,
         default_value = "127.0.0.1:7070"
     )]
     pub public: SocketAddr,
@@ -55,12 +64,18 @@ pub struct Run {
         long,
         value_name = "ADDRESS",
         env = "WEIR_ADMIN_ADDRESS",
+        value_parser = address,
         default_value = "127.0.0.1:7071"
     )]
     pub admin: SocketAddr,
 
     /// Where the application publishes, without a token: keep it on the loopback interface.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7072")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        value_parser = address,
+        default_value = "127.0.0.1:7072"
+    )]
     pub publish: SocketAddr,
 
     /// A Unix socket on which the application publishes, too.
@@ -86,6 +101,12 @@ pub struct Run {
     #[arg(long, value_name = "BYTES", env = "WEIR_MEMORY_LIMIT")]
     pub memory_limit: Option<Quantity>,
 
+    /// How long a SIGTERM may take to send subscribers away one after the other, as spec.delivery.drain.window
+    /// says, where no drain has begun before it. By default less than the ten seconds that a container engine
+    /// grants. A second signal ends at once.
+    #[arg(long, value_name = "DURATION", env = "WEIR_STOP_WINDOW", default_value = "8s")]
+    pub stop_window: Duration,
+
     /// How log lines are written.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -93,6 +114,19 @@ pub struct Run {
     /// Whether to print the status line, and before it the URLs.
     #[arg(long, value_enum, default_value_t = Status::Auto)]
     pub status: Status,
+}
+
+/// Reads an address. A port alone could mean this machine or all the world, so it is not guessed.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| match text.trim_start_matches(':').parse::<u16>() {
+        Ok(port) => format!(
+            "the address is missing: 127.0.0.1:{port} is for this machine alone, 0.0.0.0:{port} or [::]:{port} for \
+             whoever reaches it"
+        ),
+        Err(_) => {
+            "it must be an IP address with a port, such as 127.0.0.1:7070 or [::]:7070".to_owned()
+        }
+    })
 }
 
 impl Run {
@@ -125,4 +159,27 @@ pub enum Status {
     Auto,
     /// Not at all: the operator reads the samples instead.
     Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(public: &str) -> String {
+        let arguments = ["weir-sidecar", "run", "x.yaml", "--public", public];
+        Args::try_parse_from(arguments).expect_err(public).to_string()
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused_with_one_that_is() {
+        for port in ["7070", ":7070"] {
+            let said = refused(port);
+            assert!(said.contains("127.0.0.1:7070") && said.contains("0.0.0.0:7070"), "{said}");
+        }
+        for no_address in ["localhost:7070", "127.0.0.1", "", "70700"] {
+            assert!(refused(no_address).contains("IP address with a port"), "{no_address}");
+        }
+        let taken = Args::try_parse_from(["weir-sidecar", "run", "x.yaml", "--public=[::]:1"]);
+        assert!(taken.is_ok());
+    }
 }

@@ -26,7 +26,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     process,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering, fence},
     },
     thread::{self, JoinHandle},
@@ -107,8 +107,9 @@ struct Handle {
     inbox: Mutex<Vec<Adoption>>,
     /// Connections owned or on their way.
     connections: AtomicUsize,
-    /// Set once: close every connection, spread over its pipeline's drain window.
-    draining: AtomicBool,
+    /// Set once: close every connection, spread over its pipeline's drain window, or over this where that is
+    /// shorter.
+    draining: OnceLock<Duration>,
     /// Set once: close every connection now, and end.
     stopping: AtomicBool,
 }
@@ -175,27 +176,26 @@ impl Engine {
     }
 
     /// Starts to close every connection, each with its cursor and a hint when to come back, spread
-    /// over its pipeline's drain window.
-    pub fn drain(&self) {
-        self.signal(|handle| &handle.draining);
-        self.lane.drain();
+    /// over its pipeline's drain window, and over no more than `most`. Only the first time counts.
+    pub fn drain(&self, most: Duration) {
+        for handle in self.handles.iter() {
+            handle.draining.get_or_init(|| most);
+            handle.wake();
+        }
+        self.lane.drain(most);
     }
 
     /// Closes every connection now, and waits for the shards to end.
     pub fn stop(&self) {
-        self.signal(|handle| &handle.stopping);
+        for handle in self.handles.iter() {
+            handle.stopping.store(true, Ordering::Release);
+            handle.wake();
+        }
         self.lane.stop();
         for thread in mem::take(&mut *self.threads.lock()) {
             if thread.join().is_err() {
                 tracing::error!("a shard ended by a panic");
             }
-        }
-    }
-
-    fn signal(&self, flag: impl Fn(&Handle) -> &AtomicBool) {
-        for handle in self.handles.iter() {
-            flag(handle).store(true, Ordering::Release);
-            handle.wake();
         }
     }
 }
@@ -242,7 +242,7 @@ impl Handle {
             pending: AtomicBool::new(false),
             inbox: Mutex::default(),
             connections: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
+            draining: OnceLock::new(),
             stopping: AtomicBool::new(false),
         }))
     }

@@ -52,6 +52,15 @@ enum RunError {
     Start(#[from] io::Error),
 }
 
+/// What the process was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Somebody at the terminal wants it to end.
+    Interrupt,
+    /// It is to end, and has some time for that.
+    Terminate,
+}
+
 /// Runs until interrupted.
 #[must_use]
 pub fn main(arguments: &Run) -> ExitCode {
@@ -89,20 +98,26 @@ async fn serve(arguments: &Run) -> Result<(), RunError> {
         Some(errors) => app.refuse(&errors),
     }
     let mut signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
-    loop {
+    let told = loop {
         tokio::select! {
             change = watcher.changed() => take_up(&app, change, files),
             () = show::tick(&mut show, app.registry()) => {}
-            () = next(&mut signals) => break,
+            told = next(&mut signals) => break told,
+        }
+    };
+    drop(show);
+    if told == Told::Terminate && !app.is_draining() {
+        tokio::select! {
+            () = app.drain(arguments.stop_window.get()) => {}
+            _ = next(&mut signals) => {}
         }
     }
-    drop(show);
     let registry = Arc::clone(app.registry());
     let stopped = app.stop();
     tokio::select! {
         () = stopped => {}
         // A second signal: whoever sent it doesn't want to wait.
-        () = next(&mut signals) => {}
+        _ = next(&mut signals) => {}
     }
     if let Some(path) = &arguments.last_words {
         hand_over(path, &registry);
@@ -157,11 +172,11 @@ fn take_up(app: &App, change: Change, files: Option<u64>) {
 }
 
 /// Waits for any of the signals.
-async fn next(signals: &mut [Signal; 2]) {
+async fn next(signals: &mut [Signal; 2]) -> Told {
     let [interrupt, terminate] = signals;
     tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        _ = interrupt.recv() => Told::Interrupt,
+        _ = terminate.recv() => Told::Terminate,
     }
 }
 

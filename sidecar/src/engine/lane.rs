@@ -20,7 +20,7 @@ use std::{
     future::{pending, poll_fn},
     pin::pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -57,6 +57,8 @@ pub struct Lane {
     started: time::Instant,
     connections: AtomicUsize,
     draining: CancellationToken,
+    /// How long a drain may take at most; set before it begins.
+    most: OnceLock<Duration>,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -77,6 +79,7 @@ impl Lane {
             started: time::Instant::now(),
             connections: AtomicUsize::new(0),
             draining: CancellationToken::new(),
+            most: OnceLock::new(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
@@ -134,8 +137,14 @@ impl Lane {
         self.connections.load(Ordering::Relaxed)
     }
 
-    pub(super) fn drain(&self) {
+    pub(super) fn drain(&self, most: Duration) {
+        self.most.get_or_init(|| most);
         self.draining.cancel();
+    }
+
+    /// The time over which the connections of a pipeline leave that would have them leave over `window`.
+    fn window(&self, window: Duration) -> Duration {
+        self.most.get().map_or(window, |most| window.min(*most))
     }
 
     /// Closes every connection now.
@@ -232,9 +241,11 @@ impl<W: TaskWire> Subscriber<W> {
         }
     }
 
-    /// Chooses when the connection leaves: at random within its pipeline's drain window.
+    /// Chooses when the connection leaves: at random within its pipeline's drain window, or a shorter one where
+    /// the process has less time.
     fn plan_leave(&mut self) {
-        self.connection.leave_at(paced(self.lane.tick(), self.hub.settings().drain));
+        let window = self.lane.window(self.hub.settings().drain);
+        self.connection.leave_at(paced(self.lane.tick(), window));
     }
 
     fn end(mut self, ending: Ending) {

@@ -322,7 +322,7 @@ impl Shard {
             return;
         }
         self.tick = due;
-        if !self.draining && self.handle.draining.load(Ordering::Acquire) {
+        if !self.draining && self.handle.draining.get().is_some() {
             self.draining = true;
             self.keys().into_iter().for_each(|key| self.plan_leave(key));
         }
@@ -344,11 +344,13 @@ impl Shard {
         self.groups.retain(|_, group| !(group.keys.is_empty() && group.hub.is_closed()));
     }
 
-    /// Chooses when a connection leaves: at random within its pipeline's drain window.
+    /// Chooses when a connection leaves: at random within its pipeline's drain window, or a shorter one where
+    /// the process has less time.
     fn plan_leave(&mut self, key: usize) {
         let Some(member) = self.connections.get_mut(key) else { return };
         let Some(group) = self.groups.get(member.group) else { return };
-        member.connection.leave_at(paced(self.tick, group.hub.settings().drain));
+        let most = self.handle.draining.get().copied().unwrap_or(Duration::MAX);
+        member.connection.leave_at(paced(self.tick, group.hub.settings().drain.min(most)));
     }
 
     fn send_all_away(&mut self) {

@@ -155,7 +155,7 @@ async fn a_drain_closes_the_streams_and_then_the_connection() {
     let client = Http2::connect(server.public).await;
     let mut sse = client.sse("/orders/sse", &[]).await;
     let mut socket = client.web_socket("/orders/ws").await;
-    server.app.drain().await;
+    server.app.drain(std::time::Duration::MAX).await;
     assert_eq!(sse.next().await.unwrap().name, "draining");
     assert_eq!(sse.next().await, None);
     assert_eq!(socket.next_json().await["control"], "draining");

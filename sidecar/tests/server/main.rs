@@ -14,7 +14,7 @@
 //! - `crash`: logs on a disk, when the program is killed or there is no room.
 //! - `tls`: handshakes, certificates and their renewal.
 //! - `limits`, `memory`, `files`: what one client may do, whom there is memory for, and files.
-//! - `start`, `life`: before the first configuration, changed ones, drain, stop.
+//! - `start`, `life`, `signals`: before the first configuration, changed ones, drain, stop.
 //! - `unix`: the socket of the file system on which the application publishes.
 //! - `filters`: who gets what, and what can't be a filter.
 //! - `traces`: exemplars.
@@ -47,6 +47,7 @@ mod limits;
 mod memory;
 mod messages;
 mod metrics;
+mod program;
 mod publish;
 mod read;
 mod refusals;
@@ -54,6 +55,7 @@ mod resume;
 mod schema;
 mod session;
 mod share;
+mod signals;
 mod slow;
 mod sse;
 mod start;

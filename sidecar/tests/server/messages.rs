@@ -53,7 +53,7 @@ async fn events_and_what_is_said_of_the_stream_keep_to_the_schema() {
             assert_eq!(socket.next().await, Some(Frame::Close(Some(1012))));
             drop(socket);
         };
-        tokio::join!(server.app.drain(), read);
+        tokio::join!(server.app.drain(std::time::Duration::MAX), read);
     }
 }
 

@@ -211,7 +211,7 @@ async fn a_drain_sends_every_subscription_away_with_its_cursor() {
     for _ in 0..2 {
         client.expect("events").await;
     }
-    let drain = server.app.drain();
+    let drain = server.app.drain(std::time::Duration::MAX);
     let read = async {
         let mut hints = Vec::new();
         for id in ["a", "b"] {

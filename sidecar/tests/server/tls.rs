@@ -101,7 +101,7 @@ async fn subscribers_read_over_tls_resume_and_are_sent_away_in_order() {
     let mut again = Sse::ask(Box::new(stream), "/orders/sse", &resume).await;
     assert_eq!(again.next_data().await, "{\"n\":0}");
     drop(again);
-    server.app.drain().await;
+    server.app.drain(std::time::Duration::MAX).await;
     assert_eq!(sse.next().await.unwrap().name, "draining");
     assert_eq!(sse.next().await, None);
     assert_eq!(socket.next_json().await["control"], "draining");

@@ -93,7 +93,8 @@ impl<W: TaskWire, C: Conversation> Talk<W, C> {
                 }
                 () = &mut draining, if !drained => {
                     drained = true;
-                    let window = self.session.drain_window().mul_f64(fastrand::f64());
+                    let window = self.lane.window(self.session.drain_window());
+                    let window = window.mul_f64(fastrand::f64());
                     let drained = time::Instant::now() + window;
                     leaves = Some(leaves.map_or(drained, |aged| aged.min(drained)));
                 }

@@ -124,7 +124,7 @@ async fn a_drain_sends_it_away_with_its_cursor() {
     let settings = Settings { drain: Duration::ZERO, ..settings() };
     let (_hub, mut peer) = subscribe(&engine, settings, 1024);
     until(&mut peer, "opening ").await;
-    engine.drain();
+    engine.drain(Duration::MAX);
     let mut farewell = String::new();
     timeout(PATIENCE, peer.read_to_string(&mut farewell)).await.unwrap().unwrap();
     assert!(farewell.contains("event: draining\n"), "{farewell}");
