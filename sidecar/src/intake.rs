@@ -8,6 +8,7 @@
 
 mod answer;
 mod body;
+mod bound;
 mod draft;
 mod fresh;
 mod headers;
@@ -21,6 +22,7 @@ use std::time::SystemTime;
 use http::HeaderMap;
 
 pub use answer::Answer;
+pub use bound::Bound;
 pub use rejection::{Problem, Reason, Rejection};
 
 use crate::event::Event;
@@ -76,7 +78,7 @@ pub fn decode(
 ) -> Result<Decoded, Rejection> {
     let mut drafts = match Mode::of(headers)? {
         Mode::Structured => vec![structured::one(body)?],
-        Mode::Batch => structured::batch(body, context.max_batch)?,
+        Mode::Batch => structured::batch(body, context)?,
         Mode::Binary { content_type } => vec![body::binary(headers, content_type, body)?],
         Mode::Json { content_type } => vec![body::json(headers, content_type, body)?],
         Mode::Lines => body::lines(headers, body, context.max_batch)?,

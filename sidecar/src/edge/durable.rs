@@ -14,7 +14,7 @@ use warp::{Reply as _, Stream as BodyStream};
 use super::{
     gate::{self, InUrl},
     problem::{problem, set},
-    publish::collect,
+    publish::{COPIES, collect},
     read::is_known,
     routes::Service,
 };
@@ -132,13 +132,19 @@ impl Desk<'_> {
             Method::DELETE => self.delete(call).await,
             Method::PUT | Method::POST => {
                 let most = streams.limits().stream_bytes.min(MOST_BODY_BYTES);
-                let most = usize::try_from(most).unwrap_or(usize::MAX);
-                match collect(&call.headers, body, most, service).await {
+                let room = service.budgets.bodies.bytes() / COPIES;
+                let most = usize::try_from(most).map_or(room, |most| most.min(room));
+                let too_large = || {
+                    let detail =
+                        format!("a request may have at most {most} bytes: send less at once");
+                    problem("too_large", StatusCode::PAYLOAD_TOO_LARGE, detail)
+                };
+                match collect(&call.headers, body, (most, too_large), service).await {
                     // The part of the memory is held until the stream has the bytes.
                     Ok((body, _part)) if call.method == Method::PUT => {
-                        self.create(call, body.freeze()).await
+                        self.create(call, body.into()).await
                     }
-                    Ok((body, _part)) => self.append(call, body.freeze()).await,
+                    Ok((body, _part)) => self.append(call, body.into()).await,
                     Err(response) => {
                         streams.counts.refused.count(response.status());
                         return response.into_response();

@@ -31,6 +31,23 @@ pub(super) fn refusal(
     response
 }
 
+/// What can't be done now, and may be tried again after so many milliseconds.
+pub(super) fn unavailable(
+    category: &'static str,
+    detail: impl AsRef<str>,
+    retry_ms: u64,
+) -> Response<Vec<u8>> {
+    let mut response = problem(category, StatusCode::SERVICE_UNAVAILABLE, detail);
+    retry_after(&mut response, retry_ms);
+    response
+}
+
+/// Says when to try again, which is for whoever asked now: no cache gives it to others.
+pub(super) fn retry_after(response: &mut Response<Vec<u8>>, retry_ms: u64) {
+    set(response, header::RETRY_AFTER, &retry_ms.div_ceil(1_000).to_string());
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
 /// No such pipeline, or no such endpoint of it.
 pub(super) fn not_found(detail: impl AsRef<str>) -> Response<Vec<u8>> {
     problem("not_found", StatusCode::NOT_FOUND, detail)

@@ -1,29 +1,38 @@
 //! Answers a publisher, after the log has its events.
+//!
+//! # Laws
+//!
+//! - A body counts for what it takes until the log has its events: itself, and what becomes of it.
+//! - What is larger than it may be is refused before it is kept.
 
-use std::time::{Duration, SystemTime};
+mod body;
 
-use bytes::{Buf, BytesMut};
-use http::{HeaderMap, Response, StatusCode, header};
-use tokio::time;
+use std::{pin::pin, time::SystemTime};
+
+use bytes::Buf;
+use http::{HeaderMap, Response, StatusCode};
 use warp::Stream;
 
+use self::body::discard;
+pub(super) use self::body::{COPIES, collect};
 use super::{
-    problem::{problem, refusal, respond},
+    problem::{problem, refusal, respond, unavailable},
     routes::Service,
 };
 use crate::{
-    intake::{self, Answer, Context, MAX_BATCH},
+    count::retry_soon_ms,
+    intake::{self, Answer, Bound, Context, Decoded, MAX_BATCH, Rejection},
     log::LogError,
     memory::Part,
     pipeline::Pipeline,
     seldom::Seldom,
 };
 
-/// What a batch may have beyond one event of the largest size: attributes, and smaller events.
+/// What a batch may have at most, where the process has memory for it.
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long a body may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// What an event takes beside its payload, about.
+const EVENT_BYTES: usize = 512;
 
 /// A publisher is answered each time, and whoever reaches the public port may be one.
 static NOT_TAKEN: Seldom = Seldom::new();
@@ -47,27 +56,23 @@ where
         let detail = format!("the pipeline {name} has no source of kind http to publish into");
         return problem("not_found", StatusCode::NOT_FOUND, detail);
     };
-    let limit = max_event_bytes.saturating_add(BATCH_BYTES);
-    // Its part of the memory is held until the log has the events.
-    let (body, _part) = match collect(headers, body, limit, service).await {
-        Ok(collected) => collected,
-        Err(response) => {
-            source.reject();
-            return response;
-        }
-    };
     let context = Context {
         source: &format!("/{name}/{}", source.name()),
         now: SystemTime::now(),
         max_event_bytes,
         max_batch: MAX_BATCH,
     };
-    match intake::decode(headers, &body, &context) {
-        Ok(decoded) => {
-            let appended = match hub.publish(decoded.events).await {
-                Ok(appended) => appended,
-                Err(error) => return not_taken(name, &error),
-            };
+    // Its part of the memory is held until the log has the events.
+    let (decoded, _part) = match take_in(headers, body, &context, service).await {
+        Ok(taken) => taken,
+        Err(response) => {
+            source.reject();
+            tracing::debug!(pipeline = name, status = %response.status(), "refused a publish");
+            return response;
+        }
+    };
+    match hub.publish(decoded.events).await {
+        Ok(appended) => {
             source.accept(appended.accepted as u64);
             let cursor = hub.cursor(appended.last).to_string();
             let answer = Answer {
@@ -77,12 +82,49 @@ where
             };
             respond(StatusCode::OK, "application/json", answer.to_json())
         }
-        Err(rejection) => {
-            source.reject();
-            tracing::debug!(pipeline = name, category = rejection.category(), "refused a publish");
-            refusal(rejection.category(), rejection.status(), rejection.problem())
-        }
+        Err(error) => not_taken(name, &error),
     }
+}
+
+/// Reads a request to its events, and keeps nothing else of it.
+async fn take_in<S, B>(
+    headers: &HeaderMap,
+    body: S,
+    context: &Context<'_>,
+    service: &Service,
+) -> Result<(Decoded, Part), Response<Vec<u8>>>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let mut body = pin!(body);
+    let batch = BATCH_BYTES.min(service.budgets.bodies.bytes() / COPIES);
+    let bound = match Bound::of(headers, context.max_event_bytes, batch) {
+        Ok(bound) => bound,
+        Err(rejection) => {
+            discard(headers, body.as_mut()).await;
+            return Err(refused(&rejection));
+        }
+    };
+    let too_large = || refused(&bound.exceeded());
+    let (bytes, mut part) =
+        collect(headers, body.as_mut(), (bound.bytes(), too_large), service).await?;
+    let decoded = intake::decode(headers, &bytes, context).map_err(|error| refused(&error))?;
+    drop(bytes);
+    if part.fit(weight(&decoded)) {
+        return Ok((decoded, part));
+    }
+    Err(busy("as many events are on their way as there may be: send them again in a while"))
+}
+
+/// What events take.
+fn weight(decoded: &Decoded) -> usize {
+    let events = decoded.events.iter();
+    events.map(|posted| posted.event.data.len() + EVENT_BYTES).sum()
+}
+
+fn refused(rejection: &Rejection) -> Response<Vec<u8>> {
+    refusal(rejection.category(), rejection.status(), rejection.problem())
 }
 
 /// Answers a publish that the log could not take, or of which nobody knows whether it was taken.
@@ -97,75 +139,10 @@ fn not_taken(pipeline: &str, error: &LogError) -> Response<Vec<u8>> {
             "{error}; some of it may have been taken: publish it again in a while, with the same ids"
         )
     };
-    soon(error.category(), &detail)
-}
-
-/// Reads the body, up to `limit` bytes, and with it its part of the memory for bodies.
-pub(super) async fn collect<S, B>(
-    headers: &HeaderMap,
-    body: S,
-    limit: usize,
-    service: &Service,
-) -> Result<(BytesMut, Part), Response<Vec<u8>>>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
-    let too_large = || {
-        let detail = format!("a request may have at most {limit} bytes: send less at once");
-        problem("too_large", StatusCode::PAYLOAD_TOO_LARGE, detail)
-    };
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    let announced = announced.and_then(|length| length.parse::<usize>().ok()).unwrap_or(0);
-    if announced > limit {
-        return Err(too_large());
-    }
-    let mut body = std::pin::pin!(body);
-    let mut part_of_memory = service.budgets.bodies.part();
-    let mut bytes = BytesMut::with_capacity(announced.min(64 * 1024));
-    let deadline = time::Instant::now() + PATIENCE;
-    loop {
-        let next = std::future::poll_fn(|cx| body.as_mut().poll_next(cx));
-        let next = tokio::select! {
-            next = next => next,
-            () = time::sleep_until(deadline) => {
-                let detail = "the body took longer than a minute: send less at once";
-                return Err(problem("timeout", StatusCode::REQUEST_TIMEOUT, detail));
-            }
-            () = service.stopping.cancelled() => {
-                let detail = "this replica is stopping: ask another";
-                return Err(problem("unavailable", StatusCode::SERVICE_UNAVAILABLE, detail));
-            }
-        };
-        match next {
-            None => return Ok((bytes, part_of_memory)),
-            Some(Ok(part)) if bytes.len() + part.remaining() > limit => return Err(too_large()),
-            Some(Ok(part)) if !part_of_memory.grow(bytes.len() + part.remaining()) => {
-                return Err(busy(
-                    "as many bytes are on their way as there may be: send it again in a while",
-                ));
-            }
-            Some(Ok(part)) => bytes.extend_from_slice(&collect_part(part)),
-            Some(Err(_)) => {
-                let detail = "the body ended before it was complete: send it again";
-                return Err(problem("incomplete", StatusCode::BAD_REQUEST, detail));
-            }
-        }
-    }
+    unavailable(error.category(), detail, retry_soon_ms())
 }
 
 /// There is no memory for a body now.
 pub(super) fn busy(detail: &str) -> Response<Vec<u8>> {
-    soon("busy", detail)
-}
-
-/// What can't be done now may be tried again in a second.
-fn soon(category: &'static str, detail: &str) -> Response<Vec<u8>> {
-    let mut response = problem(category, StatusCode::SERVICE_UNAVAILABLE, detail);
-    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-    response
-}
-
-fn collect_part(mut part: impl Buf) -> bytes::Bytes {
-    part.copy_to_bytes(part.remaining())
+    unavailable("busy", detail, retry_soon_ms())
 }

@@ -7,6 +7,10 @@ use http::HeaderMap;
 use super::{Draft, Reason, Rejection, headers, rejection::Part};
 use crate::event::{Extension, Flaw, Unreadable, check_json, essence, is_json};
 
+/// The most bytes that what stands in the headers may have with all of the lines that it is given to: four hundred
+/// for each of as many as there may be.
+const MAX_REPEATED: usize = 4 * 1024 * 1024;
+
 /// A CloudEvent in binary mode: the attributes are in the headers, and the body may be missing.
 pub(super) fn binary<'a>(
     headers: &HeaderMap,
@@ -67,6 +71,8 @@ pub(super) fn lines<'a>(
         return Err(Reason::IdForLines.into());
     }
     let key = headers::idempotency_key(headers)?;
+    // Each line gets a copy of them.
+    let repeated = common.weight() + key.as_deref().map_or(0, str::len);
     let mut drafts = Vec::new();
     for (number, line) in body.split(|&byte| byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
@@ -75,6 +81,10 @@ pub(super) fn lines<'a>(
         let index = drafts.len();
         if index == max_batch {
             return Err(Reason::TooMany { limit: max_batch }.into());
+        }
+        let size = repeated.saturating_mul(index + 1);
+        if size > MAX_REPEATED {
+            return Err(Reason::Repeated { size, limit: MAX_REPEATED }.into());
         }
         let data = json_text_below(number, line, Part::Body)
             .map_err(|reason| Rejection { index: Some(index), reason })?;

@@ -12,7 +12,7 @@ use crate::{
 /// payload; the longest in use are URIs, and the trace state of W3C with its 512 bytes.
 const MAX_ATTRIBUTE: usize = 2_048;
 /// The most extension attributes of one event.
-const MAX_EXTENSIONS: usize = 32;
+pub(super) const MAX_EXTENSIONS: usize = 32;
 
 /// An event of which some attributes are set, and whose payload still lies in the request.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +40,33 @@ impl Draft<'_> {
             None => Ok(()),
             Some(_) => Err(fault(Fault::Twice)),
         }
+    }
+
+    /// How many bytes its attributes have.
+    pub(super) fn weight(&self) -> usize {
+        let Self {
+            spec_version,
+            id,
+            type_,
+            source,
+            subject,
+            time,
+            data_content_type,
+            data_schema,
+            extensions,
+            data: _,
+        } = self;
+        let named =
+            [spec_version, id, type_, source, subject, time, data_content_type, data_schema];
+        let named = named.into_iter().flatten().map(|text| text.len());
+        let extended = extensions.iter().map(|(name, value)| {
+            let value = match value {
+                Extension::Text(text) => text.len(),
+                Extension::Boolean(_) | Extension::Integer(_) => 0,
+            };
+            name.len() + value + size_of::<(Box<str>, Extension)>()
+        });
+        named.chain(extended).sum()
     }
 
     /// Where an attribute of the specification is kept; `None` for an extension.

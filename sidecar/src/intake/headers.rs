@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode;
 
-use super::{Draft, Reason};
+use super::{Draft, Reason, mode::once};
 use crate::event::{Extension, TRACEPARENT, TraceId};
 
 /// What every header that carries an attribute begins with.
@@ -41,7 +41,7 @@ pub(super) fn attributes<'a>(headers: &HeaderMap) -> Result<Draft<'a>, Reason> {
 /// The key that makes a request without CloudEvents' id idempotent. The draft has it as a string of
 /// structured fields, in quotes; most clients leave these away.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Box<str>>, Reason> {
-    let Some(value) = headers.get(&IDEMPOTENCY_KEY) else { return Ok(None) };
+    let Some(value) = once(headers, &IDEMPOTENCY_KEY)? else { return Ok(None) };
     let mut draft = Draft::default();
     let key = text(&IDEMPOTENCY_KEY, value.as_bytes())?;
     match draft.set("id", Extension::Text(key)) {

@@ -1,6 +1,6 @@
 //! Tells from the headers in which of the forms a request carries its events.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Reason;
 use crate::event::{essence, is_json, is_text};
@@ -28,7 +28,7 @@ impl<'a> Mode<'a> {
     pub(super) fn of(headers: &'a HeaderMap) -> Result<Self, Reason> {
         check_encoding(headers)?;
         let binary = headers.contains_key("ce-specversion");
-        let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        let Some(value) = once(headers, &header::CONTENT_TYPE)? else {
             return Ok(if binary { Self::Binary { content_type: None } } else { Self::Undeclared });
         };
         let content_type = value.to_str().map_err(|_| Reason::Header("content-type".into()))?;
@@ -68,6 +68,18 @@ impl<'a> Mode<'a> {
             Some(charset) if is_told && !is_utf8(charset) => Err(Reason::Charset(charset.into())),
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+/// A header that says one thing.
+pub(super) fn once<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a HeaderValue>, Reason> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        (_, Some(_)) => Err(Reason::HeaderTwice(name.as_str().into())),
     }
 }
 

@@ -59,6 +59,9 @@ pub enum Reason {
     /// A header can't be read.
     #[error("the header {0} must be UTF-8 without control characters, after percent-decoding")]
     Header(Box<str>),
+    /// A header that says one thing says two.
+    #[error("the header {0} is given twice: send it once")]
+    HeaderTwice(Box<str>),
     /// One id for many events.
     #[error(
         "ce-id names one event, and each line of this body is one: send idempotency-key instead, which \
@@ -74,6 +77,36 @@ pub enum Reason {
         /// The size, in bytes.
         size: usize,
         /// The most that is taken, in bytes.
+        limit: usize,
+    },
+    /// A body is larger than one event can be.
+    #[error(
+        "the body has more than {most} bytes, and an event of this source {limit}: make it smaller, or raise \
+         http.maxEventBytes of the source"
+    )]
+    BodyTooLarge {
+        /// The most that is taken of a body, in bytes.
+        most: usize,
+        /// The most of a payload.
+        limit: usize,
+    },
+    /// A body is larger than a batch may be.
+    #[error(
+        "the body has more than {most} bytes, the most of a batch here: split it into several requests"
+    )]
+    BatchTooLarge {
+        /// The most that is taken, in bytes.
+        most: usize,
+    },
+    /// What stands in the headers is too much for each of so many lines.
+    #[error(
+        "each line is given what stands in the headers, {size} bytes together where {limit} are taken: send \
+         fewer lines at once, or shorter ce- headers"
+    )]
+    Repeated {
+        /// How much it makes, in bytes.
+        size: usize,
+        /// The most that is taken.
         limit: usize,
     },
     /// More events than one request may hold.
@@ -203,13 +236,13 @@ impl Reason {
                 "unreadable_json",
                 "The JSON is more than every reader reads",
             ),
-            Self::Header(_) | Self::IdForLines => {
+            Self::Header(_) | Self::HeaderTwice(_) | Self::IdForLines => {
                 (StatusCode::BAD_REQUEST, "invalid_header", "A header is invalid")
             }
-            Self::TooLarge { .. } => {
+            Self::TooLarge { .. } | Self::BodyTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "event_too_large", "The event is too large")
             }
-            Self::TooMany { .. } => {
+            Self::TooMany { .. } | Self::BatchTooLarge { .. } | Self::Repeated { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "batch_too_large", "The batch is too large")
             }
             Self::MediaType(_) | Self::NoMediaType | Self::Charset(_) | Self::Encoding(_) => (

@@ -5,13 +5,15 @@ use std::{borrow::Cow, fmt};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
 use super::{
-    Draft, Reason, Rejection,
+    Context, Draft, Reason, Rejection,
     body::json_text,
+    bound,
+    draft::MAX_EXTENSIONS,
     rejection::{Fault, Part},
 };
 use crate::event::{Extension, check_json, is_json};
@@ -26,29 +28,49 @@ pub(super) fn one(body: &[u8]) -> Result<Draft<'_>, Reason> {
 }
 
 /// A list of events; none of them is one too.
-pub(super) fn batch(body: &[u8], max_batch: usize) -> Result<Vec<Draft<'_>>, Rejection> {
+pub(super) fn batch<'a>(
+    body: &'a [u8],
+    context: &Context<'_>,
+) -> Result<Vec<Draft<'a>>, Rejection> {
+    let Context { source: _, now: _, max_event_bytes, max_batch } = *context;
     if body.trim_ascii().is_empty() {
         return Err(Reason::Empty.into());
     }
     if !body.trim_ascii().starts_with(b"[") {
         return Err(Reason::NoBatch.into());
     }
-    let raw: Vec<&RawValue> =
-        serde_json::from_slice(body).map_err(|error| Reason::json(&error, 0))?;
-    if raw.len() > max_batch {
+    let Some(raw) = elements(body, max_batch).map_err(|error| Reason::json(&error, 0))? else {
         return Err(Reason::TooMany { limit: max_batch }.into());
-    }
+    };
+    let largest = bound::of_one(max_event_bytes);
     let indexed = raw.into_iter().enumerate();
+    let bounded = |raw: &'a RawValue| match raw.get().len() {
+        size if size > largest => Err(Reason::TooLarge { size, limit: max_event_bytes }),
+        _ => event(raw),
+    };
     indexed
-        .map(|(index, raw)| event(raw).map_err(|reason| Rejection { index: Some(index), reason }))
+        .map(|(index, raw)| bounded(raw).map_err(|reason| Rejection { index: Some(index), reason }))
         .collect()
+}
+
+/// The elements of an array as they stand; `None` where there are more than `most`. The others are read, to know
+/// whether it is JSON, and not kept.
+fn elements(body: &[u8], most: usize) -> Result<Option<Vec<&RawValue>>, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let elements = UpTo(most).deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(elements)
 }
 
 fn event(raw: &RawValue) -> Result<Draft<'_>, Reason> {
     let members: Members<'_> = serde_json::from_str(raw.get()).map_err(|_| Reason::NoObject)?;
     let mut draft = Draft::default();
+    if let Some(name) = members.beyond {
+        let name = name.chars().take(64).collect();
+        return Err(Reason::Attribute { name, fault: Fault::TooMany(MAX_EXTENSIONS) });
+    }
     let (mut data, mut base64) = (None, None);
-    for (name, value) in members.0 {
+    for (name, value) in members.known {
         let twice = match &*name {
             "data" => data.replace(value).is_some(),
             "data_base64" => base64.replace(value).is_some(),
@@ -122,8 +144,50 @@ fn string(json: &str) -> Option<Cow<'_, str>> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// The most members of an event that are looked at: more than all attributes that there may be, and those that are
+/// null, which count as absent.
+const MAX_MEMBERS: usize = 128;
+
 /// The members of an object in their order, with repetitions; values as they stand.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct Members<'a> {
+    known: Vec<(Cow<'a, str>, &'a RawValue)>,
+    /// The first that is one too many.
+    beyond: Option<Cow<'a, str>>,
+}
+
+/// Reads an array, and keeps up to so many of its elements.
+struct UpTo(usize);
+
+impl<'de> DeserializeSeed<'de> for UpTo {
+    type Value = Option<Vec<&'de RawValue>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for UpTo {
+    type Value = Option<Vec<&'de RawValue>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut kept = Vec::new();
+        while kept.len() < self.0 {
+            match elements.next_element()? {
+                Some(element) => kept.push(element),
+                None => return Ok(Some(kept)),
+            }
+        }
+        let mut beyond = false;
+        while elements.next_element::<IgnoredAny>()?.is_some() {
+            beyond = true;
+        }
+        Ok((!beyond).then_some(kept))
+    }
+}
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -137,11 +201,18 @@ impl<'de> Deserialize<'de> for Members<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((Text(name), value)) = map.next_entry()? {
-                    members.push((name, value));
+                let mut known = Vec::new();
+                while known.len() < MAX_MEMBERS {
+                    match map.next_entry()? {
+                        Some((Text(name), value)) => known.push((name, value)),
+                        None => return Ok(Members { known, beyond: None }),
+                    }
                 }
-                Ok(Members(members))
+                let mut beyond = None;
+                while let Some((Text(name), IgnoredAny)) = map.next_entry()? {
+                    beyond.get_or_insert(name);
+                }
+                Ok(Members { known, beyond })
             }
         }
 

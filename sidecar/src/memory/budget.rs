@@ -76,6 +76,12 @@ impl Budget {
         Self { units: Arc::new(Semaphore::new(all)), all }
     }
 
+    /// How many bytes all parts may have together.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.all.saturating_mul(UNIT)
+    }
+
     /// Nothing yet; see [`Part::grow`].
     #[must_use]
     pub fn part(&self) -> Part {

@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     client::{Frame, Request, Sse},
     fixture::{OPEN, PATIENCE, Server, config},
+    program::Program,
     session::Client,
 };
 
@@ -169,9 +170,16 @@ async fn is_answered(server: &Server, request: impl Fn() -> Request, status: u16
     timeout(PATIENCE, asking).await.unwrap()
 }
 
+/// Whether an answer says that another try in one to three seconds may succeed.
+fn comes_again_soon(head: &str) {
+    let after = head.split_once("\r\nretry-after: ").unwrap().1.lines().next().unwrap();
+    assert!((1..=3).contains(&after.parse::<u64>().unwrap()), "{head}");
+    assert!(head.contains("\r\ncache-control: no-store\r\n"), "{head}");
+}
+
 #[tokio::test]
 async fn bodies_that_never_end_leave_the_memory_to_others() {
-    let (server, _cgroup) = start_with_limit(OPEN, 1_000_000).await;
+    let (server, _cgroup) = start_with_limit(OPEN, 6_000_000).await;
     let half = "x".repeat(100_000);
     let mut slow = Vec::new();
     for _ in 0..2 {
@@ -185,12 +193,50 @@ async fn bodies_that_never_end_leave_the_memory_to_others() {
         let body = format!("\"{half}\"");
         Request::post("/orders/events").header("content-type", "application/json").body(&body)
     };
-    let head = is_answered(&server, post, 503).await;
-    assert!(head.contains("\r\nretry-after: 1\r\n"), "{head}");
+    comes_again_soon(&is_answered(&server, post, 503).await);
     // The application has memory of its own.
     assert_eq!(post().send(server.publish).await.status, 200);
     drop(slow);
     is_answered(&server, post, 200).await;
+}
+
+/// A process that may have 64 MiB, and what the largest requests make of it.
+#[tokio::test]
+async fn a_body_takes_no_more_than_its_part_of_the_memory() {
+    let program = Program::start(OPEN.trim(), &["--memory-limit=64Mi"]).await;
+    let post = async |media_type: &str, body: &[u8]| {
+        let request = Request::post("/orders/events").header("content-type", media_type);
+        let answer = request.bytes(body).send(program.publish).await;
+        (answer.status, answer.text())
+    };
+    assert_eq!(post("application/json", b"1").await.0, 200);
+    let before = program.peak_kib();
+    let huge = format!("\"{}\"", "x".repeat(17 << 20));
+    let (status, told) = post("application/json", huge.as_bytes()).await;
+    assert_eq!(status, 413);
+    assert!(told.contains("event_too_large") && told.contains("http.maxEventBytes"), "{told}");
+    let lines = format!("\"{}\"\n", "x".repeat(1_000)).repeat(17 << 10);
+    for (media_type, body) in [
+        ("application/x-ndjson", lines.as_bytes()),
+        ("application/cloudevents-batch+json", "[1,".repeat(6 << 20).as_bytes()),
+    ] {
+        let (status, told) = post(media_type, body).await;
+        assert_eq!(status, 413, "{told}");
+        assert!(told.contains("batch_too_large") && told.contains("split it"), "{told}");
+    }
+    // What fits makes as much of itself as it can.
+    let elements = format!("[{}1]", "1,".repeat(1 << 20));
+    let members = format!("{{{}\"b\":1}}", "\"a\":1,".repeat(300_000));
+    for (media_type, body) in [
+        ("application/cloudevents-batch+json", elements),
+        ("application/cloudevents+json", members),
+    ] {
+        assert!(matches!(post(media_type, body.as_bytes()).await.0, 413 | 422), "{media_type}");
+    }
+    let lines = format!("\"{}\"\n", "x".repeat(1_000)).repeat(2 << 10);
+    assert_eq!(post("application/x-ndjson", lines.as_bytes()).await.0, 200);
+    let took = program.peak_kib() - before;
+    assert!(took < 16 * 1_024, "{took} KiB beside {before} KiB");
 }
 
 #[tokio::test]
@@ -204,8 +250,7 @@ async fn pages_that_nobody_reads_leave_the_memory_to_others() {
     let mut unread = TcpStream::connect(server.public).await.unwrap();
     let request = b"GET /orders/events?limit=1000 HTTP/1.1\r\nhost: t\r\n\r\n";
     unread.write_all(request).await.unwrap();
-    let head = is_answered(&server, page, 503).await;
-    assert!(head.contains("\r\nretry-after: 1\r\n"), "{head}");
+    comes_again_soon(&is_answered(&server, page, 503).await);
     // What readers hold is not the publishers'.
     let body = format!("\"{}\"", "x".repeat(200_000));
     let post = Request::post("/orders/events").header("content-type", "application/json");

@@ -149,6 +149,51 @@ fn what_is_too_large_is_refused_with_the_limit() {
 }
 
 #[test]
+fn what_makes_much_of_little_is_refused() {
+    // A member has six bytes here, and forty in memory.
+    let members = (0..1_000_000).map(|_| r#""a":1,"#).collect::<String>();
+    let event = format!(r#"{{{members}"id":"1"}}"#);
+    let result = post_as("application/cloudevents+json", event);
+    assert_refused(result, (422, "invalid_event", None), &["a is one extension too many"]);
+    // An element has two, and sixteen.
+    let batch = format!("[{}1]", "1,".repeat(1_000_000));
+    let result = post_as("application/cloudevents-batch+json", &batch);
+    assert_refused(result, (413, "batch_too_large", None), &["more than 3"]);
+    let result = post_as("application/cloudevents-batch+json", batch.replace("1]", "]"));
+    assert_refused(result, (400, "invalid_json", None), &[]);
+    let result = post_as("application/cloudevents-batch+json", format!("{batch}1"));
+    assert_refused(result, (400, "invalid_json", None), &[]);
+    let one = format!(r#"[{{"data":"{}"}}]"#, "x".repeat(200_000));
+    let result = post_as("application/cloudevents-batch+json", one);
+    assert_refused(result, (413, "event_too_large", Some(0)), &["maxEventBytes"]);
+}
+
+#[test]
+fn what_stands_in_headers_is_not_given_to_lines_without_end() {
+    let long = "x".repeat(2_000);
+    let context = Context { max_batch: 10_000, ..CONTEXT };
+    let pairs = [("content-type", "application/x-ndjson"), ("ce-subject", &long)];
+    let post = |lines: usize| decode(&headers(&pairs), "1\n".repeat(lines).as_bytes(), &context);
+    assert_eq!(post(2_000).unwrap().events.len(), 2_000);
+    let refused = post(3_000).unwrap_err();
+    assert_eq!((refused.category(), refused.index), ("batch_too_large", None));
+    assert!(refused.to_string().contains("ce- headers"), "{refused}");
+    // Without them all lines have a place.
+    let plain = headers(&pairs[..1]);
+    assert!(decode(&plain, "1\n".repeat(10_000).as_bytes(), &context).is_ok());
+}
+
+#[test]
+fn a_header_that_says_one_thing_is_given_once() {
+    for (name, other) in [("content-type", "text/plain"), ("idempotency-key", "b")] {
+        let mut twice = headers(&[("content-type", "application/json"), ("idempotency-key", "a")]);
+        twice.append(name, other.parse().unwrap());
+        let result = decode(&twice, b"1", &CONTEXT).map(|decoded| decoded.events);
+        assert_refused(result, (400, "invalid_header", None), &[name, "given twice"]);
+    }
+}
+
+#[test]
 fn one_id_can_not_stand_for_many_lines() {
     let pairs = [("content-type", "application/x-ndjson"), ("ce-id", "1")];
     let words = ["ce-id", "idempotency-key"];

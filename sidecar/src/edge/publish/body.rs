@@ -1,0 +1,148 @@
+//! Reads the body of a request, and counts what it takes of the memory.
+//!
+//! Law: nothing is kept that was not counted before. A body that announces its size is never copied for growing into
+//! more than that.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, Response, StatusCode, header};
+use tokio::time::{self, Instant};
+use warp::Stream;
+
+use super::{
+    super::{
+        problem::{problem, unavailable},
+        routes::Service,
+    },
+    busy,
+};
+use crate::{count::retry_soon_ms, memory::Part};
+
+/// How many times its size a body takes at most: itself, what its escapes or its base64 stand for, and its payloads
+/// once more without all around them, as the log gets them. While it grows, what it had stands beside what it has,
+/// which is less.
+pub(in crate::edge) const COPIES: usize = 3;
+
+/// How long a body may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a client may go on sending what is refused. To close at once would answer it with a reset, and a
+/// reset discards the answer (RFC 9112, section 9.6).
+const LEFTOVER: Duration = Duration::from_secs(2);
+
+/// What is kept for a body before it has come, however large it says that it is.
+const FIRST: usize = 64 * 1024;
+
+/// Reads the body, up to so many bytes, and with it its part of the memory for bodies. What is larger is answered
+/// by `too_large`.
+pub(in crate::edge) async fn collect<S, B>(
+    headers: &HeaderMap,
+    body: S,
+    (most, too_large): (usize, impl Fn() -> Response<Vec<u8>>),
+    service: &Service,
+) -> Result<(Vec<u8>, Part), Response<Vec<u8>>>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let mut body = pin!(body);
+    let announced = announced(headers);
+    if announced > most {
+        discard(headers, body).await;
+        return Err(too_large());
+    }
+    let mut part_of_memory = service.budgets.bodies.part();
+    let mut bytes = Vec::with_capacity(announced.min(FIRST));
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let next = tokio::select! {
+            next = poll_fn(|cx| body.as_mut().poll_next(cx)) => next,
+            () = time::sleep_until(deadline) => {
+                let detail = "the body took longer than a minute: send less at once";
+                return Err(problem("timeout", StatusCode::REQUEST_TIMEOUT, detail));
+            }
+            () = service.stopping.cancelled() => {
+                let detail = "this replica is stopping: ask another";
+                return Err(unavailable("unavailable", detail, retry_soon_ms()));
+            }
+        };
+        let piece = match next {
+            None => return Ok((bytes, part_of_memory)),
+            Some(Ok(piece)) => whole(piece),
+            Some(Err(_)) => {
+                let detail = "the body ended before it was complete: send it again";
+                return Err(problem("incomplete", StatusCode::BAD_REQUEST, detail));
+            }
+        };
+        let size = bytes.len() + piece.len();
+        if size > most {
+            drop((bytes, part_of_memory));
+            discard(headers, body).await;
+            return Err(too_large());
+        }
+        if !part_of_memory.grow(size.saturating_mul(COPIES)) {
+            return Err(busy(
+                "as many bytes are on their way as there may be: send it again in a while",
+            ));
+        }
+        make_room(&mut bytes, piece.len(), announced);
+        bytes.extend_from_slice(&piece);
+    }
+}
+
+/// Throws away what comes of a body that is refused, for a while; so the client sees the answer. One that waits
+/// for a word before it sends (RFC 9110, section 10.1.1) sends nothing.
+pub(super) async fn discard<S, B>(headers: &HeaderMap, mut body: Pin<&mut S>)
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let rest = async { while let Some(Ok(_)) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {} };
+    // Whoever has not ended by then is not worth the wait.
+    let _ = time::timeout(LEFTOVER, rest).await;
+}
+
+/// How many bytes a body is announced to have; 0, where that is not said.
+fn announced(headers: &HeaderMap) -> usize {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    length.and_then(|length| length.parse().ok()).unwrap_or(0)
+}
+
+/// Makes room for so many bytes more: twice of what there was, but not beyond what was announced.
+fn make_room(bytes: &mut Vec<u8>, more: usize, announced: usize) {
+    let needed = bytes.len() + more;
+    if needed > bytes.capacity() {
+        let doubled = needed.max(bytes.capacity() * 2);
+        let wanted = if announced < needed { doubled } else { doubled.min(announced) };
+        bytes.reserve_exact(wanted - bytes.len());
+    }
+}
+
+fn whole(mut piece: impl Buf) -> Bytes {
+    piece.copy_to_bytes(piece.remaining())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_grows_to_what_it_was_announced_to_have_and_no_further() {
+        let mut bytes = Vec::new();
+        for _ in 0..10 {
+            make_room(&mut bytes, 100, 1_000);
+            bytes.extend_from_slice(&[0; 100]);
+            assert!(bytes.capacity() <= 1_000, "{}", bytes.capacity());
+        }
+        make_room(&mut bytes, 1, 0);
+        assert!(bytes.capacity() >= 1_001);
+    }
+}
