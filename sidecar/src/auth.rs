@@ -46,7 +46,7 @@ use http::{HeaderMap, header};
 use weir_crds::v1alpha1::{Auth, Cookie, StreamPipelineSpec};
 
 use crate::filter::{Expression, Refused, compile_filter};
-use bearer::Bearer;
+use bearer::{Bearer, Taken};
 pub use claims::Claims;
 pub use cors::{Cors, is_preflight};
 use credential::CookieRule;
@@ -90,12 +90,22 @@ pub enum Right {
 }
 
 /// What is granted to somebody.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Grant {
     /// What the token says; `None` where none was shown.
     pub claims: Option<Arc<Claims>>,
     /// For how long.
     pub lease: Lease,
+    /// The ticket that was shown for it.
+    ticket: Option<Taken>,
+}
+
+impl Grant {
+    /// Makes use of the grant: a ticket that was shown for it opens nothing more. One that is dropped without this
+    /// leaves the ticket as good as it was.
+    pub fn spend(&mut self) {
+        self.ticket.take().into_iter().for_each(Taken::spend);
+    }
 }
 
 /// How long a grant holds.
@@ -168,7 +178,8 @@ impl Guard {
     ) -> Self {
         let StreamPipelineSpec { auth, endpoints, .. } = spec;
         let auth = auth.as_ref();
-        let bearer = |auth| Bearer::start(auth, secrets, running.and_then(|r| r.bearer.as_ref()));
+        let bearer =
+            |auth| Bearer::start(realm, auth, secrets, running.and_then(|r| r.bearer.as_ref()));
         let publish = endpoints.publish.as_ref().is_some_and(|publish| publish.anonymous);
         Self {
             realm: realm.to_owned(),
@@ -227,7 +238,11 @@ impl Guard {
         self.ticket_seconds()?;
         let shown = Shown { headers, ticket: None, token_in_url: false };
         let issued = match self.authorize(shown, Right::Subscribe).await {
-            Ok(Grant { claims: Some(claims), lease: Lease { expires_at: Some(at), terms: _ } }) => {
+            Ok(Grant {
+                claims: Some(claims),
+                lease: Lease { expires_at: Some(at), terms: _ },
+                ticket: _,
+            }) => {
                 let until = SystemTime::now() + at.saturating_duration_since(Instant::now());
                 let issued = self.bearer.as_ref()?.issue(Verified { claims, until })?;
                 self.counted(issued)
@@ -304,6 +319,10 @@ impl Guard {
     }
 
     async fn judge(&self, shown: Shown<'_>, right: Right) -> Result<Grant, Refusal> {
+        // It is in logs and histories by now, whoever is to verify it.
+        if shown.token_in_url {
+            return Err(Refusal::InUrl);
+        }
         // What is shown to those who verify nothing is meant for somebody else.
         let Some(bearer) = &self.bearer else { return self.stranger(right) };
         match credential::find(shown, self.cookie.as_ref())? {
@@ -312,7 +331,10 @@ impl Guard {
                 let verified = bearer.verify(&token).await?;
                 self.grant(verified, right)
             }
-            Credential::Ticket(ticket) => self.grant(bearer.redeem(&ticket)?, right),
+            Credential::Ticket(ticket) => {
+                let (verified, taken) = bearer.take(&ticket)?;
+                Ok(Grant { ticket: Some(taken), ..self.grant(verified, right)? })
+            }
         }
     }
 
@@ -322,7 +344,8 @@ impl Guard {
         if !self.open.to(right) {
             return Err(Refusal::Missing);
         }
-        Ok(Grant { claims: None, lease: Lease { expires_at: None, terms: self.terms } })
+        let lease = Lease { expires_at: None, terms: self.terms };
+        Ok(Grant { claims: None, lease, ticket: None })
     }
 
     /// Nobody subscribes who could get more than the filter lets through.
@@ -353,7 +376,8 @@ impl Guard {
         // A ticket may have waited until its token's end.
         let left = until.duration_since(SystemTime::now()).map_err(|_| Refusal::Expired)?;
         let expires_at = Instant::now().checked_add(left);
-        Ok(Grant { claims: Some(claims), lease: Lease { expires_at, terms: self.terms } })
+        let lease = Lease { expires_at, terms: self.terms };
+        Ok(Grant { claims: Some(claims), lease, ticket: None })
     }
 
     fn counted<T>(&self, judged: Result<T, Refusal>) -> Result<T, Refusal> {
@@ -392,7 +416,7 @@ mod tests {
     async fn asked(guard: &Guard, right: Right) -> Result<(), Refusal> {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, "Bearer of.no.use".parse().unwrap());
-        let shown = Shown { headers: &headers, ticket: None, token_in_url: true };
+        let shown = Shown { headers: &headers, ticket: None, token_in_url: false };
         let grant = guard.authorize(shown, right).await?;
         assert!(grant.claims.is_none() && grant.lease.expires_at.is_none());
         Ok(())
@@ -412,6 +436,16 @@ mod tests {
         assert_eq!(asked(&open, Right::Append).await, Ok(()));
         let counted: Vec<_> = closed.counts().all().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counted, [(Refusal::Missing, 2)]);
+    }
+
+    #[tokio::test]
+    async fn a_token_in_the_url_is_refused_also_by_those_who_verify_none() {
+        let headers = HeaderMap::new();
+        let shown = Shown { headers: &headers, ticket: None, token_in_url: true };
+        for guard in [guard("endpoints: {sse: {}}"), guard("auth: {anonymous: true}")] {
+            let judged = guard.authorize(shown, Right::Subscribe).await;
+            assert_eq!(judged.map(drop), Err(Refusal::InUrl));
+        }
     }
 
     #[tokio::test]

@@ -145,9 +145,35 @@ impl Memory {
         used.store(reading.used, Ordering::Relaxed);
         limit.store(reading.limit.unwrap_or(0), Ordering::Relaxed);
         pressure.store(now as u8, Ordering::Relaxed);
-        if before != now {
-            let Reading { used, limit } = reading;
-            tracing::warn!(used, limit, pressure = ?now, "memory has become scarce, or no longer is");
+        let Reading { used, limit } = reading;
+        match (before, now) {
+            (Pressure::None | Pressure::High, Pressure::Severe) => {
+                tracing::warn!(
+                    used,
+                    limit,
+                    "memory is very scarce: whoever comes is asked to come back"
+                );
+            }
+            (Pressure::None, Pressure::High) => {
+                tracing::warn!(
+                    used,
+                    limit,
+                    "memory is scarce: who doesn't resume is asked to come back"
+                );
+            }
+            (Pressure::Severe, Pressure::High) => {
+                tracing::info!(used, limit, "memory is less scarce: who resumes is let in again");
+            }
+            (Pressure::High | Pressure::Severe, Pressure::None) => {
+                tracing::info!(
+                    used,
+                    limit,
+                    "memory is no longer scarce: whoever comes is let in again"
+                );
+            }
+            (Pressure::None, Pressure::None)
+            | (Pressure::High, Pressure::High)
+            | (Pressure::Severe, Pressure::Severe) => {}
         }
     }
 

@@ -112,7 +112,7 @@ fn home(registry: &Arc<Registry>, hub: &Arc<Hub>, seat: Seat) -> Home {
         memory: Memory::unbounded(),
         messages: Budgets::of(None).messages,
     };
-    let Grant { claims: _, lease } = grant;
+    let lease = grant.lease;
     Home { access, hub: Arc::clone(hub), seat, lease, coding: Coding::Plain, part: 0 }
 }
 

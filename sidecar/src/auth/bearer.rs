@@ -13,6 +13,8 @@ use super::{
     ticket::Tickets, token::Token,
 };
 
+pub(super) use super::ticket::Taken;
+
 /// What verifies tokens.
 #[derive(Debug)]
 pub(super) struct Bearer {
@@ -25,12 +27,17 @@ pub(super) struct Bearer {
 impl Bearer {
     /// Begins to read the issuer's keys. Those of `running`, and its tickets, are kept where the manifest
     /// says the same about them.
-    pub(super) fn start(auth: &Auth, secrets: &Path, running: Option<&Self>) -> Option<Self> {
+    pub(super) fn start(
+        realm: &str,
+        auth: &Auth,
+        secrets: &Path,
+        running: Option<&Self>,
+    ) -> Option<Self> {
         let Auth { anonymous: _, jwt, cookie: _, tickets } = auth;
         let jwt = jwt.as_ref()?;
         let origin = origin(jwt, secrets)?;
         let kept = running.map(|running| &running.ring).filter(|ring| *ring.origin() == origin);
-        let ring = kept.map_or_else(|| Arc::new(Ring::start(origin)), Arc::clone);
+        let ring = kept.map_or_else(|| Arc::new(Ring::start(realm, origin)), Arc::clone);
         let tickets = tickets.clone().map(|spec| {
             // A ticket stands for a token that was verified by these terms.
             let kept = running.filter(|running| running.jwt == *jwt);
@@ -84,10 +91,10 @@ impl Bearer {
         self.tickets.as_ref().map(|(_, TicketsSpec { ttl })| ttl.get().as_secs())
     }
 
-    /// Takes a ticket, which is used by this.
-    pub(super) fn redeem(&self, ticket: &Secret) -> Result<Verified, Refusal> {
+    /// Takes a ticket, which is used up once it is spent.
+    pub(super) fn take(&self, ticket: &Secret) -> Result<(Verified, Taken), Refusal> {
         let (tickets, _) = self.tickets.as_ref().ok_or(Refusal::Ticket)?;
-        tickets.redeem(ticket, Instant::now())
+        tickets.take(ticket, Instant::now())
     }
 }
 

@@ -48,10 +48,14 @@ fn is_for(aud: Option<&Value>, audiences: &[String]) -> bool {
     }
 }
 
-/// A moment in seconds since 1970, perhaps with a fraction (RFC 7519, section 2).
+/// The end of the year 9999: what lies behind it stands for "never".
+const LATEST: f64 = 253_402_300_799.0;
+
+/// A moment in seconds since 1970, perhaps with a fraction (RFC 7519, section 2). One that nobody lives to see is
+/// the [`LATEST`], and one before 1970 is over all the same.
 fn date(claims: &Claims, name: &str) -> Result<Option<SystemTime>, Refusal> {
     let Some(claim) = claims.all().get(name) else { return Ok(None) };
-    let seconds = claim.as_f64().ok_or(Refusal::Malformed)?;
+    let seconds = claim.as_f64().ok_or(Refusal::Malformed)?.clamp(0.0, LATEST);
     let since = Duration::try_from_secs_f64(seconds).map_err(|_| Refusal::Malformed)?;
     UNIX_EPOCH.checked_add(since).map(Some).ok_or(Refusal::Malformed)
 }
@@ -105,8 +109,8 @@ mod tests {
         for (changes, refusal) in [
             (json!({"exp": null}), Refusal::Claim),
             (json!({"exp": "1000"}), Refusal::Malformed),
-            (json!({"exp": -1}), Refusal::Malformed),
-            (json!({"exp": 1e300}), Refusal::Malformed),
+            (json!({"exp": -1}), Refusal::Expired),
+            (json!({"nbf": 1e30}), Refusal::NotYetValid),
             (json!({"nbf": {}}), Refusal::Malformed),
             (json!({"iss": null}), Refusal::Issuer),
             (json!({"iss": "https://id/"}), Refusal::Issuer),
@@ -121,9 +125,14 @@ mod tests {
         ] {
             assert_eq!(check(&jwt(), &claims(&changes), at(500)), Err(refusal), "{changes}");
         }
-        for changes in
-            [json!({"aud": ["x", "bills"]}), json!({"exp": 1000.5}), json!({"nbf": 500.0})]
-        {
+        for changes in [
+            json!({"aud": ["x", "bills"]}),
+            json!({"exp": 1000.5}),
+            json!({"nbf": 500.0}),
+            json!({"exp": 1e30}),
+            json!({"exp": 1e300}),
+            json!({"nbf": -1}),
+        ] {
             assert!(check(&jwt(), &claims(&changes), at(500)).is_ok(), "{changes}");
         }
     }

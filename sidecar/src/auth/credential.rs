@@ -49,10 +49,7 @@ pub(super) struct CookieRule {
 ///
 /// Says what is wrong with the form in which it is shown.
 pub(super) fn find(shown: Shown<'_>, cookie: Option<&CookieRule>) -> Result<Credential, Refusal> {
-    let Shown { headers, ticket, token_in_url } = shown;
-    if token_in_url {
-        return Err(Refusal::InUrl);
-    }
+    let Shown { headers, ticket, token_in_url: _ } = shown;
     if let Some(token) = in_authorization(headers)? {
         return Ok(Credential::Token(token));
     }
@@ -199,12 +196,5 @@ mod tests {
         }
         assert_eq!(found(&[("authorization", "Basic eDp5")]), Ok(Credential::Nothing));
         assert_eq!(found(&[]), Ok(Credential::Nothing));
-    }
-
-    #[test]
-    fn a_token_in_the_url_is_refused_whatever_else_there_is() {
-        let headers = headers(&[("authorization", "Bearer a.b.c")]);
-        let shown = Shown { headers: &headers, ticket: None, token_in_url: true };
-        assert_eq!(find(shown, None), Err(Refusal::InUrl));
     }
 }

@@ -46,8 +46,16 @@ pub(super) enum FetchError {
     #[cfg(not(feature = "tls"))]
     NoTls,
     #[cfg(feature = "tls")]
-    #[error("the authorities of spec.auth.jwt.ca: {0}")]
-    Authorities(std::io::Error),
+    #[error(
+        "{}: {error}: spec.auth.jwt.ca names this key of a Secret, in the directory that --secrets-dir names",
+        path.display()
+    )]
+    Authorities { path: PathBuf, error: std::io::Error },
+    #[error(
+        "{}: {error}: spec.auth.jwt.jwks names this key of a Secret, in the directory that --secrets-dir names",
+        path.display()
+    )]
+    File { path: PathBuf, error: std::io::Error },
     #[error("it took longer than 5 s")]
     Timeout,
     #[error("{0}")]
@@ -74,9 +82,12 @@ impl Origin {
 }
 
 async fn file(path: &Path) -> Result<Vec<u8>, FetchError> {
-    let file = tokio::fs::File::open(path).await?;
     let mut bytes = Vec::new();
-    let read = file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).await?;
+    let read = async {
+        let file = tokio::fs::File::open(path).await?;
+        file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).await
+    };
+    let read = read.await.map_err(|error| FetchError::File { path: path.to_owned(), error })?;
     if read > MOST_BYTES { Err(FetchError::Body) } else { Ok(bytes) }
 }
 
@@ -104,8 +115,9 @@ async fn over_tls(
         None => super::trust::usual()?,
         Some(path) => {
             // Read anew each time: an authority may be exchanged, too.
-            let certificates = tokio::fs::read(path).await.map_err(FetchError::Authorities)?;
-            super::trust::of(&certificates).map_err(FetchError::Authorities)?
+            let fail = |error| FetchError::Authorities { path: path.to_owned(), error };
+            let certificates = tokio::fs::read(path).await.map_err(fail)?;
+            super::trust::of(&certificates).map_err(fail)?
         }
     };
     let socket = connector.connect(name, socket).await?;

@@ -73,6 +73,8 @@ enum Unusable {
 pub(super) enum KeySetError {
     #[error("it is no JWK Set: {0}")]
     Form(String),
+    #[error("it holds no key that can verify a token here{0}")]
+    Empty(String),
 }
 
 #[derive(Deserialize)]
@@ -81,7 +83,8 @@ struct Document {
 }
 
 impl KeySet {
-    /// Reads a set. One without a usable key is a set, too: by it an issuer takes all its keys back.
+    /// Reads a set. One without a usable key is taken for a mistake: an issuer that takes a key back has another.
+    /// What was known before stays good, as while the issuer is away.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, KeySetError> {
         let document: Document =
             serde_json::from_slice(bytes).map_err(|error| KeySetError::Form(error.to_string()))?;
@@ -92,6 +95,10 @@ impl KeySet {
                 Ok(key) => set.keys.push(key),
                 Err(why) => set.left_out.push(LeftOut { id, why }),
             }
+        }
+        if set.keys.is_empty() {
+            let why = set.left_out.iter().map(|key| format!("; {key}"));
+            return Err(KeySetError::Empty(why.collect()));
         }
         Ok(set)
     }
@@ -266,8 +273,13 @@ mod tests {
         assert_eq!(set.candidates(Some("a")).count(), 1);
         assert_eq!(set.candidates(Some("b")).count(), 0);
         assert_eq!(set.candidates(None).count(), 1);
-        for taken_back in [&b"{\"keys\":[]}"[..], b"{\"keys\":[{}]}"] {
-            assert_eq!(KeySet::parse(taken_back).unwrap().len(), 0);
+        for (empty, why) in [
+            ("{\"keys\":[]}", "token here"),
+            ("{\"keys\":[{}]}", "no key of its kind or curve is taken"),
+        ] {
+            let error = KeySet::parse(empty.as_bytes()).unwrap_err();
+            assert!(matches!(error, KeySetError::Empty(_)), "{empty}");
+            assert!(error.to_string().ends_with(why), "{error}");
         }
         for text in ["", "[]", "{}", "{\"keys\":{}}", "<html>"] {
             assert!(matches!(KeySet::parse(text.as_bytes()), Err(KeySetError::Form(_))), "{text}");

@@ -11,7 +11,10 @@ pub enum Refusal {
     #[error("a token is needed: send it in the header authorization: Bearer TOKEN")]
     Missing,
     /// What was shown is no token.
-    #[error("the token is malformed: it must be a JWT in the compact form, of at most 16 KiB")]
+    #[error(
+        "the token is malformed: it must be a JWT in the compact form, of at most 16 KiB, whose exp and nbf are \
+         numbers"
+    )]
     Malformed,
     /// A token stands in the URL, which proxies and browsers write down.
     #[error(

@@ -4,8 +4,8 @@
 //!
 //! - One task reads, however many wait for it.
 //! - Nobody can make it read more often than every [`Pace::least`].
-//! - Keys that were read stay good while the issuer can't be reached, for [`Pace::good`]; a set that was
-//!   read replaces the one before it at once, so that a key that was withdrawn verifies nothing more.
+//! - Keys that were read stay good while the issuer can't be reached, or publishes none, for [`Pace::good`]; a set
+//!   that was read replaces the one before it at once, so that a key that was withdrawn verifies nothing more.
 
 use std::{
     future::{self, Future},
@@ -81,27 +81,32 @@ struct State {
 }
 
 impl Ring {
-    /// Begins to read. Must be called within a tokio runtime.
-    pub(super) fn start(origin: Origin) -> Self {
+    /// Begins to read, for this pipeline. Must be called within a tokio runtime.
+    pub(super) fn start(pipeline: &str, origin: Origin) -> Self {
         let pace = match origin {
             Origin::Url { .. } => BY_HTTP,
             Origin::File(_) => FROM_FILE,
         };
         let from = origin.clone();
-        Self::start_with(origin, pace, move || {
+        Self::start_with(pipeline, origin, pace, move || {
             let from = from.clone();
             async move { from.read().await.map_err(|error| error.to_string()) }
         })
     }
 
-    fn start_with<F>(origin: Origin, pace: Pace, read: impl Fn() -> F + Send + 'static) -> Self
+    fn start_with<F>(
+        pipeline: &str,
+        origin: Origin,
+        pace: Pace,
+        read: impl Fn() -> F + Send + 'static,
+    ) -> Self
     where
         F: Future<Output = Result<Vec<u8>, String>> + Send + 'static,
     {
         let (sender, state) = watch::channel(State::default());
         let wanted = Arc::new(Notify::new());
-        let task =
-            tokio::spawn(keep_reading(origin.clone(), pace, read, sender, Arc::clone(&wanted)));
+        let whose = Whose { pipeline: pipeline.to_owned(), origin: origin.clone() };
+        let task = tokio::spawn(keep_reading(whose, pace, read, sender, Arc::clone(&wanted)));
         Self { origin, pace, state, wanted, _task: AbortOnDropHandle::new(task) }
     }
 
@@ -144,8 +149,14 @@ impl Ring {
     }
 }
 
-async fn keep_reading<F>(
+/// Whose keys are read, and where.
+struct Whose {
+    pipeline: String,
     origin: Origin,
+}
+
+async fn keep_reading<F>(
+    whose: Whose,
     pace: Pace,
     read: impl Fn() -> F,
     state: watch::Sender<State>,
@@ -160,15 +171,8 @@ async fn keep_reading<F>(
             Err(error) => Err(error),
         };
         match &parsed {
-            Ok(keys) => tell(&origin, keys, &state.borrow(), failures),
-            Err(error) if failures == 0 => {
-                tracing::warn!(
-                    ?origin,
-                    error,
-                    "can't read an issuer's keys; the last ones stay good"
-                );
-            }
-            Err(error) => tracing::debug!(?origin, error, "still can't read an issuer's keys"),
+            Ok(keys) => whose.tell(keys, &state.borrow(), failures),
+            Err(error) => whose.complain(error, &state.borrow(), failures),
         }
         failures = if parsed.is_ok() { 0 } else { failures.saturating_add(1) };
         note(&state, parsed.ok());
@@ -186,15 +190,44 @@ async fn keep_reading<F>(
     }
 }
 
-/// Says what was read where it is news: after a failure, and where others are left out than before.
-fn tell(origin: &Origin, keys: &KeySet, before: &State, failures: u32) {
-    if failures > 0 || before.tried == 0 {
-        tracing::info!(?origin, keys = keys.len(), "read an issuer's keys");
+impl Whose {
+    /// Says what was read where it is news: after a failure, and where others are left out than before.
+    fn tell(&self, keys: &KeySet, before: &State, failures: u32) {
+        let Self { pipeline, origin } = self;
+        if failures > 0 || before.tried == 0 {
+            tracing::info!(pipeline, ?origin, keys = keys.len(), "read an issuer's keys");
+        }
+        let known = before.keys.as_ref().map_or(&[][..], |keys| keys.left_out());
+        if keys.left_out() != known {
+            for key in keys.left_out() {
+                tracing::warn!(pipeline, ?origin, "left a key of the issuer out: {key}");
+            }
+        }
     }
-    let known = before.keys.as_ref().map_or(&[][..], |keys| keys.left_out());
-    if keys.left_out() != known {
-        for key in keys.left_out() {
-            tracing::warn!(?origin, "left a key of the issuer out: {key}");
+
+    /// Says what is wrong, once until it is good again.
+    fn complain(&self, error: &str, before: &State, failures: u32) {
+        let Self { pipeline, origin } = self;
+        match (failures, &before.keys) {
+            (0, Some(_)) => {
+                tracing::warn!(
+                    pipeline,
+                    ?origin,
+                    error,
+                    "can't read an issuer's keys; the last ones stay good"
+                );
+            }
+            (0, None) => {
+                tracing::warn!(
+                    pipeline,
+                    ?origin,
+                    error,
+                    "can't read an issuer's keys; no token is taken until that is mended"
+                );
+            }
+            (_, Some(_) | None) => {
+                tracing::debug!(pipeline, ?origin, error, "still can't read an issuer's keys");
+            }
         }
     }
 }
@@ -248,7 +281,7 @@ mod tests {
         fn ring(&self) -> Ring {
             let issuer = self.clone();
             let origin = Origin::Url { url: String::new(), ca: None };
-            Ring::start_with(origin, BY_HTTP, move || {
+            Ring::start_with("orders", origin, BY_HTTP, move || {
                 let issuer = issuer.clone();
                 async move {
                     issuer.asked.fetch_add(1, Ordering::Relaxed);
@@ -326,10 +359,16 @@ mod tests {
         time::sleep(BY_HTTP.period * 2).await;
         assert!(has(&ring, "a"));
         assert!(ring.reading().failed > 0);
-        // A set without keys is one: the issuer has taken them back.
-        *issuer.answer.lock() = Some("{\"keys\":[]}".to_owned());
+        // Nor does one without a usable key, which is published by mistake.
+        for mistake in ["{\"keys\":[]}", "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AQAB\"}]}"] {
+            let failed = ring.reading().failed;
+            *issuer.answer.lock() = Some(mistake.to_owned());
+            time::sleep(BY_HTTP.period * 2).await;
+            assert!(has(&ring, "a") && ring.reading().failed > failed, "{mistake}");
+        }
+        issuer.publish(Some("b"));
         time::sleep(BY_HTTP.period * 2).await;
-        assert!(!has(&ring, "a"));
+        assert!(has(&ring, "b") && !has(&ring, "a"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,12 +2,9 @@
 
 use std::fmt;
 
-use serde::Deserialize;
-
 /// A token or a ticket. However it is printed, it is not shown; so it can stand in a request that is
 /// logged.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {

@@ -4,10 +4,13 @@
 //!
 //! - A ticket can't be guessed, is good for one use and a short time, and says nothing by itself: what it
 //!   stands for lies here.
+//! - Whoever shows it first has it; if that leads to no stream, it is as good as before. So of two who show it at
+//!   once, one gets in at most.
 //! - There are boundedly many, and of one subject a part of them; those that are used or too old make room.
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -32,9 +35,24 @@ type Number = [u8; BYTES];
 #[derive(Debug, Default)]
 pub(super) struct Tickets(Mutex<Waiting>);
 
+/// One that waits to be used.
+struct Ticket {
+    until: Instant,
+    verified: Verified,
+    /// Whether somebody is about to use it.
+    taken: bool,
+}
+
+/// A ticket that somebody is about to use: until it is spent, its drop gives it back.
+#[derive(Debug)]
+pub(super) struct Taken {
+    tickets: Arc<Tickets>,
+    number: Number,
+}
+
 #[derive(Default)]
 struct Waiting {
-    tickets: HashMap<Number, (Instant, Verified)>,
+    tickets: HashMap<Number, Ticket>,
     /// The tickets in the order in which they were issued, with the ends of their times.
     order: VecDeque<(Instant, Number)>,
     /// How many there are of each subject.
@@ -63,20 +81,47 @@ impl Tickets {
         if waiting.is_full() || !waiting.enter(verified.claims.subject()) {
             return Err(Refusal::Full);
         }
-        waiting.tickets.insert(number, (now + ttl, verified));
+        waiting.tickets.insert(number, Ticket { until: now + ttl, verified, taken: false });
         waiting.order.push_back((now + ttl, number));
         Ok(Secret::from(URL_SAFE_NO_PAD.encode(number)))
     }
 
-    /// Takes a ticket, which is used by this.
-    pub(super) fn redeem(&self, ticket: &Secret, now: Instant) -> Result<Verified, Refusal> {
+    /// Takes a ticket.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        ticket: &Secret,
+        now: Instant,
+    ) -> Result<(Verified, Taken), Refusal> {
         let mut number = Number::default();
         let length = URL_SAFE_NO_PAD.decode_slice(ticket.reveal(), &mut number);
         if length != Ok(BYTES) {
             return Err(Refusal::Ticket);
         }
-        let (until, verified) = self.0.lock().remove(&number).ok_or(Refusal::Ticket)?;
-        if now < until { Ok(verified) } else { Err(Refusal::Ticket) }
+        let mut waiting = self.0.lock();
+        let Ticket { until, verified, taken } =
+            waiting.tickets.get_mut(&number).filter(|one| !one.taken).ok_or(Refusal::Ticket)?;
+        if now >= *until {
+            waiting.remove(&number);
+            return Err(Refusal::Ticket);
+        }
+        *taken = true;
+        Ok((verified.clone(), Taken { tickets: Arc::clone(self), number }))
+    }
+}
+
+impl Taken {
+    /// Uses the ticket up.
+    pub(super) fn spend(self) {
+        self.tickets.0.lock().remove(&self.number);
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        // It is gone where it was spent, or too old meanwhile.
+        if let Some(ticket) = self.tickets.0.lock().tickets.get_mut(&self.number) {
+            ticket.taken = false;
+        }
     }
 }
 
@@ -108,8 +153,9 @@ impl Waiting {
         free
     }
 
-    fn remove(&mut self, number: &Number) -> Option<(Instant, Verified)> {
-        let (until, verified) = self.tickets.remove(number)?;
+    fn remove(&mut self, number: &Number) {
+        let removed = self.tickets.remove(number);
+        let Some(Ticket { until: _, verified, taken: _ }) = removed else { return };
         if let Some(subject) = verified.claims.subject()
             && let Some(count) = self.of_subject.get_mut(subject)
         {
@@ -118,13 +164,12 @@ impl Waiting {
                 self.of_subject.remove(subject);
             }
         }
-        Some((until, verified))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::SystemTime};
+    use std::time::SystemTime;
 
     use super::*;
     use crate::auth::claims::Claims;
@@ -135,24 +180,62 @@ mod tests {
         Verified { claims: Arc::new(Claims::default()), until: SystemTime::UNIX_EPOCH }
     }
 
+    /// Uses a ticket.
+    fn redeem(tickets: &Arc<Tickets>, ticket: &Secret, now: Instant) -> Result<Verified, Refusal> {
+        let (verified, taken) = tickets.take(ticket, now)?;
+        taken.spend();
+        Ok(verified)
+    }
+
     #[test]
     fn a_ticket_is_good_once_and_for_its_time() {
-        let (tickets, now) = (Tickets::default(), Instant::now());
+        let (tickets, now) = (Arc::<Tickets>::default(), Instant::now());
         let [a, b] = [(); 2].map(|()| tickets.issue(verified(), TTL, now).unwrap());
         assert_ne!(a, b);
         assert_eq!(a.reveal().len(), 43);
-        assert_eq!(tickets.redeem(&a, now).map(|v| v.until), Ok(SystemTime::UNIX_EPOCH));
-        assert_eq!(tickets.redeem(&a, now).map(drop), Err(Refusal::Ticket));
-        assert_eq!(tickets.redeem(&b, now + TTL).map(drop), Err(Refusal::Ticket));
-        assert_eq!(tickets.redeem(&b, now).map(drop), Err(Refusal::Ticket), "it was tried");
+        assert_eq!(redeem(&tickets, &a, now).map(|v| v.until), Ok(SystemTime::UNIX_EPOCH));
+        assert_eq!(redeem(&tickets, &a, now).map(drop), Err(Refusal::Ticket));
+        assert_eq!(redeem(&tickets, &b, now + TTL).map(drop), Err(Refusal::Ticket));
+        assert_eq!(redeem(&tickets, &b, now).map(drop), Err(Refusal::Ticket), "it was tried");
+    }
+
+    #[test]
+    fn a_ticket_that_opened_nothing_is_as_good_as_before_and_one_at_a_time_has_it() {
+        let (tickets, now) = (Arc::<Tickets>::default(), Instant::now());
+        let ticket = tickets.issue(of("a"), TTL, now).unwrap();
+        for _ in 0..3 {
+            let (_, taken) = tickets.take(&ticket, now).unwrap();
+            assert_eq!(tickets.take(&ticket, now).map(drop), Err(Refusal::Ticket), "it is taken");
+            drop(taken);
+        }
+        let (_, taken) = tickets.take(&ticket, now).unwrap();
+        // It grows too old meanwhile, and makes room.
+        tickets.issue(of("b"), TTL, now + TTL).unwrap();
+        drop(taken);
+        assert!(tickets.take(&ticket, now + TTL).is_err());
+        assert_eq!(tickets.0.lock().tickets.len(), 1);
+        assert_eq!(tickets.0.lock().of_subject.len(), 1);
+    }
+
+    #[test]
+    fn of_many_who_show_one_ticket_at_once_one_gets_in() {
+        let (tickets, now) = (Arc::<Tickets>::default(), Instant::now());
+        for _ in 0..200 {
+            let ticket = tickets.issue(verified(), TTL, now).unwrap();
+            let entered = std::thread::scope(|scope| {
+                let all = [(); 4].map(|()| scope.spawn(|| redeem(&tickets, &ticket, now).is_ok()));
+                all.map(|one| one.join().unwrap())
+            });
+            assert_eq!(entered.iter().filter(|entered| **entered).count(), 1);
+        }
     }
 
     #[test]
     fn what_is_no_ticket_is_refused() {
-        let tickets = Tickets::default();
+        let tickets = Arc::<Tickets>::default();
         let long = "A".repeat(44);
         for text in ["", "abc", "not base64!", &long, &"A".repeat(43)] {
-            let redeemed = tickets.redeem(&Secret::from(text), Instant::now());
+            let redeemed = redeem(&tickets, &Secret::from(text), Instant::now());
             assert_eq!(redeemed.map(drop), Err(Refusal::Ticket), "{text}");
         }
     }
@@ -176,13 +259,13 @@ mod tests {
 
     #[test]
     fn one_subject_does_not_take_the_tickets_of_all_others() {
-        let (tickets, now) = (Tickets::default(), Instant::now());
+        let (tickets, now) = (Arc::<Tickets>::default(), Instant::now());
         let issue = |subject: &str, now| tickets.issue(of(subject), TTL, now);
         let first = issue("a", now).unwrap();
         (1..MOST_OF_SUBJECT).for_each(|_| drop(issue("a", now).unwrap()));
         assert_eq!(issue("a", now), Err(Refusal::Full));
         assert!(issue("b", now).is_ok());
-        tickets.redeem(&first, now).unwrap();
+        redeem(&tickets, &first, now).unwrap();
         assert!(issue("a", now).is_ok(), "one is used");
         assert!(issue("a", now).is_err() && issue("a", now + TTL).is_ok());
         assert_eq!(tickets.0.lock().of_subject.len(), 1);
@@ -190,10 +273,10 @@ mod tests {
 
     #[test]
     fn tickets_that_were_used_make_room() {
-        let (tickets, now) = (Tickets::default(), Instant::now());
+        let (tickets, now) = (Arc::<Tickets>::default(), Instant::now());
         for _ in 0..2 * MOST {
             let ticket = tickets.issue(verified(), TTL, now).unwrap();
-            tickets.redeem(&ticket, now).unwrap();
+            redeem(&tickets, &ticket, now).unwrap();
         }
         assert!(tickets.0.lock().order.len() <= MOST);
     }

@@ -11,8 +11,18 @@ use super::{KeysReading, Verified, refusal::Refusal, secret::Secret};
 #[derive(Debug)]
 pub(super) enum Bearer {}
 
+/// A ticket that somebody is about to use. There is no value of it.
+#[derive(Debug)]
+pub(super) enum Taken {}
+
+impl Taken {
+    pub(super) const fn spend(self) {
+        match self {}
+    }
+}
+
 impl Bearer {
-    pub(super) const fn start(_: &Auth, _: &Path, _: Option<&Self>) -> Option<Self> {
+    pub(super) const fn start(_: &str, _: &Auth, _: &Path, _: Option<&Self>) -> Option<Self> {
         None
     }
 
@@ -37,7 +47,7 @@ impl Bearer {
         match *self {}
     }
 
-    pub(super) const fn redeem(&self, _: &Secret) -> Result<Verified, Refusal> {
+    pub(super) const fn take(&self, _: &Secret) -> Result<(Verified, Taken), Refusal> {
         match *self {}
     }
 }

@@ -51,7 +51,7 @@ impl Visitor {
                 telling.append(name, value.clone());
             }
         }
-        let Grant { claims, lease: Lease { expires_at, terms } } = grant;
+        let Grant { claims, lease: Lease { expires_at, terms }, ticket: _ } = grant;
         let redeemed = match (ticket, claims, *expires_at) {
             (Some(_), Some(claims), Some(at)) => {
                 let until = SystemTime::now() + at.saturating_duration_since(Instant::now());

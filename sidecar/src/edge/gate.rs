@@ -1,22 +1,31 @@
 //! Asks a pipeline's guard about a request, and answers those whom it refuses.
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
-use serde::Deserialize;
-
-use super::problem::{not_found, problem, respond};
+use super::{
+    problem::{not_found, problem, respond, retry_after},
+    query::{self, SHOWING},
+};
 use crate::{
     auth::{self, Grant, Guard, Refusal, Right, Secret, Shown},
+    count::retry_soon_ms,
     pipeline::Pipeline,
 };
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 /// What a URL may show, or must not.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct InUrl {
     ticket: Option<Secret>,
     access_token: Option<Secret>,
 }
 
 impl InUrl {
+    /// Finds it in a query, be that good or not.
+    pub(super) fn of(query: &str) -> Self {
+        let [ticket, access_token] =
+            SHOWING.map(|name| query::first(query, name).map(Secret::from));
+        Self { ticket, access_token }
+    }
+
     pub(super) const fn beside<'a>(&'a self, headers: &'a HeaderMap) -> Shown<'a> {
         let Self { ticket, access_token } = self;
         Shown { headers, ticket: ticket.as_ref(), token_in_url: access_token.is_some() }
@@ -93,7 +102,7 @@ pub(super) fn refuse(guard: &Guard, refusal: Refusal) -> Response<Vec<u8>> {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     if refusal.is_passing() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        retry_after(&mut response, retry_soon_ms());
     }
     no_store(response)
 }

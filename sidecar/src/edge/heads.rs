@@ -1,4 +1,5 @@
-//! Counts what a connection over HTTP/1 keeps of requests' heads.
+//! Counts what a connection over HTTP/1 keeps of requests' heads, and keeps the end of what a client sends from
+//! hyper while that client listens to a stream.
 //!
 //! # Laws
 //!
@@ -13,12 +14,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
+use super::forward::write_through;
 use crate::memory::Part;
 
 /// What each connection may have besides, and how much is read at once: as much as hyper's first buffer.
@@ -50,26 +52,50 @@ struct State {
     whole: bool,
     /// What was announced of a body and not read.
     body: u64,
+    /// Whether the client has asked for a stream, to which it may listen without sending anything more.
+    listens: bool,
+    /// Whether the client has sent all it sends.
+    ended: bool,
+    /// Whom to tell of that when it doesn't listen any more.
+    told: Option<Waker>,
 }
 
 impl Heads {
     pub(super) fn new(part: Part) -> Self {
-        let state = Mutex::new(State { part, bytes: 0, whole: false, body: 0 });
-        Self(Arc::new(Kept { state, refused: AtomicBool::new(false) }))
+        let (bytes, whole, body) = (0, false, 0);
+        let (listens, ended, told) = (false, false, None);
+        let state = State { part, bytes, whole, body, listens, ended, told };
+        Self(Arc::new(Kept { state: Mutex::new(state), refused: AtomicBool::new(false) }))
     }
 
-    /// Takes note that a head is whole, and that it announced such a body.
-    pub(super) fn asked(&self, body: u64) {
+    /// Takes note that a head is whole, that it announced such a body, and whether it asked for a stream.
+    pub(super) fn asked(&self, body: u64, listens: bool) {
         let mut state = self.0.state.lock();
         state.whole = true;
-        state.body = body;
+        (state.body, state.listens) = (body, listens);
     }
 
     /// Takes note that a request is answered.
     pub(super) fn answered(&self) {
         let mut state = self.0.state.lock();
         state.part.fit(0);
-        (state.bytes, state.whole, state.body) = (0, false, 0);
+        (state.bytes, state.whole, state.body, state.listens) = (0, false, 0, false);
+        state.told.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// What is said of the end of what the client sends: nothing yet, where it still listens.
+    fn end(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.0.state.lock();
+        state.ended = true;
+        if !state.listens {
+            return Poll::Ready(Ok(()));
+        }
+        state.told = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn is_ended(&self) -> bool {
+        self.0.state.lock().ended
     }
 
     /// Whether the connection is over because there was no room.
@@ -116,6 +142,9 @@ impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let Self { io, heads } = self.get_mut();
+        if heads.is_ended() {
+            return heads.end(context);
+        }
         let (before, most) = (buffer.filled().len(), heads.most());
         if buffer.remaining() <= most {
             ready!(Pin::new(io).poll_read(context, buffer))?;
@@ -125,40 +154,16 @@ impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
             let read = piece.filled().len();
             buffer.advance(read);
         }
-        let fits = heads.read(buffer.filled().len() - before);
+        let count = buffer.filled().len() - before;
+        if count == 0 && buffer.remaining() > 0 {
+            return heads.end(context);
+        }
+        let fits = heads.read(count);
         Poll::Ready(if fits { Ok(()) } else { Err(ErrorKind::OutOfMemory.into()) })
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Counted<I> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
-    }
-}
+write_through!(Counted);
 
 #[cfg(test)]
 mod tests {
@@ -180,7 +185,7 @@ mod tests {
         }
         let mut other = budget.part();
         assert!(!other.grow(9 * 1_024) && other.grow(8 * 1_024), "a head of 24 KiB is there");
-        heads.asked(100 * 1_024);
+        heads.asked(100 * 1_024, false);
         assert_eq!(
             io.read(&mut buffer).await.unwrap(),
             64 * 1_024,
@@ -194,5 +199,21 @@ mod tests {
         assert!(!heads.is_refused());
         assert_eq!(io.read(&mut buffer).await.unwrap_err().kind(), ErrorKind::OutOfMemory);
         assert!(heads.is_refused());
+    }
+    #[tokio::test]
+    async fn who_listens_to_a_stream_may_have_sent_all_it_sends() {
+        let heads = Heads::new(Budgets::of(None).heads.part());
+        let (mut peer, io) = duplex(1_024);
+        let mut io = Counted::new(io, heads.clone());
+        peer.write_all(b"GET").await.unwrap();
+        peer.shutdown().await.unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(io.read(&mut buffer).await.unwrap(), 3);
+        heads.asked(0, true);
+        let read = tokio::spawn(async move { io.read(&mut buffer).await });
+        tokio::task::yield_now().await;
+        assert!(!read.is_finished());
+        heads.answered();
+        assert_eq!(read.await.unwrap().unwrap(), 0, "it gets an answer instead, and is told");
     }
 }

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, future, pin::Pin, sync::Arc, task::Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header, uri::Authority};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header, uri::Authority};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -66,7 +66,7 @@ where
     let (kept, known) = (heads.clone(), Arc::clone(line));
     let service = service_fn(move |request| {
         asked.cancel();
-        kept.asked(announced(&request));
+        kept.asked(announced(&request), listens(&request));
         let asked = Asked { heads: kept.clone(), answering: Answering::begin(&known) };
         let (arrivals, routes, takeover) = (arrivals.clone(), routes.clone(), takeover.clone());
         async move {
@@ -150,6 +150,12 @@ async fn flushed(connection: &mut (impl Future + Unpin), line: &Line) -> bool {
 fn announced(request: &Request<Incoming>) -> u64 {
     let length = request.headers().get(header::CONTENT_LENGTH);
     length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0)
+}
+
+/// Whether a request asks for Server-Sent Events, for which a client need send nothing more. Any other that ends is
+/// given up: nobody waits for its answer.
+fn listens(request: &Request<Incoming>) -> bool {
+    request.method() == Method::GET && request.uri().path().ends_with("/sse")
 }
 
 /// Answers one request.

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use super::{
     accepted::Accepted,
     farewell::Farewell,
-    problem::{problem, respond, set},
+    problem::{respond, unavailable},
 };
 use crate::{
     count::{Transport, TurnedAway, retry_soon_ms},
@@ -138,17 +138,11 @@ pub(super) fn unserved(name: &str, wants_events: bool) -> Response<Vec<u8>> {
         "there is no pipeline {name} here yet: a configuration that may hold it was refused, and the log of \
          this sidecar says why"
     );
-    let answer = if wants_events { come_back } else { unavailable };
-    answer(code, &message, retry_soon_ms())
-}
-
-/// Tells whoever reads a status.
-fn unavailable(code: &'static str, message: &str, retry_ms: u64) -> Response<Vec<u8>> {
-    let mut response = problem(code, StatusCode::SERVICE_UNAVAILABLE, message);
-    let seconds = retry_ms.div_ceil(1_000);
-    set(&mut response, header::RETRY_AFTER, &seconds.to_string());
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    if wants_events {
+        come_back(code, &message, retry_soon_ms())
+    } else {
+        unavailable(code, &message, retry_soon_ms())
+    }
 }
 
 /// Tells a subscriber over SSE, in band.

@@ -9,19 +9,20 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
 use tokio::time;
 
 use super::{
     accepted::Accepted,
-    problem::{problem, respond, set},
+    problem::{problem, respond, set, unavailable},
+    query::{BadQuery, Parameters},
     routes::Service,
-    subscribe::{comer, shared, unavailable, wished},
+    subscribe::{bad_query, comer, shared, wished},
     waiting::Place,
 };
 use crate::{
     auth::Grant,
     clock,
+    count::retry_soon_ms,
     event::{push_member, push_number},
     frame::{self, Control, GapReason},
     hub::{Filter, Gap, Hub, Position, SKEW, Start, moment},
@@ -48,15 +49,19 @@ const FIXED: &str = "public, max-age=86400, s-maxage=3600, immutable";
 /// The newest page grows, so a cache is to ask whether it has.
 const GROWING: &str = "no-cache";
 
+/// Why there is no page now.
+const UNAVAILABLE: &str = "unavailable";
+
 /// Readers that waited for the same thing may share one answer; a second later there may be more.
 const SHARED: &str = "public, max-age=1";
 
-/// What a reader may ask for in the query. It may carry others for its own use.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+/// What a reader may ask for in the query.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Query {
     /// Read behind the event of this cursor.
-    #[serde(alias = "cursor")]
     after: Option<String>,
+    /// The same, by the name that subscribers know.
+    cursor: Option<String>,
     /// Start at `earliest`, `latest`, or a time (RFC 3339).
     from: Option<String>,
     /// Stop behind the event of this cursor, or before the first event accepted at this time or later.
@@ -132,11 +137,33 @@ impl Until {
     }
 }
 
+/// The parameters by these names.
+const PARAMETERS: &[&str] = &["after", "cursor", "from", "until", "limit", "filter", "wait"];
+
 impl Query {
-    fn read(&self) -> Result<Asked, &'static str> {
-        let Self { after, from, until, limit, filter: _, wait } = self;
+    pub(super) fn read(query: &str) -> Result<Self, BadQuery> {
+        let mut given = Parameters::read(query, PARAMETERS)?;
+        Ok(Self {
+            after: given.take("after"),
+            cursor: given.take("cursor"),
+            from: given.take("from"),
+            until: given.take("until"),
+            limit: given.take("limit"),
+            filter: given.take("filter"),
+            wait: given.take("wait"),
+        })
+    }
+
+    fn asked(&self) -> Result<Asked, &'static str> {
+        let Self { after, cursor, from, until, limit, filter: _, wait } = self;
+        let after = match (after.as_deref(), cursor.as_deref()) {
+            (Some(_), Some(_)) => {
+                return Err("after and cursor are two names of one thing: give one of them");
+            }
+            (after, cursor) => after.or(cursor),
+        };
         let from = from.as_deref().unwrap_or("earliest");
-        let position = Position::asked(after.as_deref(), Some(from), clock::micros())?;
+        let position = Position::asked(after, Some(from), clock::micros())?;
         let until = until.as_deref().map(Until::asked);
         let limit = limit.as_deref().map_or(Ok(USUAL_EVENTS), |limit| {
             let limit = limit.parse().ok().filter(|limit| (1..=MOST_EVENTS).contains(limit));
@@ -152,7 +179,7 @@ impl Query {
 
     /// The query of the page behind the event of a cursor: with all that was asked for but the start.
     fn behind(&self, cursor: &str) -> String {
-        let Self { after: _, from: _, until, limit, filter, wait } = self;
+        let Self { after: _, cursor: _, from: _, until, limit, filter, wait } = self;
         let others = [("until", until), ("limit", limit), ("filter", filter), ("wait", wait)];
         let others = others.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
         let others =
@@ -230,9 +257,9 @@ pub(super) async fn serve(
     service: &Service,
 ) -> Response<Vec<u8>> {
     let hub = pipeline.hub();
-    let asked = match query.read() {
+    let asked = match query.asked() {
         Ok(asked) => asked,
-        Err(detail) => return problem("query", StatusCode::BAD_REQUEST, detail),
+        Err(detail) => return bad_query(detail),
     };
     if asked.until.is_some_and(|until| until.is_elsewhere(hub)) {
         let detail =
@@ -250,7 +277,7 @@ pub(super) async fn serve(
     };
     let filter = match shared(pipeline, grant, wished) {
         Ok(filter) => filter,
-        Err(none) => return unavailable(&none.to_string()),
+        Err(none) => return unavailable(UNAVAILABLE, none.to_string(), retry_soon_ms()),
     };
     let range = Range {
         hub,
@@ -263,7 +290,7 @@ pub(super) async fn serve(
     match range.page(service).await {
         Ok(Ok(page)) => range.answer(form, &page, headers),
         Ok(Err(refused)) => refused,
-        Err(error) => unavailable(&error.to_string()),
+        Err(error) => unavailable(UNAVAILABLE, error.to_string(), retry_soon_ms()),
     }
 }
 
@@ -504,17 +531,7 @@ mod tests {
     use super::*;
 
     fn query(text: &str) -> Result<Asked, &'static str> {
-        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-        let get = |name| pairs.clone().find(|(key, _)| *key == name).map(|(_, v)| v.to_owned());
-        Query {
-            after: get("after"),
-            from: get("from"),
-            until: get("until"),
-            limit: get("limit"),
-            filter: None,
-            wait: get("wait"),
-        }
-        .read()
+        Query::read(text).unwrap().asked()
     }
 
     #[test]
@@ -522,6 +539,11 @@ mod tests {
         let asked =
             Asked { position: Position::Earliest, until: None, limit: USUAL_EVENTS, wait: None };
         assert_eq!(query(""), Ok(asked));
+        // An empty cursor is what a client has that has none yet.
+        for none in ["after=", "cursor=", "after=&from=earliest"] {
+            assert_eq!(query(none), Ok(asked), "{none}");
+        }
+        assert!(query("after=a&cursor=b").unwrap_err().contains("two names"));
     }
 
     #[test]

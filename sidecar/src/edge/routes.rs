@@ -22,7 +22,7 @@ use super::{
     problem::{Category, not_found, problem},
     publish::{busy, publish},
     read,
-    subscribe::{self, Query, Subscription},
+    subscribe::{self, Subscription, bad_query},
     takeover::Takeover,
 };
 use crate::{
@@ -178,7 +178,7 @@ fn subscribe_route(service: &Service, transport: Transport) -> Route {
                     None => {
                         let sse = transport == Transport::Sse;
                         let wants_events = sse && asks_for_events(&subscription.headers);
-                        unknown_to(&service.registry, &name, wants_events)
+                        unknown_to(&service.registry, &name, Door::Public, wants_events)
                     }
                 }
             }
@@ -209,7 +209,7 @@ fn publish_route(service: &Service, door: Door) -> Route {
                         }
                     }
                     Some(_) => closed(&name),
-                    None => unknown(&service.registry, &name),
+                    None => unknown(&service.registry, &name, door),
                 }
             }
         })
@@ -220,42 +220,43 @@ fn read_route(service: &Service) -> Routes {
     let service = service.clone();
     warp::path!(String / "events")
         .and(warp::get().or(warp::head()).unify())
-        .and(warp::query::<read::Query>())
+        .and(query())
         .and(warp::header::headers_cloned())
-        .and(in_url())
         .and(address())
-        .then(
-            move |name: String, query: read::Query, headers: HeaderMap, in_url: InUrl, address| {
-                let service = service.clone();
-                async move {
-                    match service.registry.get(&name) {
-                        Some(pipeline) if pipeline.hub().settings().read => {
-                            let who = (&headers, &in_url, address);
-                            held(read_page(&pipeline, &query, who, &service).await, &service)
-                        }
-                        Some(_) => {
-                            let detail = format!(
-                                "the pipeline {name} is not read by GET: set spec.endpoints.read"
-                            );
-                            not_found(detail).into_response()
-                        }
-                        None => unknown(&service.registry, &name).into_response(),
+        .then(move |name: String, query: String, headers: HeaderMap, address| {
+            let service = service.clone();
+            async move {
+                match service.registry.get(&name) {
+                    Some(pipeline) if pipeline.hub().settings().read => {
+                        let who = (&headers, &InUrl::of(&query), address);
+                        held(read_page(&pipeline, &query, who, &service).await, &service)
                     }
+                    Some(_) => {
+                        let detail = format!(
+                            "the pipeline {name} is not read by GET: set spec.endpoints.read"
+                        );
+                        not_found(detail).into_response()
+                    }
+                    None => unknown(&service.registry, &name, Door::Public).into_response(),
                 }
-            },
-        )
+            }
+        })
         .boxed()
 }
 
 async fn read_page(
     pipeline: &Pipeline,
-    query: &read::Query,
+    query: &str,
     (headers, in_url, address): (&HeaderMap, &InUrl, IpAddr),
     service: &Service,
 ) -> Response<Vec<u8>> {
+    let query = match read::Query::read(query) {
+        Ok(query) => query,
+        Err(error) => return bad_query(&error.to_string()),
+    };
     match gate::admit(pipeline, headers, in_url, Right::Subscribe).await {
         Ok(grant) => {
-            let mut page = read::serve(pipeline, query, headers, (&grant, address), service).await;
+            let mut page = read::serve(pipeline, &query, headers, (&grant, address), service).await;
             gate::keep_private(pipeline.guard(), page.headers_mut());
             page
         }
@@ -284,7 +285,7 @@ fn ticket_route(service: &Service) -> Route {
             async move {
                 match registry.get(&name) {
                     Some(pipeline) => gate::ticket(&pipeline, &headers).await,
-                    None => unknown(&registry, &name),
+                    None => unknown(&registry, &name, Door::Public),
                 }
             }
         })
@@ -302,7 +303,7 @@ fn durable_route(service: &Service) -> Routes {
             async move {
                 match service.registry.get(&name) {
                     Some(pipeline) => durable::serve(&pipeline, call, body, &service).await,
-                    None => unknown(&service.registry, &name).into_response(),
+                    None => unknown(&service.registry, &name, Door::Public).into_response(),
                 }
             }
         })
@@ -362,16 +363,22 @@ fn pipeline_of(registry: &Registry, path: &FullPath) -> Option<Arc<Pipeline>> {
 
 /// The query, the headers and the connection of a subscriber.
 fn subscription() -> impl Filter<Extract = (Subscription,), Error = Rejection> + Clone {
-    warp::query::<Query>()
-        .and(warp::header::headers_cloned())
-        .and(in_url())
-        .and(warp::ext::get::<Takeover>())
-        .map(|query, headers, in_url, takeover| Subscription { query, headers, in_url, takeover })
+    query().and(warp::header::headers_cloned()).and(warp::ext::get::<Takeover>()).map(
+        |query: String, headers, takeover| {
+            let in_url = InUrl::of(&query);
+            Subscription { query, headers, in_url, takeover }
+        },
+    )
 }
 
-/// What the URL shows. A query that can't be read shows nothing.
+/// The query as it stands in the URL.
+fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Clone {
+    warp::query::raw().or(warp::any().map(String::new)).unify()
+}
+
+/// What the URL shows.
 fn in_url() -> impl Filter<Extract = (InUrl,), Error = Infallible> + Clone {
-    warp::query::<InUrl>().or(warp::any().map(InUrl::default)).unify()
+    query().map(|query: String| InUrl::of(&query))
 }
 
 /// Whether a web page sent this to the application's door. Browsers send some POSTs to the loopback
@@ -394,36 +401,41 @@ fn closed(name: &str) -> Response<Vec<u8>> {
     problem("forbidden", StatusCode::FORBIDDEN, detail)
 }
 
-fn unknown(registry: &Registry, name: &str) -> Response<Vec<u8>> {
-    unknown_to(registry, name, false)
+fn unknown(registry: &Registry, name: &str, door: Door) -> Response<Vec<u8>> {
+    unknown_to(registry, name, door, false)
 }
 
-fn unknown_to(registry: &Registry, name: &str, wants_events: bool) -> Response<Vec<u8>> {
+/// Says that there is no such pipeline, and which there are that everybody may read; to the application, which
+/// all of them are for, all.
+fn unknown_to(
+    registry: &Registry,
+    name: &str,
+    door: Door,
+    wants_events: bool,
+) -> Response<Vec<u8>> {
     if registry.refused().is_some() {
         return unserved(name, wants_events);
     }
-    let known: Vec<_> = registry.all().keys().cloned().collect();
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    not_found(format!("there is no pipeline {name} here; served are: {known}"))
+    let all = registry.all();
+    let told = |pipeline: &Pipeline| door == Door::Application || pipeline.guard().is_open();
+    let told: Vec<_> =
+        all.iter().filter(|(_, one)| told(one)).map(|(name, _)| name.as_str()).collect();
+    let served = match (told.is_empty(), door) {
+        (false, _) => format!("; served are: {}", told.join(", ")),
+        (true, Door::Application) => "; none is served".to_owned(),
+        (true, Door::Public) => String::new(),
+    };
+    not_found(format!("there is no pipeline {name} here{served}"))
 }
 
 /// What answers a request that no route takes.
 fn fallback(door: Door) -> impl Filter<Extract = (Response<Vec<u8>>,), Error = Infallible> + Clone {
     warp::any().and(warp::method()).and(warp::path::full()).map(
         move |method: Method, path: FullPath| {
-            let endpoint = path.as_str().rsplit('/').next().unwrap_or_default();
-            match (door, endpoint, &method) {
-                (Door::Public, "sse" | "ws", &Method::GET) => problem(
-                    "query",
-                    StatusCode::BAD_REQUEST,
-                    "the query can't be read: give each of cursor, lastEventId, from, format, events and filter at most once",
-                ),
-                (Door::Public, "sse" | "ws", _) => not_allowed("GET"),
-                (Door::Public, "events", &Method::GET | &Method::HEAD) => problem(
-                    "query",
-                    StatusCode::BAD_REQUEST,
-                    "the query can't be read: give each of after (or cursor), from, until, limit, filter and wait at most once",
-                ),
+            match (door, endpoint(path.as_str()), &method) {
+                (Door::Public, "sse" | "ws", method) if *method != Method::GET => {
+                    not_allowed("GET")
+                }
                 (Door::Public, "events", _) => not_allowed("GET, HEAD, POST"),
                 (Door::Application, "events", _) => not_allowed("POST"),
                 (Door::Public, "ticket", _) => not_allowed("POST"),
@@ -435,6 +447,15 @@ fn fallback(door: Door) -> impl Filter<Extract = (Response<Vec<u8>>,), Error = I
             }
         },
     )
+}
+
+/// The endpoint that a path names; none, where it is not of the form `/{pipeline}/{endpoint}`.
+fn endpoint(path: &str) -> &str {
+    let mut parts = path.split('/');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(""), Some(pipeline), Some(endpoint), None) if !pipeline.is_empty() => endpoint,
+        _ => "",
+    }
 }
 
 fn not_allowed(allowed: &'static str) -> Response<Vec<u8>> {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
-use serde::Deserialize;
 
 use super::{
     gate::{self, InUrl},
     later::{self, Acceptable, Later, Refusal},
     problem::{not_found, problem},
+    query::{BadQuery, Parameters},
     routes::Service,
     takeover::{Handover, Manner, Takeover},
 };
@@ -27,17 +27,15 @@ use crate::{
     session::Access,
 };
 
-/// What a subscriber may ask for in the query. It may carry others for its own use.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+/// What a subscriber may ask for in the query.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Query {
     /// Resume after the event of this cursor.
     cursor: Option<String>,
     /// The same, as clients append it that can set no header: it is newer than `cursor`, with which they
     /// began.
-    #[serde(rename = "lastEventId")]
     last_event_id: Option<String>,
     /// The same, in another spelling.
-    #[serde(rename = "last_event_id")]
     last_event_id_too: Option<String>,
     /// Start at `earliest`, `latest`, or a time (RFC 3339).
     from: Option<String>,
@@ -49,15 +47,38 @@ pub(super) struct Query {
     filter: Option<String>,
 }
 
+const LAST_EVENT_ID: &str = "last-event-id";
+
 /// A response's `retry` is spread over this many milliseconds, so that subscribers who lost their
 /// connection together don't return together.
 const RETRY_MS: std::ops::Range<u64> = 1_000..3_000;
 
+/// The parameters by these names.
+const PARAMETERS: &[&str] =
+    &["cursor", "lastEventId", "last_event_id", "from", "format", "events", "filter"];
+
 impl Query {
+    fn read(query: &str) -> Result<Self, BadQuery> {
+        let mut given = Parameters::read(query, PARAMETERS)?;
+        Ok(Self {
+            cursor: given.take("cursor"),
+            last_event_id: given.take("lastEventId"),
+            last_event_id_too: given.take("last_event_id"),
+            from: given.take("from"),
+            format: given.take("format"),
+            events: given.take("events"),
+            filter: given.take("filter"),
+        })
+    }
+
     /// Where to start. The header wins over the query: a browser that reconnects sends the last cursor
     /// in the header, and still the first one in the query.
     fn position(&self, headers: &HeaderMap) -> Result<Position, &'static str> {
-        let last_event_id = headers.get("last-event-id").filter(|value| !value.is_empty());
+        let mut sent = headers.get_all(LAST_EVENT_ID).iter();
+        let last_event_id = sent.next().filter(|value| !value.is_empty());
+        if sent.next().is_some() {
+            return Err("the header last-event-id is given twice: send it once");
+        }
         if let Some(value) = last_event_id {
             return Ok(Position::of_cursor(value.to_str().unwrap_or_default()));
         }
@@ -83,7 +104,8 @@ impl Query {
 
 /// A subscriber's request.
 pub(super) struct Subscription {
-    pub(super) query: Query,
+    /// The query as it stands in the URL.
+    pub(super) query: String,
     pub(super) headers: HeaderMap,
     pub(super) in_url: InUrl,
     pub(super) takeover: Takeover,
@@ -98,7 +120,11 @@ pub(super) async fn serve(
 ) -> Response<Vec<u8>> {
     let Subscription { query, headers, in_url, takeover } = subscription;
     let manner = takeover.manner();
-    let grant = match enter(transport, pipeline, &headers, &in_url, manner).await {
+    let query = match Query::read(&query) {
+        Ok(query) => query,
+        Err(error) => return bad_query(&error.to_string()),
+    };
+    let mut grant = match enter(transport, pipeline, &headers, &in_url, manner).await {
         Ok(grant) => grant,
         Err(Refusal::Answer(response)) => return response,
         Err(Refusal::Farewell(farewell)) => match takeover.take(farewell).await {},
@@ -120,6 +146,7 @@ pub(super) async fn serve(
     match answered {
         Ok(mut handover) => {
             handover.lease = grant.lease;
+            grant.spend();
             if transport == Transport::Sse {
                 let (guard, head) = (pipeline.guard(), handover.head.headers_mut());
                 gate::keep_private(guard, head);
@@ -130,7 +157,11 @@ pub(super) async fn serve(
             match takeover.take(handover).await {}
         }
         Err(Refusal::Answer(response)) => response,
-        Err(Refusal::Farewell(farewell)) => match takeover.take(farewell).await {},
+        Err(Refusal::Farewell(farewell)) => {
+            // A ticket that opened nothing is as good as before.
+            drop(grant);
+            match takeover.take(farewell).await {}
+        }
     }
 }
 
@@ -372,7 +403,7 @@ fn hand_over(
     }
 }
 
-fn bad_query(detail: &'static str) -> Response<Vec<u8>> {
+pub(super) fn bad_query(detail: &str) -> Response<Vec<u8>> {
     problem("query", StatusCode::BAD_REQUEST, detail)
 }
 
@@ -430,12 +461,6 @@ fn not_served(pipeline: &Pipeline, endpoint: &str) -> Response<Vec<u8>> {
     not_found(format!("the pipeline {name} doesn't serve /{name}/{endpoint}"))
 }
 
-pub(super) fn unavailable(detail: &str) -> Response<Vec<u8>> {
-    let mut response = problem("unavailable", StatusCode::SERVICE_UNAVAILABLE, detail);
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-    response
-}
-
 fn refuse_handshake(error: HandshakeError) -> Response<Vec<u8>> {
     let (status, name, value) = match error {
         HandshakeError::NotAnUpgrade => {
@@ -464,9 +489,7 @@ mod tests {
     use crate::log::{Cursor, LogId};
 
     fn query(text: &str) -> Query {
-        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-        let pairs = pairs.map(|(key, value)| (key.to_owned(), value.into())).collect();
-        serde_json::from_value(serde_json::Value::Object(pairs)).unwrap()
+        Query::read(text).unwrap()
     }
 
     #[test]
@@ -475,8 +498,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         let query = query(&format!("cursor={a}&from=earliest"));
         assert_eq!(query.position(&headers), Ok(Position::After(a)));
-        headers.insert("last-event-id", HeaderValue::from_str(&b.to_string()).unwrap());
+        headers.insert(LAST_EVENT_ID, HeaderValue::from_str(&b.to_string()).unwrap());
         assert_eq!(query.position(&headers), Ok(Position::After(b)));
+        headers.append(LAST_EVENT_ID, HeaderValue::from_static(""));
+        assert!(query.position(&headers).unwrap_err().contains("given twice"));
     }
 
     #[test]
@@ -495,7 +520,7 @@ mod tests {
     fn without_a_wish_a_subscriber_starts_at_the_next_event() {
         assert_eq!(query("").position(&HeaderMap::new()), Ok(Position::Latest));
         let mut headers = HeaderMap::new();
-        headers.insert("last-event-id", HeaderValue::from_static(""));
+        headers.insert(LAST_EVENT_ID, HeaderValue::from_static(""));
         assert_eq!(query("").position(&headers), Ok(Position::Latest));
     }
 

@@ -10,7 +10,7 @@
 mod certificates;
 mod pair;
 
-use std::{io, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use tokio::{
@@ -80,10 +80,13 @@ impl Tls {
     /// it takes to read small files.
     pub fn refresh(&self, registry: &Registry) {
         let pipelines = registry.all();
-        let wanted = pipelines.values().filter_map(|pipeline| {
-            pipeline.config().spec.endpoints.tls.as_ref().map(|tls| tls.secret_name.clone())
-        });
-        self.certificates.refresh(wanted.collect());
+        let mut wanted = BTreeMap::<_, Vec<_>>::new();
+        for (name, pipeline) in pipelines.iter() {
+            if let Some(tls) = &pipeline.config().spec.endpoints.tls {
+                wanted.entry(tls.secret_name.clone()).or_default().push(name.clone());
+            }
+        }
+        self.certificates.refresh(wanted);
     }
 
     /// How each certificate stands.

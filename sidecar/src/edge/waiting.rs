@@ -2,12 +2,12 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::Response;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{later::Later, problem::problem, routes::Service};
+use super::{later::Later, problem::unavailable, routes::Service};
 use crate::{
-    count::{TurnedAway, Waiter},
+    count::{TurnedAway, Waiter, retry_soon_ms},
     hub::Hub,
     memory::Comer,
 };
@@ -47,7 +47,5 @@ impl Place {
 /// Answers one reader too many.
 fn too_many() -> Response<Vec<u8>> {
     let detail = "as many readers wait here as may: try again in a while";
-    let mut response = problem("too_many_readers", StatusCode::SERVICE_UNAVAILABLE, detail);
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-    response
+    unavailable("too_many_readers", detail, retry_soon_ms())
 }

@@ -1,5 +1,6 @@
 //! One subscriber's socket, as its shard or its task drives it.
 
+mod alive;
 mod slow;
 
 use std::{
@@ -78,6 +79,8 @@ pub(super) struct Connection<W> {
     blocked_since: Option<Tick>,
     /// Whether the kernel has, or may have, bytes of the peer.
     readable: bool,
+    /// Whether the peer sends nothing more, and perhaps listens.
+    half_closed: bool,
     last_sent: Tick,
     last_heard: Tick,
     /// When it last learned how far it is.
@@ -195,6 +198,7 @@ impl<W: Wire> Connection<W> {
             stale: false,
             blocked_since: None,
             readable: false,
+            half_closed: false,
             last_sent: tick,
             last_heard: tick,
             told_at: tick,
@@ -296,7 +300,7 @@ impl<W: Wire> Connection<W> {
     fn read(&mut self, scratch: &mut [u8], now: Now<'_>) -> Turn {
         for _ in 0..READS_PER_TURN {
             match self.wire.read(scratch) {
-                Ok(0) => return self.over(),
+                Ok(0) => return self.hear_end(),
                 Ok(count) => {
                     self.last_heard = now.tick;
                     self.pinged = false;
@@ -494,6 +498,9 @@ impl<W: Wire> Connection<W> {
     fn finish(&mut self, now: Now<'_>) -> Turn {
         if self.phase == Phase::Leaving {
             self.wire.end();
+            if self.half_closed {
+                return self.over();
+            }
             self.phase = Phase::Lingering { until: now.tick.saturating_add(ticks(LINGER)) };
         }
         Turn::Waiting
@@ -532,54 +539,6 @@ impl<W: Wire> Connection<W> {
         self.outlet.take_back();
         self.outlet.push_control(reply);
         Turn::More
-    }
-
-    /// Says how far the stream is, so that a subscriber who comes back doesn't start from long ago.
-    fn tell_position(&mut self, now: Now<'_>) -> Turn {
-        if !self.outlet.is_idle() {
-            return Turn::Waiting;
-        }
-        self.stale = false;
-        self.told_at = now.tick;
-        let cursor = now.hub.cursor(self.outlet.next() - 1).to_string();
-        let mut frame = Vec::new();
-        frame::encode_control(self.format, &Control::Position { cursor: &cursor }, &mut frame);
-        self.outlet.push_control(&frame);
-        Turn::More
-    }
-
-    fn beat(&mut self, tick: Tick, heartbeat: Option<Duration>) -> Turn {
-        let due = self.is_due(tick, self.last_sent, heartbeat);
-        if due && self.outlet.is_idle() {
-            self.outlet.push_control(frame::sse_heartbeat());
-            return Turn::More;
-        }
-        Turn::Waiting
-    }
-
-    /// Pings a peer that is silent, to learn whether it is there; and one that nothing was sent to, so that
-    /// nobody on the way takes the connection for dead.
-    fn ping(&mut self, tick: Tick, interval: Option<Duration>) -> Turn {
-        let since = |last| self.is_due(tick, last, interval);
-        // While the socket takes nothing the ping waits in it, too: then STALL and the lag decide.
-        if self.blocked_since.is_some() || !(since(self.last_heard) || since(self.last_sent)) {
-            return Turn::Waiting;
-        }
-        if self.pinged {
-            let unanswered = interval.map(|interval| interval * 2);
-            let lost = self.is_due(tick, self.last_heard, unanswered);
-            return if lost { self.over() } else { Turn::Waiting };
-        }
-        self.pinged = true;
-        let mut frame = Vec::new();
-        websocket::encode_ping(b"", &mut frame);
-        self.outlet.push_control(&frame);
-        Turn::More
-    }
-
-    fn is_due(&self, tick: Tick, last: Tick, interval: Option<Duration>) -> bool {
-        let interval = interval.map_or(Tick::MAX, |interval| ticks(interval * self.jitter / 100));
-        tick.saturating_sub(last) >= interval.max(1)
     }
 }
 

@@ -22,6 +22,10 @@ pub(super) trait Wire {
 
     /// Says that nothing more is written.
     fn end(&mut self);
+
+    /// Whether a peer that sends nothing more may still listen. Where it can't be told from one that is gone,
+    /// it is gone.
+    fn may_listen(&mut self) -> bool;
 }
 
 impl Wire for TcpStream {
@@ -42,5 +46,10 @@ impl Wire for TcpStream {
     fn end(&mut self) {
         // It can only fail where the peer is gone already.
         let _ = self.shutdown(Shutdown::Write);
+    }
+
+    fn may_listen(&mut self) -> bool {
+        // One that is gone answers what is written by a reset, which a read doesn't show behind the end.
+        matches!(self.take_error(), Ok(None))
     }
 }

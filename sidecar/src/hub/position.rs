@@ -70,7 +70,8 @@ impl Position {
         from: Option<&str>,
         now: Micros,
     ) -> Result<Self, &'static str> {
-        match (cursor, from) {
+        // An empty one is what a client sends that has none yet.
+        match (cursor.filter(|text| !text.is_empty()), from) {
             (Some(text), _) => Ok(Self::of_cursor(text)),
             (None, None | Some("latest")) => Ok(Self::Latest),
             (None, Some("earliest")) => Ok(Self::Earliest),

@@ -10,11 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    Session,
-    ending::Ended,
-    reply::{Failure, Reply},
-};
+use super::Session;
 use crate::{
     count::{Transport, TurnedAway},
     frame::websocket::{CloseCode, Coding, Dialogue},
@@ -84,11 +80,7 @@ impl Session {
     fn turn_out(&mut self, reason: TurnedAway, message: &str, code: CloseCode) {
         self.hub.accounts().turned_away.count(Transport::WebSocket, reason);
         let retry_ms = reason.retry_ms();
-        for Ended { id, cursor } in self.end_subscriptions() {
-            let failure = Failure::new("subscription", &id, reason.name(), message);
-            let (retry_ms, cursor) = (Some(retry_ms), Some(cursor));
-            self.say(Reply::Failure(&Failure { retry_ms, cursor, ..failure }));
-        }
+        self.fail_all(reason.name(), message, retry_ms);
         if code.is_retryable() {
             self.send_away(code, retry_ms);
         } else {

@@ -1,6 +1,9 @@
 //! How a session ends, and each of its subscriptions.
 
-use super::Session;
+use super::{
+    Session,
+    reply::{Failure, Reply},
+};
 use crate::frame::websocket::{self, CloseCode};
 
 /// A subscription that has ended, and the cursor behind which it can go on.
@@ -29,6 +32,21 @@ impl Session {
     /// Ends all subscriptions.
     pub(super) fn end_subscriptions(&mut self) -> Vec<Ended> {
         (0..self.subscriptions.len()).map(|_| self.end_subscription(0)).collect()
+    }
+
+    /// Ends all subscriptions with a failure, each with its cursor. Where there is none, that of the connection says
+    /// why it ends.
+    pub(super) fn fail_all(&mut self, code: &'static str, message: &str, retry_ms: u64) {
+        let ended = self.end_subscriptions();
+        if ended.is_empty() {
+            let failure = Failure::new("connection", "", code, message);
+            self.say(Reply::Failure(&Failure { retry_ms: Some(retry_ms), ..failure }));
+        }
+        for Ended { id, cursor } in ended {
+            let failure = Failure::new("subscription", &id, code, message);
+            let (retry_ms, cursor) = (Some(retry_ms), Some(cursor));
+            self.say(Reply::Failure(&Failure { retry_ms, cursor, ..failure }));
+        }
     }
 
     /// Closes, with the hint when to come back that the subscriptions were given.

@@ -60,7 +60,7 @@ impl Failure {
 
     /// Whether it answers a request, and ends nothing that was there.
     pub(super) fn is_of_a_request(&self) -> bool {
-        self.of != "subscription"
+        !matches!(self.of, "subscription" | "connection")
     }
 
     /// The same, to be tried again in a while.

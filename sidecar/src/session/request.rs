@@ -102,6 +102,10 @@ pub(super) enum Malformed {
     Window,
     #[error("publish: give either events or data; event and key go with data")]
     Payload,
+    #[error(
+        "publish: events must be a list of CloudEvents, such as [{{...}}]; one payload that is no CloudEvent stands in data"
+    )]
+    Events,
 }
 
 /// The type and the id of a request that can't be carried out, as far as it has them: whoever sent it waits for
@@ -172,6 +176,7 @@ fn publish(text: &str) -> Result<Publish, Malformed> {
     let Publish { events, data, event, key, .. } = &request;
     let plain = event.is_none() && key.is_none();
     match (events, data) {
+        (Some(events), None) if !events.get().starts_with('[') => Err(Malformed::Events),
         (Some(_), None) if plain => Ok(request),
         (None, Some(_)) => Ok(request),
         (Some(_) | None, Some(_) | None) => Err(Malformed::Payload),
@@ -230,6 +235,8 @@ mod tests {
             (r#"{"type":"publish","id":"a"}"#, "either events or data"),
             (r#"{"type":"publish","id":"a","data":1,"events":[]}"#, "either events or data"),
             (r#"{"type":"publish","id":"a","events":[],"key":"k"}"#, "key go with data"),
+            (r#"{"type":"publish","id":"a","events":{}}"#, "events must be a list of CloudEvents"),
+            (r#"{"type":"publish","id":"a","events": "x"}"#, "events must be a list"),
         ] {
             assert!(refused(text).contains(words), "{text}: {}", refused(text));
         }

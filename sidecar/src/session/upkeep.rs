@@ -80,12 +80,8 @@ impl Session {
         }
         self.hub.accounts().expired.add(1);
         let retry_ms = retry();
-        for Ended { id, cursor } in self.end_subscriptions() {
-            let message = "the token has expired: come back with a new one, and with the cursor";
-            let failure = Failure::new("subscription", &id, "token_expired", message);
-            let (retry_ms, cursor) = (Some(retry_ms), Some(cursor));
-            self.say(Reply::Failure(&Failure { retry_ms, cursor, ..failure }));
-        }
+        let message = "the token has expired: come back with a new one, and with the cursor";
+        self.fail_all("token_expired", message, retry_ms);
         self.send_away(CloseCode::PolicyViolation, retry_ms);
     }
 

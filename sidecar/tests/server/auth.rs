@@ -219,6 +219,60 @@ async fn a_token_in_a_url_is_refused_with_what_to_do_instead() {
     assert!(answer.text().contains("exchange it for a ticket"), "{}", answer.text());
     assert!(!answer.text().contains(&token));
     house.refused("token_in_url", 1).await;
+    // Nor does it pass where nobody asks for one.
+    let open = Server::start(crate::fixture::OPEN).await;
+    for path in ["/orders/sse", "/orders/ws", "/orders/events"] {
+        let url = format!("{path}?access_token={token}");
+        let asked = Request::get(&url).send(open.public).await;
+        assert_eq!(asked.status, if path == "/orders/events" { 404 } else { 400 }, "{asked:?}");
+        assert!(!asked.text().contains(&token));
+    }
+    let publish = format!("/orders/events?access_token={token}");
+    assert_eq!(Request::post(&publish).body("1").send(open.public).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_ticket_that_opened_no_stream_is_as_good_as_before() {
+    let house =
+        House::open_with("  tickets: {ttl: 30s}\ndelivery: {maxConnections: 1}", ", read: {}")
+            .await;
+    let request = Request::post("/orders/ticket");
+    let request = request.header("authorization", &bearer(&house.token(&json!({}))));
+    let ticket = request.send(house.server.public).await.json()["ticket"].clone();
+    let url = |rest: &str| format!("/orders/sse?ticket={}{rest}", ticket.as_str().unwrap());
+    let first = house.subscribe(&house.token(&json!({}))).await;
+    for (rest, status) in
+        [("&filter=%29", 400), ("&from=yesterday", 400), ("&filtr=true", 400), ("", 503)]
+    {
+        let refused = Request::get(&url(rest)).send(house.server.public).await;
+        assert_eq!(refused.status, status, "{refused:?}");
+    }
+    // An EventSource that was told to come back comes with the same URL.
+    let mut told = house.sse(&url(""), &[]).await;
+    assert!(told.next().await.unwrap().data.contains("too_many_connections"));
+    let socket = url("").replace("/sse", "/ws");
+    let socket = crate::client::WebSocket::shake_hands(
+        Box::new(tokio::net::TcpStream::connect(house.server.public).await.unwrap()),
+        &socket,
+        &[],
+    );
+    assert_eq!(socket.await.next_json().await["code"], "too_many_connections");
+    drop(first);
+    house
+        .server
+        .metric_becomes("weir_subscribers{pipeline=\"orders\",transport=\"sse\"} ", 0)
+        .await;
+    let all = (0..8).map(|_| {
+        let (public, url) = (house.server.public, url(""));
+        tokio::spawn(async move { Sse::open(public, &url, &[]).await })
+    });
+    let mut statuses = Vec::new();
+    for one in all.collect::<Vec<_>>() {
+        let head = one.await.unwrap().head;
+        statuses.push(head.split(' ').nth(1).unwrap().to_owned());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, ["200", "401", "401", "401", "401", "401", "401", "401"]);
 }
 
 #[tokio::test]

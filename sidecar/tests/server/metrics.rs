@@ -85,7 +85,8 @@ async fn the_reference_of_the_metrics_is_that_of_this_version() {
     let secrets = tempfile::tempdir().unwrap();
     mount(secrets.path(), "orders-tls", ORDERS);
     fs::create_dir(secrets.path().join("keys")).unwrap();
-    fs::write(secrets.path().join("keys/jwks.json"), "{\"keys\":[]}").unwrap();
+    let keys = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"AQAB"}]}"#;
+    fs::write(secrets.path().join("keys/jwks.json"), keys).unwrap();
     let server = Server::start_with_secrets(config(ALL, Some(SLO)), secrets.path()).await;
     let read = "weir_auth_key_readings_total{pipeline=\"orders\",result=\"read\"} ";
     server.metric_becomes(read, 1).await;

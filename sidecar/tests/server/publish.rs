@@ -2,7 +2,7 @@
 
 use crate::{
     client::{Answer, Request},
-    fixture::{OPEN, Server},
+    fixture::{OPEN, Server, config},
 };
 
 async fn post(server: &Server, media_type: &str, body: &str) -> Answer {
@@ -172,6 +172,19 @@ async fn the_public_port_takes_events_only_where_the_manifest_opens_it() {
 #[tokio::test]
 async fn what_is_not_served_is_answered_with_what_is() {
     let server = Server::start(OPEN).await;
+    let secret = OPEN.replace("endpoints:", "auth: {jwt: {issuer: https://id.example, audiences: [orders], jwks: {secretName: a, key: b}}}\nendpoints:");
+    let mut both = config(OPEN, None);
+    let closed = config(&secret, None).pipelines.remove("orders").unwrap();
+    both.pipelines.insert("board".to_owned(), closed);
+    server.app.apply(both);
+    for path in ["/nothing/sse", "/nothing/ws", "/nothing/events", "/nothing/streams/a"] {
+        let answer = Request::get(path).send(server.public).await;
+        assert_eq!(answer.status, 404, "{answer:?}");
+        assert!(answer.text().contains("served are: orders\""), "{}", answer.text());
+    }
+    // The application is told of all.
+    let answer = Request::post("/nothing/events").body("1").send(server.publish).await;
+    assert!(answer.text().contains("served are: board, orders\""), "{}", answer.text());
     for (request, status, hint) in [
         (Request::get("/nothing/sse"), 404, "served are: orders"),
         (Request::get("/orders/events"), 404, "spec.endpoints.read"),

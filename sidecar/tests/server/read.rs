@@ -118,6 +118,12 @@ async fn what_the_log_no_longer_holds_is_reported_in_the_page() {
     assert_eq!(numbers(&page), [4, 5]);
     let gap = &page.json()["gap"];
     assert_eq!((&gap["reason"], &gap["missed"]), (&"evicted".into(), &3.into()));
+    // An empty one is none, as for subscribers.
+    for none in ["?after=", "?cursor=", "?after=&from=earliest"] {
+        let all = get(&server, none).await;
+        assert_eq!(numbers(&all), [4, 5], "{none}");
+        assert!(all.json().get("gap").is_none(), "{none}: {all:?}");
+    }
     let unknown = get(&server, "?after=nonsense").await;
     assert_eq!(unknown.json()["gap"]["reason"], "malformed");
 }

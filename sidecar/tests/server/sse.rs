@@ -133,10 +133,112 @@ async fn who_asks_for_what_is_not_there_is_told_all_that_is() {
     for endpoint in ["sse", "ws", "events", "streams/{path}", "ticket"] {
         assert!(all.contains(&format!("/{{pipeline}}/{endpoint}")), "{endpoint} in {all}");
     }
-    let page = detail("/orders/events?limit=1&limit=2", 400).await;
+    let page = detail("/orders/events?limits=1", 400).await;
     for parameter in ["after", "cursor", "from", "until", "limit", "filter", "wait"] {
         assert!(page.contains(parameter), "{parameter} in {page}");
     }
+    assert!(page.contains("perhaps limit is meant"), "{page}");
+    let twice = detail("/orders/events?limit=1&limit=2", 400).await;
+    assert!(twice.contains("gives limit twice"), "{twice}");
+}
+
+#[tokio::test]
+async fn a_misspelt_parameter_is_refused_and_what_is_for_others_is_not() {
+    let server = Server::start(OPEN).await;
+    for path in ["/orders/sse?filtr=true", "/orders/ws?filtr=true"] {
+        let answer = Request::get(path).header("accept", "text/event-stream");
+        let answer = answer.send(server.public).await;
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert!(answer.text().contains("perhaps filter is meant"), "{}", answer.text());
+    }
+    let mut sse = server.sse("?_=1764150000&utm_source=mail&cursor=").await;
+    let mut socket = server.web_socket("?_t=1&_t=2").await;
+    server.post("1").await;
+    assert_eq!(sse.next_data().await, "1");
+    assert_eq!(socket.next_json().await["data"], 1);
+}
+
+#[tokio::test]
+async fn what_is_no_path_of_ours_is_not_there() {
+    let server = Server::start(&OPEN.replace("sse: {}", "sse: {}, read: {}")).await;
+    for path in [
+        "//orders/sse",
+        "/orders//sse",
+        "/orders/x/sse",
+        "/orders/x/events",
+        "/./orders/sse",
+        "/orders/../x",
+        "/orders/./sse",
+        "/x/../orders/events?limit=0",
+        "/sse",
+        "/",
+    ] {
+        let answer = Request::get(path).send(server.public).await;
+        assert_eq!(answer.status, 404, "{path}: {answer:?}");
+        let answer = Request::post(path).body("1").send(server.publish).await;
+        assert_eq!(answer.status, 404, "{path}: {answer:?}");
+    }
+}
+
+const CONNECTED: &str = "weir_subscribers{pipeline=\"orders\",transport=\"sse\"} ";
+
+#[tokio::test]
+async fn a_client_that_sends_nothing_more_still_listens() {
+    let server = Server::start(&format!("{OPEN}\ndelivery: {{drain: {{window: 0s}}}}")).await;
+    let mut socket = tokio::net::TcpStream::connect(server.public).await.unwrap();
+    socket.write_all(b"GET /orders/sse HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+    socket.shutdown().await.unwrap();
+    let mut got = String::new();
+    let mut until = async |what: &str| {
+        while !got.contains(what) {
+            let mut bytes = Vec::new();
+            let read = tokio::time::timeout(PATIENCE, socket.read_buf(&mut bytes)).await.unwrap();
+            assert!(read.unwrap() > 0, "it ended before {what}: {got}");
+            got.push_str(std::str::from_utf8(&bytes).unwrap());
+        }
+    };
+    until("retry: ").await;
+    for n in 100..103 {
+        server.post(&n.to_string()).await;
+        until(&format!("data: {n}")).await;
+    }
+    assert_eq!(server.metric(CONNECTED).await, Some(1));
+    // It ends as for any other.
+    server.app.drain(std::time::Duration::MAX).await;
+    until("event: draining").await;
+    let mut rest = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut rest)).await;
+    read.expect("the end").unwrap();
+    got.push_str(std::str::from_utf8(&rest).unwrap());
+    assert!(got.ends_with("0\r\n\r\n"), "{got}");
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_is_found_out_though_nothing_is_sent() {
+    let server = Server::start(OPEN).await;
+    let (sse, socket) = (server.sse("").await, server.web_socket("").await);
+    server.metric_becomes(CONNECTED, 1).await;
+    drop((sse, socket));
+    let gone = async {
+        server.metric_becomes(CONNECTED, 0).await;
+        server.metric_becomes(&CONNECTED.replace("sse", "websocket"), 0).await;
+    };
+    // Long before the next heartbeat.
+    tokio::time::timeout(std::time::Duration::from_secs(5), gone).await.unwrap();
+    // The end of what a client says over WebSocket is the end.
+    let mut socket = server.web_socket("").await;
+    socket.socket.shutdown().await.unwrap();
+    assert_eq!(socket.next().await, None);
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_given_by_two_headers_is_refused() {
+    let server = Server::start(OPEN).await;
+    let cursor = server.post("1").await.json()["cursor"].as_str().unwrap().to_owned();
+    let request = Request::get("/orders/sse").header("last-event-id", &cursor);
+    let answer = request.header("last-event-id", &cursor).send(server.public).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("last-event-id is given twice"), "{}", answer.text());
 }
 
 #[tokio::test]

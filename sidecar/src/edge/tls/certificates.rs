@@ -1,7 +1,7 @@
 //! The certificates that are in use, by the names of their Secrets.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -66,13 +66,14 @@ impl Certificates {
         }
     }
 
-    /// Reads what is wanted and has changed, and forgets what is not wanted any more.
-    pub(super) fn refresh(&self, wanted: BTreeSet<String>) {
+    /// Reads what is wanted, by which pipelines, and has changed; and forgets what is not wanted any more.
+    pub(super) fn refresh(&self, wanted: BTreeMap<String, Vec<String>>) {
         let mut slots = self.slots.lock();
-        slots.retain(|secret, _| wanted.contains(secret));
-        for secret in wanted {
+        slots.retain(|secret, _| wanted.contains_key(secret));
+        for (secret, pipelines) in wanted {
             let pair = Pair::read(&self.directory.join(&secret));
-            slots.entry(secret.clone()).or_default().take(&secret, pair);
+            let pipelines = pipelines.join(", ");
+            slots.entry(secret.clone()).or_default().take(&secret, &pipelines, pair);
         }
         let keys = slots.values().filter_map(|slot| slot.key.as_ref().map(Arc::clone)).collect();
         self.usable.store(Arc::new(Usable { wanted: !slots.is_empty(), keys }));
@@ -95,7 +96,7 @@ impl Certificates {
 
 impl Slot {
     /// Takes up what was read, where it is new and good; says so, where it is new and not.
-    fn take(&mut self, secret: &str, read: Result<Pair, PairError>) {
+    fn take(&mut self, secret: &str, pipelines: &str, read: Result<Pair, PairError>) {
         if self.seen.as_ref() == Some(&read) {
             return;
         }
@@ -103,14 +104,19 @@ impl Slot {
         self.seen = Some(read);
         match certified {
             Ok(key) => {
-                tracing::info!(secret, "took up a certificate");
+                tracing::info!(secret, pipelines, "took up a certificate");
                 self.fault = None;
                 self.key = Some(Arc::new(key));
             }
             Err(fault) => {
                 let stays =
                     if self.key.is_some() { "the last good one stays" } else { "none is there" };
-                tracing::error!(secret, %fault, "refused a certificate, {stays}");
+                tracing::error!(
+                    secret,
+                    pipelines,
+                    %fault,
+                    "refused the certificate of spec.endpoints.tls, {stays}"
+                );
                 self.fault = Some(fault);
             }
         }

@@ -1,6 +1,9 @@
 //! A certificate and its key, as a mounted Secret of the type `kubernetes.io/tls` has them.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use rustls::{
     crypto::aws_lc_rs,
@@ -19,10 +22,10 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PairError {
     /// A file can't be read.
-    #[error("can't read {file}: {reason}")]
+    #[error("{}: {reason}: Secrets are looked for in the directory that --secrets-dir names", file.display())]
     Read {
         /// Which.
-        file: &'static str,
+        file: PathBuf,
         /// What the system says.
         reason: String,
     },
@@ -52,8 +55,9 @@ impl Pair {
     /// Reads the files, both of one version: a Secret may be exchanged between two reads.
     pub(super) fn read(directory: &Path) -> Result<Self, PairError> {
         let read = |file: &'static str| {
-            let reason = |error: io::Error| PairError::Read { file, reason: error.to_string() };
-            fs::read(directory.join(file)).map_err(reason)
+            let file = directory.join(file);
+            let read = fs::read(&file);
+            read.map_err(|error: io::Error| PairError::Read { file, reason: error.to_string() })
         };
         let mut key = read(KEY)?;
         for _ in 0..ATTEMPTS {
@@ -64,7 +68,8 @@ impl Pair {
             }
             key = again;
         }
-        Err(PairError::Read { file: KEY, reason: "it changes all the time".to_owned() })
+        let file = directory.join(KEY);
+        Err(PairError::Read { file, reason: "it changes all the time".to_owned() })
     }
 
     /// What a handshake needs, where the pair is good.

@@ -44,6 +44,10 @@ impl Wire for Pipe {
     }
 
     fn end(&mut self) {}
+
+    fn may_listen(&mut self) -> bool {
+        false
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -121,6 +121,11 @@ impl<G> Wire for Http2Wire<G> {
         // It can only fail where the peer is gone already.
         let _ = self.send.send_data(Bytes::new(), true);
     }
+
+    fn may_listen(&mut self) -> bool {
+        // Where the end of a request ends nothing, it isn't shown.
+        false
+    }
 }
 
 impl<G: Send + 'static> TaskWire for Http2Wire<G> {

@@ -45,6 +45,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for StreamWire<S> {
     fn end(&mut self) {
         self.ended = true;
     }
+
+    fn may_listen(&mut self) -> bool {
+        // The end of a session of TLS is said on purpose, and nobody would wake the task for a reset.
+        false
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TaskWire for StreamWire<S> {

@@ -89,3 +89,18 @@ fn messages_that_end_may_come_one_after_the_other_for_as_long_as_they_like() {
         assert!(types(&peer.take_all()).contains(&"pong"));
     }
 }
+
+#[test]
+fn who_has_no_subscription_is_told_about_the_connection() {
+    let messages = budget(16 * 64 * 1_024);
+    let (mut other, mut peer) = (Peer::within("", messages.clone()), Peer::within("", messages));
+    other.hear(&unfinished(40_000));
+    peer.hear(&unfinished(40_000));
+    let told = peer.take_all();
+    assert_eq!(
+        (told[0]["code"].as_str(), told[0]["of"].as_str()),
+        (Some("busy"), Some("connection"))
+    );
+    assert!(told[0]["retry"].is_u64() && told[0].get("id").is_none(), "{told:?}");
+    assert_eq!(told[1], 1013);
+}
