@@ -37,7 +37,7 @@ pub(super) fn read(
     text: &str,
     errors: &mut Vec<ConfigError>,
 ) -> Vec<(Origin, Resource)> {
-    let mut reader = Reader { file, errors, found: Vec::new() };
+    let mut reader = Reader { file, text, errors, found: Vec::new() };
     if text.trim().is_empty() {
         let message = "the file is empty: delete it to end what it declared".to_owned();
         reader.fail(None, "", message);
@@ -70,6 +70,7 @@ pub(super) struct Origin {
 
 struct Reader<'a> {
     file: &'a Path,
+    text: &'a str,
     errors: &'a mut Vec<ConfigError>,
     found: Vec<(Origin, Resource)>,
 }
@@ -90,9 +91,25 @@ impl Reader<'_> {
         }
         if places.repeated.is_empty() {
             let place = error.location().map(|l| Place { line: l.line(), column: l.column() });
-            let message = error.to_string();
-            let message = message.split(" at line ").next().unwrap_or_default();
-            self.fail(place.or_else(|| places.of("")), "", message.to_owned());
+            let message = self.plain(&error.to_string(), place);
+            self.fail(place.or_else(|| places.of("")), "", message);
+        }
+    }
+
+    /// What a parser says that stumbles at a place, in the words of who writes.
+    fn plain(&self, said: &str, place: Option<Place>) -> String {
+        let said = said.split(" at line ").next().unwrap_or_default();
+        let line = place.and_then(|place| self.text.lines().nth(place.line.saturating_sub(1)));
+        let indented_by_tab =
+            line.is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'));
+        match said {
+            "found character that cannot start any token" if indented_by_tab => {
+                "a tab can't indent a line of YAML: use spaces".to_owned()
+            }
+            "found unexpected end of stream" => {
+                "the file ends inside of something that was opened and not closed, such as a quotation".to_owned()
+            }
+            other => other.to_owned(),
         }
     }
 

@@ -41,12 +41,6 @@ fn check(schema: Node<'_>, path: &str, value: &Value, found: &mut Vec<Misfit>) {
                 }
             }
         }
-        (Some("object"), Value::Null) => {
-            found.push(at(path, "is empty: write {} for its defaults, or remove it".to_owned()));
-        }
-        (Some(_), Value::Null) => {
-            found.push(at(path, "is empty: give it a value, or remove it".to_owned()));
-        }
         (Some(expected), value) => {
             let message =
                 without_unit(schema, value).unwrap_or_else(|| wrong_type(expected, value));
@@ -63,6 +57,10 @@ fn check_fields(
 ) {
     for (name, value) in fields {
         match schema.field(name) {
+            Some(field) if value.is_null() && field.type_().is_some() => {
+                let required = schema.required().any(|required| required == name);
+                found.push(at(&join(path, name), empty(field, required).to_owned()));
+            }
             Some(schema) => check(schema, &join(path, name), value, found),
             None if schema.is_closed() => {
                 let message = format!("unknown field `{name}`{}", hint(name, schema.fields()));
@@ -74,6 +72,16 @@ fn check_fields(
     }
     for name in schema.required().filter(|&name| !fields.contains_key(name)) {
         found.push(at(path, format!("missing field `{name}`")));
+    }
+}
+
+/// What is said of a field that has a name and no value.
+fn empty(field: Node<'_>, required: bool) -> &'static str {
+    let has_defaults = field.type_() == Some("object") && field.required().next().is_none();
+    match (required, has_defaults) {
+        (true, _) => "is empty: give it a value",
+        (false, true) => "is empty: write {} for its defaults, or remove it",
+        (false, false) => "is empty: give it a value, or remove it",
     }
 }
 

@@ -315,6 +315,22 @@ fn a_field_that_was_left_empty_was_meant_to_be_something() {
             "a.yaml:15:5: spec.sources[0].http: is empty: write {} for its defaults, or remove it",
         ]
     );
+    let text = ORDERS.replace("  - name: app\n    http: {}", "  - name:\n    generator:");
+    assert_eq!(
+        errors(&text),
+        [
+            "a.yaml:14:5: spec.sources[0].generator: is empty: give it a value, or remove it",
+            "a.yaml:13:5: spec.sources[0].name: is empty: give it a value",
+        ]
+    );
+    let text = "apiVersion: weir.dev/v1alpha1\nkind: StreamPipeline\nmetadata:\nspec:\n";
+    assert_eq!(
+        errors(text),
+        [
+            "a.yaml:3:1: metadata: is empty: give it a value",
+            "a.yaml:4:1: spec: is empty: give it a value",
+        ]
+    );
 }
 
 #[test]
@@ -335,6 +351,15 @@ fn a_key_that_stands_twice_is_refused() {
         ["a.yaml:6:21: metadata.labels.team: is given twice: remove one of them"]
     );
     assert_eq!(errors(&format!("{text}---\nkind: x\n---\n{text}")).len(), 3);
+}
+
+#[test]
+fn what_a_parser_of_yaml_stumbles_over_is_told_in_plain_words() {
+    let text = ORDERS.replace("  placement:", "\tplacement:");
+    assert_eq!(errors(&text), ["a.yaml:8:1: a tab can't indent a line of YAML: use spaces"]);
+    let text = ORDERS.replace("name: orders", "name: \"orders");
+    let [error] = &errors(&text)[..] else { panic!() };
+    assert!(error.contains("was opened and not closed"), "{error}");
 }
 
 #[test]
