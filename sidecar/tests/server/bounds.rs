@@ -1,6 +1,9 @@
 //! Slow subscribers, limits, and peers that say nothing.
 
-use std::net::Ipv4Addr;
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -216,4 +219,31 @@ async fn a_stream_that_is_asked_for_behind_an_unread_answer_comes_behind_it() {
     let (page, stream) = rest.split_at(length.parse().unwrap());
     assert!(page.starts_with('{') && page.ends_with('}'), "{} bytes", page.len());
     assert!(stream.starts_with("HTTP/1.1 200 OK\r\n"), "{}", stream.get(..200).unwrap_or(stream));
+}
+
+#[tokio::test]
+async fn the_signs_of_life_of_those_who_came_together_are_spread() {
+    const HEARTBEAT: Duration = Duration::from_secs(4);
+    let server = Server::start(&OPEN.replace("sse: {}", "sse: {heartbeat: 4s}")).await;
+    let public = server.public;
+    let first = (0..64).map(|_| {
+        tokio::spawn(async move {
+            let mut socket = TcpStream::connect(public).await.unwrap();
+            socket.write_all(b"GET /orders/sse HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+            let (start, mut read) = (Instant::now(), Vec::new());
+            while !read.windows(3).any(|bytes| bytes == b"\n:\n") {
+                let more = timeout(PATIENCE, socket.read_buf(&mut read)).await.unwrap().unwrap();
+                assert!(more > 0, "the stream has ended");
+            }
+            start.elapsed()
+        })
+    });
+    let mut times = Vec::new();
+    for one in first.collect::<Vec<_>>() {
+        times.push(one.await.unwrap());
+    }
+    let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+    // A connection counts in quarters of a second: without chance they would all fall into one.
+    assert!(*least >= HEARTBEAT * 9 / 10 - Duration::from_millis(250), "{least:?}");
+    assert!(*most - *least >= HEARTBEAT / 10, "from {least:?} to {most:?}");
 }

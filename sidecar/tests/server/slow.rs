@@ -52,6 +52,26 @@ async fn read_until(sse: &mut Sse, last: u64) -> (Vec<u64>, u64) {
     (numbers, missed)
 }
 
+/// A subscriber whom publishers wait for, until they are refused: as soon as it reads, there is room, and it has
+/// missed nothing.
+async fn hold_publishers_up(server: &Server, slow: &mut Sse) {
+    let filler = "x".repeat(FILLER);
+    let mut taken = 0;
+    let refused = loop {
+        let answer = server.post(&format!("{{\"n\":{taken},\"f\":\"{filler}\"}}")).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken < 1_000, "nobody waits");
+    };
+    assert_eq!(refused.status, 503);
+    assert!(refused.text().contains("slow_consumer"), "{}", refused.text());
+    let (numbers, missed) = read_until(slow, taken - 1).await;
+    assert_eq!((numbers.len() as u64, missed), (taken, 0));
+    assert_eq!(server.post("{\"n\":0}").await.status, 200);
+}
+
 async fn deliveries(server: &Server) -> Deliveries {
     let samples = server.admin("/samples").await.json();
     serde_json::from_value(samples["pipelines"][0]["deliveries"].clone()).unwrap()
@@ -106,22 +126,7 @@ async fn publishers_wait_for_a_slow_subscriber_and_not_for_ever() {
     let server = Server::start(&pipeline(policy)).await;
     let mut slow = server.sse("").await;
     subscribers(&server, 1).await;
-    let filler = "x".repeat(FILLER);
-    let mut taken = 0;
-    let refused = loop {
-        let answer = server.post(&format!("{{\"n\":{taken},\"f\":\"{filler}\"}}")).await;
-        if answer.status != 200 {
-            break answer;
-        }
-        taken += 1;
-        assert!(taken < 1_000, "nobody waits");
-    };
-    assert_eq!(refused.status, 503);
-    assert!(refused.text().contains("slow_consumer"), "{}", refused.text());
-    // As soon as it reads, there is room.
-    let (numbers, missed) = read_until(&mut slow, taken - 1).await;
-    assert_eq!((numbers.len() as u64, missed), (taken, 0));
-    assert_eq!(server.post("{\"n\":0}").await.status, 200);
+    hold_publishers_up(&server, &mut slow).await;
     // One that is dead is cut off, and the stream goes on.
     let mut dead = TcpStream::connect(server.public).await.unwrap();
     dead.write_all(b"GET /orders/sse HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
@@ -129,6 +134,7 @@ async fn publishers_wait_for_a_slow_subscriber_and_not_for_ever() {
     drop(slow);
     let deadline = tokio::time::Instant::now() + 3 * PATIENCE;
     let cut_off = "weir_connections_cut_off_total{pipeline=\"orders\"} ";
+    let filler = "x".repeat(FILLER);
     while server.metric(cut_off).await != Some(1) {
         assert!(tokio::time::Instant::now() < deadline);
         server.post(&format!("{{\"n\":1,\"f\":\"{filler}\"}}")).await;

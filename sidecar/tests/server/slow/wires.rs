@@ -3,7 +3,7 @@
 use h2::client::Builder;
 use tempfile::TempDir;
 
-use super::{FILLER, deliveries, ended, pipeline, post, read_until, subscribers};
+use super::{deliveries, ended, hold_publishers_up, pipeline, post, read_until, subscribers};
 use crate::{client::Sse, fixture::Server, h2_client::Http2, tls};
 
 /// What a subscriber is connected over.
@@ -122,20 +122,6 @@ async fn one_that_publishers_wait_for_gets_everything() {
         let (server, wire) = Wire::start(over, "slowConsumer: Block, maxLag: {events: 5}").await;
         let mut slow = wire.sse(&server, &[]).await;
         subscribers(&server, 1).await;
-        let filler = "x".repeat(FILLER);
-        let mut taken = 0;
-        let refused = loop {
-            let answer = server.post(&format!("{{\"n\":{taken},\"f\":\"{filler}\"}}")).await;
-            if answer.status != 200 {
-                break answer;
-            }
-            taken += 1;
-            assert!(taken < 1_000, "nobody waits");
-        };
-        assert_eq!(refused.status, 503);
-        assert!(refused.text().contains("slow_consumer"), "{}", refused.text());
-        let (numbers, missed) = read_until(&mut slow, taken - 1).await;
-        assert_eq!((numbers.len() as u64, missed), (taken, 0));
-        assert_eq!(server.post("{\"n\":0}").await.status, 200);
+        hold_publishers_up(&server, &mut slow).await;
     }
 }
