@@ -23,6 +23,8 @@ pub(crate) enum Purpose {
     Node,
     /// The brokers and databases that the sidecar's tests talk to.
     Stores,
+    /// The browser that the sidecar is a server to.
+    Browser,
 }
 
 impl Purpose {
@@ -30,6 +32,7 @@ impl Purpose {
         match self {
             Self::Node => "the test cluster's node",
             Self::Stores => "the tests against real brokers and databases",
+            Self::Browser => "the tests in a real browser",
         }
     }
 }
@@ -73,6 +76,7 @@ const NEEDS: &[Need] = &[
     need("libc6-dev", Purpose::Node, Sign::Library("libc.a")),
     need("redis-server", Purpose::Stores, Sign::Program("redis-server")),
     need("nats-server", Purpose::Stores, Sign::Program("nats-server")),
+    need("chromium", Purpose::Browser, Sign::Program("chromium")),
     need("postgresql", Purpose::Stores, Sign::Versioned("/usr/lib/postgresql", "bin/postgres")),
 ];
 
@@ -98,8 +102,9 @@ impl Report {
 
     /// Says in full sentences what is missing and what to do about it; empty when all is there.
     pub(crate) fn advice(&self) -> Vec<String> {
+        let purposes = [Purpose::Node, Purpose::Stores, Purpose::Browser];
         let mut advice: Vec<String> =
-            [Purpose::Node, Purpose::Stores].iter().filter_map(|p| self.advice_for(*p)).collect();
+            purposes.iter().filter_map(|purpose| self.advice_for(*purpose)).collect();
         if !self.go {
             advice.push("go is not on PATH: install Go 1.26 from https://go.dev/dl (Debian's may be too old); it compiles the test cluster".to_owned());
         }

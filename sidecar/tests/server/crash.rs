@@ -165,13 +165,13 @@ impl Drop for Program {
     }
 }
 
-fn free_ports() -> [SocketAddr; 3] {
+pub(crate) fn free_ports() -> [SocketAddr; 3] {
     let listeners = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap())
 }
 
 /// One request, and the whole answer; `None` where the server is gone in between.
-async fn exchange(to: SocketAddr, request: &str) -> Option<String> {
+pub(crate) async fn exchange(to: SocketAddr, request: &str) -> Option<String> {
     let mut socket = TcpStream::connect(to).await.ok()?;
     socket.write_all(request.as_bytes()).await.ok()?;
     let mut answer = Vec::new();

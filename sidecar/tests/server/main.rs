@@ -11,6 +11,7 @@
 //! - `http2`: the same over HTTP/2, and what only HTTP/2 has.
 //! - `durable`: durable streams, beside what their public conformance suite asks.
 //! - `slow`: what becomes of those who fall behind, under each policy.
+//! - `browser`: a real one, over a drain, a restart and a crash.
 //! - `crash`: logs on a disk, when the program is killed or there is no room.
 //! - `tls`: handshakes, certificates and their renewal.
 //! - `limits`, `memory`, `files`: what one client may do, whom there is memory for, and files.
@@ -33,6 +34,7 @@
 mod auth;
 mod balance;
 mod bounds;
+mod browser;
 mod client;
 mod counts;
 mod crash;

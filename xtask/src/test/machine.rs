@@ -15,6 +15,8 @@ pub(crate) enum Need {
     Pods,
     /// The servers that keep shared logs.
     Brokers,
+    /// A browser that runs without a screen.
+    Browser,
 }
 
 /// The packages of these servers.
@@ -34,6 +36,8 @@ pub(crate) struct Machine {
     obstacle: Option<String>,
     /// The packages of brokers that are missing.
     brokers: Vec<&'static str>,
+    /// The package of a browser, where it is missing.
+    browser: Vec<&'static str>,
 }
 
 const NPM: &str = "needs Node.js 20 or later with npm, from which the suite comes: install it from https://nodejs.org, and run `cargo xtask test`";
@@ -52,6 +56,7 @@ impl Machine {
             compiled: (compiled(false), compiled(true)),
             existing: existing::wanted().is_ok_and(|wanted| wanted.is_some()),
             brokers: stores.filter(|package| BROKERS.contains(package)).collect(),
+            browser: report.missing_for(Purpose::Browser),
             obstacle: up::obstacle(&report),
         }
     }
@@ -64,7 +69,8 @@ impl Machine {
     fn lacks_one(&self, need: Need) -> Option<String> {
         match need {
             Need::Npm => (!self.npm).then(|| NPM.to_owned()),
-            Need::Brokers => self.lacks_brokers(),
+            Need::Brokers => lacks_packages(&self.brokers),
+            Need::Browser => lacks_packages(&self.browser),
             Need::Api | Need::Pods if self.quick => {
                 Some("--quick was given: run `cargo xtask test`".to_owned())
             }
@@ -79,21 +85,19 @@ impl Machine {
         }
     }
 
-    fn lacks_brokers(&self) -> Option<String> {
-        let missing = self.brokers.join(" ");
-        (!missing.is_empty()).then(|| {
-            format!(
-                "needs {missing}: run `apt-get install --no-install-recommends {missing}` as root"
-            )
-        })
-    }
-
     fn lacks_pods(&self) -> Option<String> {
         if let Some(obstacle) = &self.obstacle {
             return Some(format!("{obstacle}: run `cargo xtask test` as root on Linux"));
         }
         (!self.compiled.1 && !self.go).then(|| GO.to_owned())
     }
+}
+
+fn lacks_packages(missing: &[&str]) -> Option<String> {
+    let missing = missing.join(" ");
+    (!missing.is_empty()).then(|| {
+        format!("needs {missing}: run `apt-get install --no-install-recommends {missing}` as root")
+    })
 }
 
 #[cfg(test)]
@@ -109,6 +113,7 @@ mod tests {
             existing: false,
             obstacle: None,
             brokers: Vec::new(),
+            browser: Vec::new(),
         }
     }
 
@@ -152,6 +157,19 @@ mod tests {
         assert!(machine.lacks(&[Need::Brokers]).unwrap().contains("nats-server"));
         let quick = Machine { quick: true, ..able() };
         assert_eq!(quick.lacks(&[Need::Brokers]), None, "they are no cluster");
+    }
+
+    #[test]
+    fn without_a_browser_its_package_is_named() {
+        let machine = Machine { browser: vec!["chromium"], ..able() };
+        assert!(
+            machine
+                .lacks(&[Need::Browser])
+                .unwrap()
+                .contains("install --no-install-recommends chromium")
+        );
+        assert_eq!(machine.lacks(&[Need::Brokers]), None);
+        assert_eq!(able().lacks(&[Need::Browser]), None);
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub(crate) const STAGES: &[Stage] = &[
     stage("lints", &[], lints),
     stage("tests without a cluster", &[], tests),
     stage("tests against real brokers", &[Need::Brokers], on_brokers),
+    stage("tests in a real browser", &[Need::Browser], in_a_browser),
     stage("the API's types without Kubernetes", &[], types_alone),
     stage("the programs without their features", &[], programs_alone),
     stage("conformance of Durable Streams", &[Need::Npm], |s| streams::test(&mut s.tally)),
@@ -67,14 +68,21 @@ fn lints(_: &mut Session) -> Result<()> {
 }
 
 fn tests(session: &mut Session) -> Result<()> {
-    let without = ["--no-fail-fast", "--", "--quiet", "--skip", "redis", "--skip", "nats"];
-    test(session, cargo("test").args(EVERYTHING).args(without))
+    let without = ["redis", "nats", "chromium"].map(|name| ["--skip", name]);
+    let mut tests = cargo("test");
+    tests.args(EVERYTHING).args(["--no-fail-fast", "--", "--quiet"]).args(without.as_flattened());
+    test(session, &mut tests)
 }
 
 /// The tests that talk to Redis and NATS have their names in their own.
 fn on_brokers(session: &mut Session) -> Result<()> {
     let these = ["--no-fail-fast", "--", "--quiet", "redis", "nats"];
     test(session, cargo("test").args(EVERYTHING).args(these))
+}
+
+/// These have its name in theirs.
+fn in_a_browser(session: &mut Session) -> Result<()> {
+    test(session, cargo("test").args(EVERYTHING).args(["--", "--quiet", "chromium"]))
 }
 
 fn types_alone(session: &mut Session) -> Result<()> {
