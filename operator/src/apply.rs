@@ -9,7 +9,6 @@
 //!   goes along as a precondition.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -18,8 +17,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use weir_crds::names::FIELD_MANAGER;
-
-use crate::kept::Kind;
 
 /// Why a write failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,14 +28,6 @@ pub enum ApplyError {
         kind: String,
         /// Its name.
         name: String,
-        /// What the API server, or the way to it, said.
-        source: kube::Error,
-    },
-    /// The objects that are no longer asked for could not be listed.
-    #[error("can't list the {kind} objects that were made for it")]
-    List {
-        /// The kind of the objects.
-        kind: String,
         /// What the API server, or the way to it, said.
         source: kube::Error,
     },
@@ -59,9 +48,7 @@ impl ApplyError {
     #[must_use]
     pub const fn cause(&self) -> &kube::Error {
         match self {
-            Self::Apply { source, .. }
-            | Self::List { source, .. }
-            | Self::Delete { source, .. } => source,
+            Self::Apply { source, .. } | Self::Delete { source, .. } => source,
         }
     }
 }
@@ -149,26 +136,6 @@ where
         name: name.to_owned(),
         source,
     })
-}
-
-/// Deletes those of `made` that the owner controls and that are not to be kept. Answers their names.
-///
-/// # Errors
-///
-/// Fails where one can't be deleted.
-pub async fn prune<K: Kind>(
-    api: &Api<K>,
-    made: &[Arc<K>],
-    owner_uid: &str,
-    keep: &[&str],
-) -> Result<Vec<String>, ApplyError> {
-    let mut deleted = Vec::new();
-    for object in made.iter().filter(|object| !keep.contains(&object.name_any().as_str())) {
-        if remove(api, Some(object.meta()), owner_uid).await? {
-            deleted.push(object.name_any());
-        }
-    }
-    Ok(deleted)
 }
 
 /// Deletes an object that was read before, if the owner controls it. Says whether it did.

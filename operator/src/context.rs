@@ -13,6 +13,7 @@ use crate::failure::explain;
 use crate::farewells::Farewells;
 use crate::injection::is_protected;
 use crate::metrics::ReconcileMetrics;
+use crate::policies::Standing;
 use crate::routes::Routes;
 use crate::samples::Sampler;
 use crate::upgrade::Upgrades;
@@ -33,7 +34,9 @@ pub struct Context {
     pub farewells: Arc<Farewells>,
     /// The reference to the owner of the policies by which pods are injected, once it was read.
     pub policies_owner: Arc<OnceCell<OwnerReference>>,
-    /// Whether the cluster knows HTTPRoute.
+    /// The policies that were put in force.
+    pub policies: Arc<Standing>,
+    /// Whether the cluster knows HTTPRoute, and which routes there are.
     pub routes: Arc<Routes>,
     /// What this replica has written of statuses.
     pub written: Arc<Written>,
@@ -93,7 +96,7 @@ impl Context {
         };
         let recorder = Recorder::new(client.clone(), reporter);
         let (farewells, written) = (Arc::default(), Arc::default());
-        let (policies_owner, routes) = (Arc::default(), Arc::default());
+        let (policies_owner, policies, routes) = (Arc::default(), Arc::default(), Arc::default());
         Self {
             client,
             recorder,
@@ -101,6 +104,7 @@ impl Context {
             sampler,
             farewells,
             policies_owner,
+            policies,
             routes,
             written,
             options,

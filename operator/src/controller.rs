@@ -6,6 +6,7 @@
 //! - Every reconcile has a span, and ends in exactly one observation of the duration metric.
 //! - A failed reconcile is repeated after a delay of its own object, which doubles with each failure in
 //!   a row, is capped, and is jittered; a success forgets it.
+//! - What this replica writes on an object leads to no reconcile of it: who wrote it knows.
 //! - A reconcile takes at most two minutes; then it is given up as failed, with the outcome `timeout`.
 //! - When `shutdown` is cancelled no further reconcile begins, those that run come to their end, and
 //!   only then [`drive`] returns.
@@ -14,14 +15,15 @@ mod backoff;
 mod phase;
 
 use std::fmt::Debug;
-use std::future::Future;
+use std::future::{self, Future};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use kube::runtime::controller::{Action, Config, Controller, Error as DriverError};
-use kube::runtime::reflector::Store;
-use kube::runtime::watcher;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
@@ -33,6 +35,8 @@ use self::backoff::Backoff;
 pub use self::phase::Phase;
 use crate::context::Context;
 use crate::failure::{Failure, chain};
+use crate::kept::by_itself;
+use crate::written::Written;
 
 /// What a reconciled kind must offer.
 pub trait Reconciler: Send + Sync + 'static {
@@ -91,7 +95,7 @@ pub async fn drive<R: Reconciler>(
     shutdown: CancellationToken,
 ) {
     let config = Config::default().concurrency(context.options.concurrency);
-    let controller = Controller::new(context.watched::<R::Object>(), watcher::Config::default())
+    let controller = watched::<R>(&context)
         .with_config(config)
         .graceful_shutdown_on(shutdown.clone().cancelled_owned());
     let controller = reconciler.watch(controller);
@@ -101,6 +105,31 @@ pub async fn drive<R: Reconciler>(
     tokio::select! {
         () = results.for_each(|result| async { note_queue(&driver, result.err()) }) => {}
         () = unread => {}
+    }
+}
+
+/// A controller of what the watch tells of, but for what this replica has written itself.
+fn watched<R: Reconciler>(context: &Context) -> Controller<R::Object> {
+    let (store, writer) = reflector::store();
+    let events = watcher(context.watched::<R::Object>(), watcher::Config::default());
+    let written = Arc::clone(&context.written);
+    let news = events
+        .default_backoff()
+        .reflect(writer)
+        .filter(move |event| future::ready(event.as_ref().map_or(true, |event| is_news(&written, event))));
+    Controller::for_stream(by_itself(R::KIND, news.applied_objects()).map(Ok), store)
+}
+
+/// Whether an event is more than this replica's own last write. A list may hold what others have changed before
+/// that, of which no event told.
+fn is_news<K: Resource>(written: &Written, event: &Event<K>) -> bool {
+    match event {
+        Event::Apply(object) => !written.is_own(object.meta()),
+        Event::Delete(object) => {
+            written.forget(object.meta());
+            true
+        }
+        Event::Init | Event::InitApply(_) | Event::InitDone => true,
     }
 }
 
@@ -234,6 +263,22 @@ fn note_queue<R: Reconciler>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::pipeline;
+
+    #[test]
+    fn an_own_write_is_no_news_but_in_a_list() {
+        let written = Written::default();
+        let mut pipeline = pipeline("orders");
+        let mut at = |version: &str| {
+            pipeline.metadata.resource_version = Some(version.to_owned());
+            pipeline.clone()
+        };
+        written.note(&at("7").metadata);
+        assert!(is_news(&written, &Event::InitApply(at("7"))));
+        assert!(is_news(&written, &Event::Apply(at("6"))));
+        assert!(!is_news(&written, &Event::Apply(at("7"))));
+        assert!(is_news(&written, &Event::Apply(at("8"))));
+    }
 
     #[test]
     fn a_resync_is_jittered_by_a_tenth_and_an_interval_is_not() {

@@ -3,6 +3,8 @@
 //! # Laws
 //!
 //! - What triggers a reconcile is kept before it does: a reconcile never sees less than what led to it.
+//! - A watch that begins anew tells of everything that there is, and of what has gone meanwhile; only when all of it
+//!   is kept.
 //! - What is kept can be behind this replica's own writes, and behind everybody's by as long as a watch takes;
 //!   so who is about to write states what it has seen, as a precondition.
 //! - Before everything was told once, nothing is said to be absent; and while the watch fails, nothing is known.
@@ -10,6 +12,7 @@
 
 use std::fmt::Debug;
 use std::future;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -66,12 +69,9 @@ impl<K: Kind> Default for Kept<K> {
 }
 
 impl<K: Kind> Kept<K> {
-    /// Watches the kind, and keeps what comes. There is one watch; a second one tells nothing.
-    pub fn watch(
-        &self,
-        api: Api<K>,
-        config: watcher::Config,
-    ) -> BoxStream<'static, Result<K, watcher::Error>> {
+    /// Watches the kind, keeps what comes, and passes on what was touched. There is one watch; a second one tells
+    /// nothing.
+    pub fn watch(&self, api: Api<K>, config: watcher::Config) -> BoxStream<'static, Arc<K>> {
         let Some(writer) = self.writer.lock().take() else { return stream::empty().boxed() };
         let events = watcher(api, config).default_backoff().modify(|object| {
             // They are most of an object, and of no use here.
@@ -79,7 +79,15 @@ impl<K: Kind> Kept<K> {
         });
         let failing = Arc::clone(&self.failing);
         let events = events.reflect(writer).inspect(move |event| note(&failing, event));
-        by_itself(events.touched_objects())
+        let mut touched = Touched { store: self.store.clone(), before: Vec::new() };
+        let events = by_itself(&K::kind(&()), events);
+        events.flat_map(move |event| stream::iter(touched.by(event))).boxed()
+    }
+
+    /// What a test tells in place of a watch.
+    #[cfg(test)]
+    pub(crate) fn writer(&self) -> Writer<K> {
+        self.writer.lock().take().unwrap()
     }
 
     /// Whether everything was told once, and the watch goes on.
@@ -108,16 +116,51 @@ impl<K: Kind> Kept<K> {
     }
 }
 
-/// What a watch tells but for its failures. It begins anew by itself, and a controller that hears of a failure
-/// would let all its watches wait.
-pub fn by_itself<K: Resource<DynamicType = ()> + Send + 'static>(
-    told: impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
-) -> BoxStream<'static, Result<K, watcher::Error>> {
-    let told = told.filter(|told| {
-        if let Err(error) = told {
-            tracing::warn!(of = %K::kind(&()), error = chain(error), "watch interrupted");
+/// Finds what a watch tells of.
+struct Touched<K: Kind> {
+    store: Store<K>,
+    /// What was kept when the watch began anew; until that is through it stays.
+    before: Vec<Arc<K>>,
+}
+
+impl<K: Kind> Touched<K> {
+    /// What an event tells of that the store has taken up.
+    fn by(&mut self, event: Event<K>) -> Vec<Arc<K>> {
+        match event {
+            Event::Apply(object) | Event::Delete(object) => vec![Arc::new(object)],
+            Event::Init => {
+                self.before = self.store.state();
+                Vec::new()
+            }
+            // The store shows nothing of it before all of it is there.
+            Event::InitApply(_) => Vec::new(),
+            Event::InitDone => {
+                let mut touched = mem::take(&mut self.before);
+                touched.retain(|before| !self.is_there(before));
+                touched.extend(self.store.state());
+                touched
+            }
         }
-        future::ready(told.is_ok())
+    }
+
+    fn is_there(&self, before: &K) -> bool {
+        let now = self.store.get(&ObjectRef::from_obj(before));
+        now.is_some_and(|now| now.meta().uid == before.meta().uid)
+    }
+}
+
+/// What a watch of a kind tells but for its failures. It begins anew by itself, and a controller that hears of a
+/// failure would let all its watches wait.
+pub fn by_itself<T: Send + 'static>(
+    kind: &str,
+    told: impl Stream<Item = Result<T, watcher::Error>> + Send + 'static,
+) -> BoxStream<'static, T> {
+    let kind = kind.to_owned();
+    let told = told.filter_map(move |told| {
+        let told = told.inspect_err(|error| {
+            tracing::warn!(of = kind, error = chain(error), "watch interrupted");
+        });
+        future::ready(told.ok())
     });
     told.boxed()
 }
@@ -182,6 +225,34 @@ mod tests {
         assert!(kept.is_complete());
     }
 
+    #[test]
+    fn a_watch_that_begins_anew_tells_of_what_has_gone_meanwhile() {
+        let (store, mut writer) = reflector::store();
+        let mut touched = Touched { store: store.clone(), before: Vec::new() };
+        let mut tell = |event: Event<ConfigMap>| {
+            writer.apply_watcher_event(&event);
+            let mut names: Vec<_> = touched.by(event).iter().map(|found| found.name_any()).collect();
+            names.sort();
+            (names, store.len())
+        };
+        let told = |names: &[&str], kept| {
+            (names.iter().copied().map(str::to_owned).collect::<Vec<_>>(), kept)
+        };
+        let nothing = |kept| told(&[], kept);
+        assert_eq!(tell(Event::Init), nothing(0));
+        assert_eq!(tell(Event::InitApply(config_map("shop", "a"))), nothing(0));
+        assert_eq!(tell(Event::InitApply(config_map("shop", "b"))), nothing(0));
+        assert_eq!(tell(Event::InitDone), told(&["a", "b"], 2));
+        // It is interrupted, and "a" goes before it is there again; its first list fails half-way.
+        assert_eq!(tell(Event::Init), nothing(2));
+        assert_eq!(tell(Event::InitApply(config_map("shop", "b"))), nothing(2));
+        assert_eq!(tell(Event::Init), nothing(2));
+        assert_eq!(tell(Event::InitApply(config_map("shop", "b"))), nothing(2));
+        assert_eq!(tell(Event::InitApply(config_map("shop", "c"))), nothing(2));
+        assert_eq!(tell(Event::InitDone), told(&["a", "b", "c"], 2));
+        assert_eq!(tell(Event::Delete(config_map("shop", "c"))), told(&["c"], 1));
+    }
+
     #[tokio::test]
     async fn the_failures_of_a_watch_stay_with_it() {
         let told = [
@@ -189,7 +260,7 @@ mod tests {
             Ok(config_map("shop", "a")),
             Err(watcher::Error::NoResourceVersion),
         ];
-        let heard: Vec<_> = by_itself(stream::iter(told)).collect().await;
-        assert!(matches!(&heard[..], [Ok(_)]), "{heard:?}");
+        let heard: Vec<_> = by_itself("ConfigMap", stream::iter(told)).collect().await;
+        assert_eq!(heard, [config_map("shop", "a")]);
     }
 }

@@ -29,6 +29,7 @@ pub mod injection;
 pub mod kept;
 pub mod labels;
 pub mod leader;
+pub mod mark;
 pub mod metrics;
 pub mod pipeline;
 pub mod policies;
@@ -47,6 +48,7 @@ pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod traces;
+pub mod triggers;
 pub mod upgrade;
 pub mod webhook;
 pub mod written;

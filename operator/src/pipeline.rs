@@ -18,6 +18,7 @@ mod build;
 mod given;
 mod made;
 mod observe;
+mod orphans;
 mod repair;
 mod report;
 mod scale;

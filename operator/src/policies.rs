@@ -1,6 +1,8 @@
 //! Puts the pipelines' MutatingAdmissionPolicies in force, where the operator injects by them, and removes
 //! those whose pipeline is gone: they are in no namespace, so nothing takes them along.
 
+mod standing;
+
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
@@ -21,10 +23,12 @@ use weir_crds::names::FIELD_MANAGER;
 use weir_crds::v1alpha1::StreamPipeline;
 use weir_crds::validate;
 
+pub use self::standing::Standing;
 use crate::apply::ApplyError;
 use crate::context::Context;
 use crate::failure::chain;
 use crate::injection::policy;
+use crate::mark::Mark;
 use crate::sidecar::Image;
 
 /// What a policy adds is harmless without its pipeline, so it may stay for so long.
@@ -42,15 +46,28 @@ pub async fn put(context: &Context, pipeline: &StreamPipeline) -> Result<(), App
         return Ok(());
     }
     let image = Image::of(&context.options);
+    let (uid, standing) = (pipeline.uid().unwrap_or_default(), &context.policies);
     let Some((mut policy, mut binding)) = policy::build(release, pipeline, &image) else {
+        standing.forget(&uid);
         return Ok(());
     };
     let owners = owner(context).await?.map(|owner| vec![owner.clone()]);
     policy.metadata.owner_references.clone_from(&owners);
     binding.metadata.owner_references = owners;
+    let stand = standing.are(&context.client, &uid, &policy, &binding).await;
+    let stand = stand.map_err(|source| ApplyError::Apply {
+        kind: MutatingAdmissionPolicy::kind(&()).into_owned(),
+        name: policy.name_any(),
+        source,
+    });
+    if stand? {
+        return Ok(());
+    }
     // The binding last: it puts in force what stands.
-    write(context, &policy).await?;
-    write(context, &binding).await
+    let mark = write(context, &policy).await?;
+    let bound = write(context, &binding).await?;
+    standing.note(&uid, &policy, &binding, [mark, bound]);
+    Ok(())
 }
 
 /// What the policies go with when the operator is removed. It stands for as long as the operator does.
@@ -74,7 +91,8 @@ async fn owner(context: &Context) -> Result<Option<&OwnerReference>, ApplyError>
     context.policies_owner.get_or_try_init(read).await.map(Some)
 }
 
-async fn write<K>(context: &Context, object: &K) -> Result<(), ApplyError>
+/// Writes one, and answers its mark.
+async fn write<K>(context: &Context, object: &K) -> Result<Mark, ApplyError>
 where
     K: Resource<DynamicType = (), Scope = ClusterResourceScope>
         + Serialize
@@ -87,7 +105,8 @@ where
     let written = Api::<K>::all(context.client.clone());
     let written = written.patch(&name, &params, &Patch::Apply(object)).await;
     let kind = || K::kind(&()).into_owned();
-    written.map(drop).map_err(|source| ApplyError::Apply { kind: kind(), name, source })
+    let written = written.map_err(|source| ApplyError::Apply { kind: kind(), name, source })?;
+    Ok(Mark::of(written.meta(), object.meta()))
 }
 
 /// Removes, time and again, the policies whose pipeline is gone or asks for none, until `stop` is cancelled.

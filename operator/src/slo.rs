@@ -28,6 +28,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use kube::ResourceExt;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -50,10 +51,14 @@ use crate::failure::{Category, Failure};
 use crate::farewells::Farewells;
 use crate::kept::Kept;
 use crate::samples::Sampler;
+use crate::triggers::gathered;
 
 /// Looks again at an SLO that can't be evaluated as it stands. A change of it, or of its pipeline, is
 /// seen at once; this is for what no watch tells.
 const RESYNC: Duration = Duration::from_secs(300);
+
+/// What becomes of a pipeline within so long is one change.
+const TOGETHER: Duration = Duration::from_millis(500);
 
 /// The StreamSLO controller.
 pub struct Slos {
@@ -100,9 +105,9 @@ impl Reconciler for Slos {
         let _ = self.store.set(store);
         let pipelines = self.context.watched::<StreamPipeline>();
         let pipelines = self.pipelines.watch(pipelines, watcher::Config::default());
-        controller.watches_stream(pipelines, move |pipeline: StreamPipeline| {
-            referring(&pipeline, &of_pipeline)
-        })
+        let triggers =
+            pipelines.flat_map(move |pipeline| stream::iter(referring(&pipeline, &of_pipeline)));
+        controller.reconcile_on(gathered(triggers, TOGETHER))
     }
 
     async fn reconcile(&self, slo: Arc<StreamSLO>) -> Result<Done, Error> {

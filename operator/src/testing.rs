@@ -1,10 +1,24 @@
 //! Makes resources for the unit tests. The names differ from the product's, so that a field in the
 //! wrong place is noticed.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::task::{Context as Waking, Poll};
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use kube::Client;
+use kube::client::Body;
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
+use tower_service::Service;
 use weir_crds::v1alpha1::{StreamPipeline, StreamSLO};
 
-use crate::context::Options;
+use crate::context::{Context, Options};
+use crate::metrics::ReconcileMetrics;
+use crate::samples::Sampler;
 use crate::upgrade::Upgrades;
 
 /// The options of a test.
@@ -69,4 +83,53 @@ pub(crate) fn slo(name: &str, pipeline: &str) -> StreamSLO {
         },
     }))
     .unwrap()
+}
+
+type Answers = dyn Fn(&str) -> (StatusCode, Value) + Send + Sync;
+
+/// An API server that gives the answer to each path.
+#[derive(Clone)]
+pub(crate) struct FakeApi {
+    answers: Arc<Answers>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl FakeApi {
+    pub(crate) fn new(answers: impl Fn(&str) -> (StatusCode, Value) + Send + Sync + 'static) -> Self {
+        Self { answers: Arc::new(answers), asked: Arc::default() }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.clone(), "default")
+    }
+
+    /// What it was asked so far: method and path.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().clone()
+    }
+}
+
+impl Service<Request<Body>> for FakeApi {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Waking<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let path = request.uri().path();
+        self.asked.lock().push(format!("{} {path}", request.method()));
+        let (status, answer) = (self.answers)(path);
+        let body = Body::from(answer.to_string().into_bytes());
+        ready(Ok(Response::builder().status(status).body(body).unwrap()))
+    }
+}
+
+/// What every phase is handed, with this client.
+pub(crate) fn context(client: Client) -> Context {
+    let mut registry = Registry::default();
+    let sampler = Arc::new(Sampler::register(Duration::from_secs(1), &mut registry));
+    Context::new(client, ReconcileMetrics::register(&mut registry), sampler, options())
 }

@@ -2,20 +2,54 @@
 //! behind that, and the API server is asked only where it is.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// A watch tells of a write within a second; one that has not for so long never will, as the object is gone, or the
+/// numbers have begun anew.
+const FORGOTTEN: Duration = Duration::from_mins(10);
 
 /// The versions of the objects whose last write no watch has told of yet, by uid.
 #[derive(Debug, Default)]
-pub struct Written(Mutex<HashMap<String, u64>>);
+pub struct Written(Mutex<HashMap<String, Write>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Write {
+    version: u64,
+    at: Instant,
+}
 
 impl Written {
     /// Notes what came of a write.
     pub fn note(&self, metadata: &ObjectMeta) {
         if let Some(uid) = &metadata.uid {
             // A version that is no number can't be compared: the object is asked for each time.
-            self.0.lock().insert(uid.clone(), number(metadata).unwrap_or(u64::MAX));
+            let version = number(metadata).unwrap_or(u64::MAX);
+            let at = Instant::now();
+            let mut written = self.0.lock();
+            written.retain(|_, write| at.duration_since(write.at) < FORGOTTEN);
+            written.insert(uid.clone(), Write { version, at });
+        }
+    }
+
+    /// Whether what a watch tells of an object is this replica's own last write, which is no news to it.
+    pub fn is_own(&self, metadata: &ObjectMeta) -> bool {
+        let Some(uid) = &metadata.uid else { return false };
+        let mut written = self.0.lock();
+        let is_own = written.get(uid).is_some_and(|write| Some(write.version) == number(metadata));
+        if is_own {
+            written.remove(uid);
+        }
+        is_own
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, metadata: &ObjectMeta) {
+        if let Some(uid) = &metadata.uid {
+            self.0.lock().remove(uid);
         }
     }
 
@@ -23,8 +57,9 @@ impl Written {
     pub fn is_behind(&self, metadata: &ObjectMeta) -> bool {
         let Some(uid) = &metadata.uid else { return true };
         let mut written = self.0.lock();
-        let Some(version) = written.get(uid) else { return false };
-        let behind = number(metadata).is_none_or(|number| number < *version);
+        let Some(write) = written.get(uid) else { return false };
+        let behind = write.at.elapsed() < FORGOTTEN
+            && number(metadata).is_none_or(|number| number < write.version);
         if !behind {
             written.remove(uid);
         }
@@ -56,6 +91,32 @@ mod tests {
         assert!(written.is_behind(&at("9")));
         assert!(!written.is_behind(&at("11")));
         assert!(written.0.lock().is_empty());
+    }
+
+    #[test]
+    fn only_the_last_of_its_own_writes_is_no_news() {
+        let written = Written::default();
+        assert!(!written.is_own(&at("10")), "nothing was written");
+        written.note(&at("10"));
+        assert!(!written.is_own(&at("9")), "somebody wrote before");
+        assert!(written.is_own(&at("10")));
+        assert!(!written.is_behind(&at("10")));
+        written.note(&at("12"));
+        assert!(!written.is_own(&at("13")), "somebody wrote since");
+        written.forget(&at("13"));
+        assert!(written.0.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_no_watch_tells_of_is_forgotten_in_the_end() {
+        let written = Written::default();
+        written.note(&at("10"));
+        tokio::time::advance(FORGOTTEN).await;
+        assert!(!written.is_behind(&at("3")), "the numbers have begun anew");
+        written.note(&at("10"));
+        tokio::time::advance(FORGOTTEN).await;
+        written.note(&ObjectMeta { uid: Some("b".to_owned()), ..at("11") });
+        assert_eq!(written.0.lock().len(), 1);
     }
 
     #[test]

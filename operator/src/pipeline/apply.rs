@@ -2,23 +2,27 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
-use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde_json::json;
 use weir_crds::names::FIELD_MANAGER;
 
 use super::build::Objects;
 use super::made::Made;
-use super::observe::{Existing, Observed, ObservedPod, Versions};
-use super::settled::Settled;
+use super::observe::{Existing, Observed, ObservedPod};
+use super::orphans;
+use super::settled::{Marks, Settled, meta};
 use super::validate::{OwnershipOfObjects, ValidatedPipeline};
-use crate::apply::{ApplyError, Ownership, apply as apply_object, prune, remove};
+use crate::apply::{ApplyError, Ownership, apply as apply_object, remove};
 use crate::context::Context;
-use crate::kept::{Kept, Kind};
+use crate::kept::Kind;
 use crate::labels;
+use crate::mark::Mark;
+use crate::routes::HTTPRoute;
 
 /// How many pods of one pipeline are told of a new configuration at the same time.
 const CONCURRENT_ANNOUNCEMENTS: usize = 8;
@@ -33,21 +37,25 @@ pub(super) async fn apply(
     observed: &Observed,
 ) -> Result<(), ApplyError> {
     let (fingerprint, config_hash) = (objects.fingerprint(), objects.config_hash.clone());
-    if !settled.is(&pipeline.uid, fingerprint, &observed.existing.versions()) {
-        let versions = write(context, made, pipeline, objects, &observed.existing).await?;
-        settled.note(&pipeline.uid, fingerprint, versions);
+    let Observed { existing, pods, .. } = observed;
+    if !settled.is(&pipeline.uid, fingerprint, &Marks::of(existing, &objects, &pipeline.uid)) {
+        let marks = write(context, pipeline, objects, existing).await?;
+        settled.note(&pipeline.uid, fingerprint, marks);
     }
-    announce(context, pipeline, &config_hash, &observed.pods).await
+    // Whatever was written or not: one can turn up at any time.
+    orphans::prune(context, made, pipeline).await?;
+    announce(context, pipeline, &config_hash, pods).await
 }
 
-/// Writes the objects. Answers the version that each of them has then.
+/// Writes the objects, those at the same time that don't depend on one another. Answers the mark that each of them
+/// has then.
 async fn write(
     context: &Context,
-    made: &Made,
     pipeline: &ValidatedPipeline,
     objects: Objects,
     existing: &Existing,
-) -> Result<Versions, ApplyError> {
+) -> Result<Marks, ApplyError> {
+    let wanted = Wanted::of(&objects);
     let Objects {
         config_map,
         service,
@@ -71,23 +79,29 @@ async fn write(
         http_route: route_owner,
     } = &pipeline.ownership;
     let writer = Writer { context, pipeline };
-    let kept = Names::of(&config_map, &service, deployment.as_ref());
-    let stateful = stateful_set.is_some();
-    // The ConfigMap first: a pod that mounts it can't start without.
-    let config_map = writer.write(Some(config_map), config_map_owner).await?;
-    let service = writer.write(Some(service), service_owner).await?;
-    // Who may come is settled before there is somewhere to come to.
-    let network_policy =
-        writer.settle(network_policy, policy_owner, existing.network_policy.as_ref()).await?;
-    let budget = writer.settle(budget, budget_owner, existing.budget.as_ref()).await?;
-    let deployment = writer.write(deployment, deployment_owner).await?;
-    let stateful_set = writer.write(stateful_set, stateful_set_owner).await?;
-    let ingress = writer.settle(ingress, ingress_owner, meta(existing.ingress.as_ref())).await?;
-    let http_route =
-        writer.settle(http_route, route_owner, meta(existing.http_route.as_ref())).await?;
+    // Before the pods, which can't start without the ConfigMap; and who may come is settled before there is
+    // somewhere to come to.
+    let (config_map, service, network_policy, budget) = futures::join!(
+        writer.write(Some(config_map), config_map_owner),
+        writer.write(Some(service), service_owner),
+        writer.write(network_policy, policy_owner),
+        writer.write(budget, budget_owner),
+    );
+    let (config_map, service) = (config_map?, service?);
+    let (network_policy, budget) = (network_policy?, budget?);
+    let (deployment, stateful_set) = futures::join!(
+        writer.write(deployment, deployment_owner),
+        writer.write(stateful_set, stateful_set_owner),
+    );
+    let (deployment, stateful_set) = (deployment?, stateful_set?);
+    let (ingress, http_route) = futures::join!(
+        writer.write(ingress, ingress_owner),
+        writer.write_route(http_route, route_owner),
+    );
+    let (ingress, http_route) = (ingress?, http_route?);
     // Removal last: what takes its place stands by then.
-    writer.clear(made, existing, stateful, &kept).await?;
-    Ok(Versions([
+    writer.retire(existing, &wanted).await?;
+    Ok(Marks([
         config_map,
         service,
         deployment,
@@ -99,21 +113,38 @@ async fn write(
     ]))
 }
 
-fn meta<K: Resource>(object: Option<&K>) -> Option<&ObjectMeta> {
-    object.map(Resource::meta)
+/// Which of the objects are wanted that not every pipeline has.
+struct Wanted {
+    deployment: bool,
+    stateful_set: bool,
+    budget: bool,
+    network_policy: bool,
+    ingress: bool,
+    http_route: bool,
 }
 
-/// The names of what stays.
-struct Names {
-    config_map: String,
-    service: String,
-    deployment: Option<String>,
-}
-
-impl Names {
-    fn of(config_map: &ConfigMap, service: &Service, deployment: Option<&Deployment>) -> Self {
-        let deployment = deployment.map(ResourceExt::name_any);
-        Self { config_map: config_map.name_any(), service: service.name_any(), deployment }
+impl Wanted {
+    fn of(objects: &Objects) -> Self {
+        let Objects {
+            config_map: _,
+            service: _,
+            deployment,
+            stateful_set,
+            budget,
+            network_policy,
+            ingress,
+            http_route,
+            config_hash: _,
+            held: _,
+        } = objects;
+        Self {
+            deployment: deployment.is_some(),
+            stateful_set: stateful_set.is_some(),
+            budget: budget.is_some(),
+            network_policy: network_policy.is_some(),
+            ingress: ingress.is_some(),
+            http_route: http_route.is_some(),
+        }
     }
 }
 
@@ -124,70 +155,65 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes an object, where one is wanted. Answers its version.
+    /// Writes an object, where one is wanted. Answers its mark.
     async fn write<K: Kind + Serialize>(
         &self,
         wanted: Option<K>,
         ownership: &Ownership,
-    ) -> Result<Option<String>, ApplyError> {
+    ) -> Result<Option<Mark>, ApplyError> {
         let Some(wanted) = wanted else { return Ok(None) };
+        let metadata = wanted.meta().clone();
         let api = self.context.namespaced::<K>(&self.pipeline.namespace);
-        apply_object(&api, wanted, ownership).await.map(|written| written.resource_version())
+        let written = apply_object(&api, wanted, ownership).await?;
+        Ok(Some(Mark::of(written.meta(), &metadata)))
     }
 
-    /// Writes an object, or removes the one that is no longer wanted. Answers its version.
-    async fn settle<K: Kind + Serialize>(
+    /// The same for a route, of which no watch tells.
+    async fn write_route(
         &self,
-        wanted: Option<K>,
+        wanted: Option<HTTPRoute>,
         ownership: &Ownership,
-        existing: Option<&ObjectMeta>,
-    ) -> Result<Option<String>, ApplyError> {
+    ) -> Result<Option<Mark>, ApplyError> {
+        let Self { context, pipeline } = self;
         if wanted.is_some() {
-            return self.write(wanted, ownership).await;
+            // Before it is there: what may be there is looked for when it is no longer wanted.
+            context.routes.note(context, &pipeline.namespace, &pipeline.name).await;
         }
-        let api = self.context.namespaced::<K>(&self.pipeline.namespace);
-        if remove(&api, existing, &self.pipeline.uid).await? {
+        self.write(wanted, ownership).await
+    }
+
+    /// Removes what the pipeline has under its own names, and asks for no longer.
+    async fn retire(&self, existing: &Existing, wanted: &Wanted) -> Result<(), ApplyError> {
+        let Existing {
+            config_map: _,
+            service: _,
+            deployment,
+            stateful_set,
+            budget,
+            network_policy,
+            ingress,
+            http_route,
+        } = existing;
+        self.remove::<Deployment>(meta(deployment.as_ref()), wanted.deployment).await?;
+        self.remove::<StatefulSet>(meta(stateful_set.as_ref()), wanted.stateful_set).await?;
+        self.remove::<PodDisruptionBudget>(budget.as_ref(), wanted.budget).await?;
+        self.remove::<NetworkPolicy>(network_policy.as_ref(), wanted.network_policy).await?;
+        self.remove::<Ingress>(meta(ingress.as_ref()), wanted.ingress).await?;
+        self.remove::<HTTPRoute>(meta(http_route.as_ref()), wanted.http_route).await
+    }
+
+    async fn remove<K: Kind>(
+        &self,
+        existing: Option<&ObjectMeta>,
+        is_wanted: bool,
+    ) -> Result<(), ApplyError> {
+        let Self { context, pipeline } = self;
+        let api = context.namespaced::<K>(&pipeline.namespace);
+        let left = existing.filter(|_| !is_wanted);
+        if remove(&api, left, &pipeline.uid).await? {
             tracing::info!(kind = %K::kind(&()), "removed what is no longer asked for");
         }
-        Ok(None)
-    }
-
-    /// Removes what the pipeline has of old, and asks for no longer.
-    async fn clear(
-        &self,
-        made: &Made,
-        existing: &Existing,
-        stateful: bool,
-        kept: &Names,
-    ) -> Result<(), ApplyError> {
-        let Names { config_map, service, deployment } = kept;
-        let deployment: Vec<&str> = deployment.as_deref().into_iter().collect();
-        let mut pruned = self.prune(&made.deployments, &deployment).await?;
-        pruned.extend(self.prune(&made.services, &[service]).await?);
-        pruned.extend(self.prune(&made.config_maps, &[config_map]).await?);
-        let stateful_sets = self.context.namespaced::<StatefulSet>(&self.pipeline.namespace);
-        let left = existing.stateful_set.as_ref().filter(|_| !stateful);
-        if remove(&stateful_sets, meta(left), &self.pipeline.uid).await? {
-            pruned.push(self.pipeline.name.clone());
-        }
-        if !pruned.is_empty() {
-            tracing::info!(objects = ?pruned, "removed what is no longer asked for");
-        }
         Ok(())
-    }
-
-    async fn prune<K: Kind>(
-        &self,
-        made: &Kept<K>,
-        keep: &[&str],
-    ) -> Result<Vec<String>, ApplyError> {
-        let Self { context, pipeline } = self;
-        let labels = labels::of_object(&pipeline.name);
-        let made = made.find(&pipeline.namespace, |object| {
-            labels.iter().all(|(key, value)| object.labels().get(key) == Some(value))
-        });
-        let api = context.namespaced::<K>(&pipeline.namespace);
-        prune(&api, &made, &pipeline.uid, keep).await
     }
 }
 

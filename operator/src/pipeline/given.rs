@@ -125,7 +125,7 @@ pub(super) fn decide(
         // Whether the wish is another one is asked of this release, as it alone can be asked.
         !upgrade.is_asked
             && text(&note.template) != text(&made)
-            && text(&make(&note.inputs)) == text(&made)
+            && (note.inputs == *inputs || text(&make(&note.inputs)) == text(&made))
     };
     let kept = noted.filter(is_kept);
     let held = kept.map(HeldBack::at);
@@ -137,6 +137,8 @@ pub(super) fn decide(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use serde_json::{Value, from_value, json};
     use weir_crds::v1alpha1::StreamPipeline;
 
@@ -205,6 +207,22 @@ mod tests {
         assert_eq!(asked.held, None);
         // What was asked for once is not asked for ever.
         assert!(given(Some(&asked), &pipeline, "sidecar:4").held.is_some());
+    }
+
+    #[test]
+    fn a_template_is_made_once_where_the_wish_is_the_same() {
+        let pipeline = with(&json!({}));
+        let first = given(None, &pipeline, "sidecar:1");
+        let note = serde_json::from_str(&first.note).unwrap();
+        for image in ["sidecar:1", "sidecar:2"] {
+            let count = Cell::new(0);
+            let make = |inputs: &PodInputs| {
+                count.set(count.get() + 1);
+                made(image, inputs)
+            };
+            decide(Some(&note), &inputs(&pipeline), &upgrade(&pipeline, image), make);
+            assert_eq!(count.get(), 1, "{image}");
+        }
     }
 
     #[test]

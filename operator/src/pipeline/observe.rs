@@ -25,6 +25,7 @@ use super::namespace;
 use super::share::Rebalancing;
 use crate::apply::is_controlled;
 use crate::context::Context;
+use crate::failure::chain;
 use crate::kept::{Kept, Kind};
 use crate::labels;
 use crate::routes::HTTPRoute;
@@ -48,7 +49,7 @@ pub(super) struct Observed {
     pub(super) workloads: Vec<Workload>,
     /// What each ready pod that carries the data plane answered.
     pub(super) replicas: Vec<Replica>,
-    /// Whether the cluster knows HTTPRoute.
+    /// Whether the cluster knows HTTPRoute; as far as it matters to the pipeline.
     pub(super) knows_routes: bool,
     /// What autoscaling makes of all that; `None` where the number of replicas is given.
     pub(super) scaling: Option<Decision>,
@@ -149,23 +150,33 @@ pub(super) async fn observe(
     }))
 }
 
-/// Whether the cluster knows HTTPRoute, and the pipeline's own.
+/// Whether the cluster knows HTTPRoute, and the pipeline's own. What goes wrong with that is no trouble of pipelines
+/// that want none.
 async fn route(
     context: &Context,
     namespace: &str,
     pipeline: &StreamPipeline,
 ) -> Result<(bool, Option<HTTPRoute>), ObserveError> {
+    let name = &pipeline.name_any();
     let exposure = pipeline.spec.exposure.as_ref();
-    let wanted = exposure.is_some_and(|exposure| exposure.http_route.is_some());
+    if exposure.is_none_or(|exposure| exposure.http_route.is_none()) {
+        // One that was asked for once is to be removed.
+        if !context.routes.may_be(context, namespace, name).await {
+            return Ok((false, None));
+        }
+        let left = context.namespaced::<HTTPRoute>(namespace).get_opt(name).await;
+        let left = left.inspect_err(|error| {
+            tracing::debug!(error = chain(error), "whether there is a route left is not known");
+        });
+        return Ok((true, left.unwrap_or_default()));
+    }
     let known = context.routes.are_known(&context.client).await;
     if !known.map_err(reading("which kinds the Gateway API has"))? {
         return Ok((false, None));
     }
-    match context.namespaced::<HTTPRoute>(namespace).get(&pipeline.name_any()).await {
+    match context.namespaced::<HTTPRoute>(namespace).get(name).await {
         Ok(route) => Ok((true, Some(route))),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok((true, None)),
-        // Who may not see routes has made none; that is no trouble of pipelines that want none.
-        Err(kube::Error::Api(status)) if status.code == 403 && !wanted => Ok((true, None)),
         // Not the object is missing, but the kind: its definition was removed.
         Err(kube::Error::Api(status)) if status.code == 404 => {
             context.routes.forget().await;
@@ -265,37 +276,6 @@ impl Reader<'_> {
             None if !wanted && kept.is_complete() => Ok(None),
             None => context.namespaced::<K>(namespace).get_opt(name).await.map_err(reading(what)),
         }
-    }
-}
-
-/// The version of each object that there is, in the order of [`Existing`].
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Versions(pub(super) [Option<String>; 8]);
-
-impl Existing {
-    /// The versions of what there is.
-    pub(super) fn versions(&self) -> Versions {
-        let Self {
-            config_map,
-            service,
-            deployment,
-            stateful_set,
-            budget,
-            network_policy,
-            ingress,
-            http_route,
-        } = self;
-        let of = |metadata: Option<&ObjectMeta>| metadata?.resource_version.clone();
-        Versions([
-            of(config_map.as_ref()),
-            of(service.as_ref().map(Resource::meta)),
-            of(deployment.as_ref().map(Resource::meta)),
-            of(stateful_set.as_ref().map(Resource::meta)),
-            of(budget.as_ref()),
-            of(network_policy.as_ref()),
-            of(ingress.as_ref().map(Resource::meta)),
-            of(http_route.as_ref().map(Resource::meta)),
-        ])
     }
 }
 

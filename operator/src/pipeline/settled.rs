@@ -2,9 +2,71 @@
 
 use std::collections::HashMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 use parking_lot::Mutex;
 
-use super::observe::Versions;
+use super::build::Objects;
+use super::observe::Existing;
+use crate::apply::is_controlled;
+use crate::mark::Mark;
+
+/// The mark of each object that there is, in the order of [`Objects`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Marks(pub(super) [Option<Mark>; 8]);
+
+impl Marks {
+    /// The marks of what there is beside what is wanted, for the pipeline of this uid.
+    pub(super) fn of(existing: &Existing, objects: &Objects, uid: &str) -> Self {
+        let Existing {
+            config_map,
+            service,
+            deployment,
+            stateful_set,
+            budget,
+            network_policy,
+            ingress,
+            http_route,
+        } = existing;
+        let Objects {
+            config_map: wanted_config_map,
+            service: wanted_service,
+            deployment: wanted_deployment,
+            stateful_set: wanted_stateful_set,
+            budget: wanted_budget,
+            network_policy: wanted_policy,
+            ingress: wanted_ingress,
+            http_route: wanted_route,
+            config_hash: _,
+            held: _,
+        } = objects;
+        let of = |found, wanted| mark(found, wanted, uid);
+        Self([
+            of(config_map.as_ref(), Some(&wanted_config_map.metadata)),
+            of(meta(service.as_ref()), Some(&wanted_service.metadata)),
+            of(meta(deployment.as_ref()), meta(wanted_deployment.as_ref())),
+            of(meta(stateful_set.as_ref()), meta(wanted_stateful_set.as_ref())),
+            of(budget.as_ref(), meta(wanted_budget.as_ref())),
+            of(network_policy.as_ref(), meta(wanted_policy.as_ref())),
+            of(meta(ingress.as_ref()), meta(wanted_ingress.as_ref())),
+            of(meta(http_route.as_ref()), meta(wanted_route.as_ref())),
+        ])
+    }
+}
+
+/// The metadata of an object, where there is one.
+pub(super) fn meta<K: Resource>(object: Option<&K>) -> Option<&ObjectMeta> {
+    object.map(Resource::meta)
+}
+
+fn mark(found: Option<&ObjectMeta>, wanted: Option<&ObjectMeta>, uid: &str) -> Option<Mark> {
+    match (found, wanted) {
+        (Some(found), Some(wanted)) => Some(Mark::of(found, wanted)),
+        // It is to be removed, where it is the pipeline's, and somebody else's is nothing to it.
+        (Some(found), None) => is_controlled(found, uid).then(|| Mark::of(found, found)),
+        (None, _) => None,
+    }
+}
 
 /// What was written for each pipeline, by its uid.
 #[derive(Debug, Default)]
@@ -15,20 +77,20 @@ struct Written {
     /// Of what was wanted.
     fingerprint: u64,
     /// Of what stood then.
-    versions: Versions,
+    marks: Marks,
 }
 
 impl Settled {
     /// Whether the same was written before, and nobody has touched it since.
-    pub(super) fn is(&self, uid: &str, fingerprint: u64, versions: &Versions) -> bool {
+    pub(super) fn is(&self, uid: &str, fingerprint: u64, marks: &Marks) -> bool {
         let settled = self.0.lock();
         let written = settled.get(uid);
-        written.is_some_and(|w| w.fingerprint == fingerprint && w.versions == *versions)
+        written.is_some_and(|w| w.fingerprint == fingerprint && w.marks == *marks)
     }
 
     /// Notes what was written.
-    pub(super) fn note(&self, uid: &str, fingerprint: u64, versions: Versions) {
-        self.0.lock().insert(uid.to_owned(), Written { fingerprint, versions });
+    pub(super) fn note(&self, uid: &str, fingerprint: u64, marks: Marks) {
+        self.0.lock().insert(uid.to_owned(), Written { fingerprint, marks });
     }
 
     /// Forgets all others.
@@ -40,23 +102,41 @@ impl Settled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::build::build;
+    use crate::pipeline::testing::valid;
+    use crate::testing::gateway;
 
-    fn versions(of_service: &str) -> Versions {
-        let mut versions = Versions::default();
-        versions.0[1] = Some(of_service.to_owned());
-        versions
+    fn marks(of_service: &str) -> Marks {
+        let service = ObjectMeta { uid: Some(of_service.to_owned()), ..ObjectMeta::default() };
+        let mut marks = Marks::default();
+        marks.0[1] = Some(Mark::of(&service, &service));
+        marks
     }
 
     #[test]
     fn what_somebody_touched_or_what_is_to_be_another_is_written_again() {
         let settled = Settled::default();
-        assert!(!settled.is("a", 1, &versions("7")));
-        settled.note("a", 1, versions("7"));
-        assert!(settled.is("a", 1, &versions("7")));
-        assert!(!settled.is("a", 2, &versions("7")));
-        assert!(!settled.is("a", 1, &versions("8")));
-        assert!(!settled.is("b", 1, &versions("7")));
+        assert!(!settled.is("a", 1, &marks("7")));
+        settled.note("a", 1, marks("7"));
+        assert!(settled.is("a", 1, &marks("7")));
+        assert!(!settled.is("a", 2, &marks("7")));
+        assert!(!settled.is("a", 1, &marks("8")));
+        assert!(!settled.is("b", 1, &marks("7")));
         settled.keep_only(|uid| uid == "b");
-        assert!(!settled.is("a", 1, &versions("7")));
+        assert!(!settled.is("a", 1, &marks("7")));
+    }
+
+    #[test]
+    fn what_is_to_go_is_to_be_done_and_what_is_somebody_elses_is_not() {
+        let pipeline = gateway("orders", 1);
+        let objects = build(&valid(&pipeline)).unwrap();
+        let nothing = Marks::of(&Existing::default(), &objects, "uid-of-orders");
+        assert_eq!(nothing, Marks::default());
+        let policy = |metadata: ObjectMeta| {
+            let existing = Existing { network_policy: Some(metadata), ..Existing::default() };
+            Marks::of(&existing, &objects, "uid-of-orders")
+        };
+        assert_eq!(policy(ObjectMeta::default()), nothing);
+        assert_ne!(policy(objects.service.metadata.clone()), nothing);
     }
 }

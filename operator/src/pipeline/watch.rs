@@ -3,21 +3,32 @@
 mod statuses;
 
 use std::collections::BTreeSet;
+use std::future;
+use std::sync::Arc;
+use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
-use weir_crds::names::{MANAGED_BY, label};
-use weir_crds::v1alpha1::{StreamPipeline, StreamSLO};
+use weir_crds::names::{API_VERSION, MANAGED_BY, label};
+use weir_crds::v1alpha1::{STREAM_PIPELINE, StreamPipeline, StreamSLO};
 
 use self::statuses::Statuses;
 use super::made::Made;
 use crate::context::Context;
-use crate::kept::by_itself;
+use crate::kept::{Kind, by_itself};
 use crate::labels;
+use crate::triggers::gathered;
+
+/// What is told of a pipeline's objects and pods within so long is looked at once: its own writes, and what
+/// Kubernetes makes of them. Nobody notices the delay, and a change of the pipeline itself has none.
+const TOGETHER: Duration = Duration::from_millis(500);
 
 /// Adds the watches: of what a pipeline owns, of the SLOs that refer to it, and of pods.
 ///
@@ -36,18 +47,34 @@ pub(super) fn add(
     let pods = watcher(pods, watcher::Config::default()).default_backoff().touched_objects();
     let slos = kept.slos.watch(context.watched(), watcher::Config::default());
     let statuses = Statuses::default();
-    controller
-        .owns_stream(kept.config_maps.watch(context.watched(), made()))
-        .owns_stream(kept.deployments.watch(context.watched(), made()))
-        .owns_stream(kept.stateful_sets.watch(context.watched(), made()))
-        .owns_stream(kept.budgets.watch(context.watched(), made()))
-        .owns_stream(kept.policies.watch(context.watched(), made()))
-        .owns_stream(kept.ingresses.watch(context.watched(), made()))
-        .owns_stream(kept.services.watch(context.watched(), made()))
-        .watches_stream(slos, move |slo: StreamSLO| {
-            of_slo(&slo).filter(|_| !statuses.is_mere_status(&slo))
-        })
-        .watches_stream(by_itself(pods), move |pod| of_pod(&pod, &store))
+    let of_slo = move |slo: &StreamSLO| of_slo(slo).filter(|_| !statuses.is_mere_status(slo));
+    let triggers = stream::select_all([
+        owners(kept.config_maps.watch(context.watched(), made())),
+        owners(kept.deployments.watch(context.watched(), made())),
+        owners(kept.stateful_sets.watch(context.watched(), made())),
+        owners(kept.budgets.watch(context.watched(), made())),
+        owners(kept.policies.watch(context.watched(), made())),
+        owners(kept.ingresses.watch(context.watched(), made())),
+        owners(kept.services.watch(context.watched(), made())),
+        slos.filter_map(move |slo| future::ready(of_slo(&slo))).boxed(),
+        by_itself("Pod", pods).flat_map(move |pod| stream::iter(of_pod(&pod, &store))).boxed(),
+    ]);
+    controller.reconcile_on(gathered(triggers, TOGETHER))
+}
+
+type Triggers = BoxStream<'static, ObjectRef<StreamPipeline>>;
+
+/// The pipelines that own what was touched.
+fn owners<K: Kind>(touched: BoxStream<'static, Arc<K>>) -> Triggers {
+    touched.filter_map(|object| future::ready(owner(object.meta()))).boxed()
+}
+
+fn owner(metadata: &ObjectMeta) -> Option<ObjectRef<StreamPipeline>> {
+    let is_pipeline = |owner: &&OwnerReference| {
+        owner.kind == STREAM_PIPELINE && owner.api_version == API_VERSION
+    };
+    let owner = metadata.owner_references.iter().flatten().find(is_pipeline)?;
+    Some(ObjectRef::new(&owner.name).within(metadata.namespace.as_deref()?))
 }
 
 /// The pipeline that an SLO refers to.
@@ -106,6 +133,18 @@ mod tests {
     fn a_pod_concerns_the_pipelines_whose_sidecar_or_gateway_it_is() {
         let labels = json!({ "pipeline.weir.dev/old": "true", "weir.dev/pipeline": "gate" });
         assert_eq!(names(&pod(&labels)), ["gate", "old"]);
+    }
+
+    #[test]
+    fn an_object_concerns_the_pipeline_that_owns_it() {
+        let owned = |kind: &str| {
+            let owners = json!([{ "apiVersion": "weir.dev/v1alpha1", "kind": kind, "name": "orders", "uid": "a" }]);
+            let metadata = json!({ "name": "b", "namespace": "shop", "ownerReferences": owners });
+            owner(&serde_json::from_value(metadata).unwrap())
+        };
+        assert_eq!(owned("StreamPipeline"), Some(ObjectRef::new("orders").within("shop")));
+        assert_eq!(owned("StreamSLO"), None);
+        assert_eq!(owner(&ObjectMeta::default()), None);
     }
 
     #[test]

@@ -169,7 +169,7 @@ async fn a_route_waits_for_the_gateway_api_and_then_for_its_gateway() -> Result<
         let controller = Controller::start(&namespace).await?;
         let route = json!({ "parentRefs": [{ "name": "public" }], "hostnames": ["orders.test"] });
         let exposure = json!({ "exposure": { "httpRoute": route } });
-        create_pipeline_with(&namespace, "orders", gateway(1), exposure).await?;
+        create_pipeline_with(&namespace, "orders", gateway(1), exposure.clone()).await?;
         let missing =
             condition(&namespace, "orders", "Exposed", "False", "GatewayApiMissing").await?;
         ensure!(missing.message.contains("install the Gateway API's definitions"), "{missing:?}");
@@ -191,6 +191,12 @@ async fn a_route_waits_for_the_gateway_api_and_then_for_its_gateway() -> Result<
             crate::replicas::touch(&namespace).await?;
             condition(&namespace, "orders", "Exposed", said, reason).await?;
         }
+        // One that is asked for no longer is removed.
+        let without = json!({ "spec": { "exposure": null } });
+        change(&namespace, "orders", without).await?;
+        gone::<HTTPRoute>(&namespace, "orders").await?;
+        change(&namespace, "orders", json!({ "spec": exposure })).await?;
+        there::<HTTPRoute>(&namespace, "orders").await?;
         // What is removed under its feet is missing again, and holds nothing up.
         without_routes(&definitions).await?;
         condition(&namespace, "orders", "Exposed", "False", "GatewayApiMissing").await?;

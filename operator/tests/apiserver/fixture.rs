@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Namespace as K8sNamespace;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use kube::{Client, ResourceExt};
+use kube::Client;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -22,31 +21,15 @@ use weir_operator::metrics::ReconcileMetrics;
 use weir_operator::pipeline::Pipelines;
 use weir_operator::samples::Sampler;
 use weir_operator::upgrade::Upgrades;
-use weir_tests::{Namespace, eventually};
+use weir_tests::{Cluster, Namespace, definitions, eventually};
 
 /// Generous on a busy machine; nothing here takes more than a second on an idle one.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Installs the definitions, once for all tests of the process.
-pub(crate) async fn install_definitions(client: &Client) -> Result<()> {
+pub(crate) async fn install_definitions(cluster: &Cluster) -> Result<()> {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
-    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let install = async || -> Result<()> {
-        for (_, definition) in weir_crds::definitions() {
-            let params = PatchParams::apply("weir-tests").force();
-            api.patch(&definition.name_any(), &params, &Patch::Apply(&definition)).await?;
-            eventually("the definition is established", LIMIT, async || {
-                let found = api.get(&definition.name_any()).await?;
-                let established = kube::runtime::conditions::is_crd_established();
-                use kube::runtime::wait::Condition as _;
-                ensure!(established.matches_object(Some(&found)), "not yet");
-                Ok(())
-            })
-            .await?;
-        }
-        Ok(())
-    };
-    INSTALLED.get_or_try_init(install).await.map(|_| ())
+    INSTALLED.get_or_try_init(|| definitions::install(cluster)).await.map(drop)
 }
 
 /// The StreamPipeline controller, for one namespace.
@@ -88,7 +71,7 @@ impl Controller {
         client: Client,
         options: Options,
     ) -> Result<Self> {
-        install_definitions(&namespace.cluster.client).await?;
+        install_definitions(&namespace.cluster).await?;
         let mut registry = Registry::default();
         let context = context(client, options, &mut registry);
         let stop = CancellationToken::new();

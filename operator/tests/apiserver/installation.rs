@@ -89,7 +89,7 @@ impl Replica {
         webhook: SocketAddr,
         arguments: Vec<String>,
     ) -> Result<Self> {
-        install_definitions(&watched.cluster.client).await?;
+        install_definitions(&watched.cluster).await?;
         let admin = free().await?;
         let mut usual = vec![
             "weir-operator".to_owned(),

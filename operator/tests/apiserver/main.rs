@@ -21,6 +21,7 @@ mod pipelines;
 mod policies;
 mod refusals;
 mod replicas;
+mod requests;
 mod restarts;
 mod scaling;
 mod slos;

@@ -48,7 +48,7 @@ async fn several_namespaces_are_reconciled_and_no_other() -> Result<()> {
     with_namespace("watched-a", async |one| {
         with_namespace("watched-b", async |two| {
             with_namespace("unwatched", async |third| {
-                install_definitions(&one.cluster.client).await?;
+                install_definitions(&one.cluster).await?;
                 let client = confined(&[&one, &two], &one.name).await?;
                 let stop = CancellationToken::new();
                 let running = tokio::spawn(run_with(
@@ -85,7 +85,7 @@ async fn several_namespaces_are_reconciled_and_no_other() -> Result<()> {
 async fn a_watched_namespace_without_permissions_is_named() -> Result<()> {
     with_namespace("allowed", async |one| {
         with_namespace("denied", async |two| {
-            install_definitions(&one.cluster.client).await?;
+            install_definitions(&one.cluster).await?;
             let client = confined(&[&one], &one.name).await?;
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             let stop = CancellationToken::new();

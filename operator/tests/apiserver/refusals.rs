@@ -170,7 +170,7 @@ async fn touch(namespace: &Namespace, value: &str) -> Result<()> {
 #[ignore = "needs a cluster: cargo xtask test"]
 async fn missing_permissions_to_read_are_one_line_before_anything_starts() -> Result<()> {
     with_namespace("preflight", async |namespace| {
-        install_definitions(&namespace.cluster.client).await?;
+        install_definitions(&namespace.cluster).await?;
         let rules = json!([
             { "apiGroups": ["weir.dev"], "resources": ["*"], "verbs": ["list"] },
             { "apiGroups": ["", "apps"], "resources": ["pods", "deployments"], "verbs": ["list"] },

@@ -54,7 +54,7 @@ impl Drop for Admin {
     }
 }
 
-fn samples(namespace: &str, generation: i64, healthy: bool) -> Value {
+pub(crate) fn samples(namespace: &str, generation: i64, healthy: bool) -> Value {
     json!({
         "apiVersion": "weir.dev/samples/v1",
         "instance": { "id": "i", "startedAt": 1 },

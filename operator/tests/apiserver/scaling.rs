@@ -147,7 +147,7 @@ async fn fewer_subscribers_take_nothing_away_for_a_while_and_a_new_leader_knows_
 #[ignore = "needs a cluster: cargo xtask test"]
 async fn two_autoscalers_at_once_are_refused() -> Result<()> {
     with_namespace("two-scalers", async |namespace| {
-        crate::fixture::install_definitions(&namespace.cluster.client).await?;
+        crate::fixture::install_definitions(&namespace.cluster).await?;
         create_pipeline(&namespace, "orders", autoscaled()).await?;
         let scale = ["scale", "streampipeline/orders", "--replicas=3"];
         let refused = eventually("kubectl is answered", LIMIT, async || {

@@ -30,7 +30,7 @@ struct Judge {
 impl Judge {
     async fn start(namespace: &Namespace, admin_port: u16) -> Result<Self> {
         let client = namespace.cluster.client.clone();
-        install_definitions(&client).await?;
+        install_definitions(&namespace.cluster).await?;
         let mut registry = Registry::default();
         let mut options = options(&namespace.name);
         options.admin_port = admin_port;

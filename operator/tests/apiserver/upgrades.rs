@@ -99,16 +99,22 @@ async fn a_gateway_stays_as_it_is_until_its_upgrade_is_asked_for() -> Result<()>
     .await
 }
 
+/// A gateway of the first release, and the operator of the second, which holds it back.
+async fn held_back(namespace: &Namespace) -> Result<Controller> {
+    let controller = release(namespace, 1).await?;
+    create_pipeline(namespace, "orders", gateway(1)).await?;
+    has_image(namespace, 1).await?;
+    controller.stop().await?;
+    let controller = release(namespace, 2).await?;
+    offered(namespace, 2).await?;
+    Ok(controller)
+}
+
 #[tokio::test]
 #[ignore = "needs a cluster: cargo xtask test"]
 async fn what_somebody_changes_of_a_gateway_that_is_held_back_is_put_right() -> Result<()> {
     with_namespace("held-drift", async |namespace| {
-        let controller = release(&namespace, 1).await?;
-        create_pipeline(&namespace, "orders", gateway(1)).await?;
-        has_image(&namespace, 1).await?;
-        controller.stop().await?;
-        let controller = release(&namespace, 2).await?;
-        offered(&namespace, 2).await?;
+        let controller = held_back(&namespace).await?;
         let deployments = namespace.api::<Deployment>();
         let change = json!({ "spec": { "template": { "spec": {
             "containers": [{ "name": "weir-sidecar", "image": "drifted.test/sidecar:9" }],
@@ -137,12 +143,7 @@ async fn what_somebody_changes_of_a_gateway_that_is_held_back_is_put_right() -> 
 #[ignore = "needs a cluster: cargo xtask test"]
 async fn a_change_of_the_spec_takes_the_release_along_where_it_makes_new_pods() -> Result<()> {
     with_namespace("along", async |namespace| {
-        let controller = release(&namespace, 1).await?;
-        create_pipeline(&namespace, "orders", gateway(1)).await?;
-        has_image(&namespace, 1).await?;
-        controller.stop().await?;
-        let controller = release(&namespace, 2).await?;
-        offered(&namespace, 2).await?;
+        let controller = held_back(&namespace).await?;
         let generation = deployment(&namespace).await?["metadata"]["generation"].clone();
         // A new configuration reaches the pods that there are.
         let delivery = json!({ "spec": { "delivery": { "maxConnections": 7 } } });

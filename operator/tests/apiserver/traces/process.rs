@@ -33,7 +33,7 @@ impl Process {
         besides: &[String],
         variables: &Variables,
     ) -> Result<Self> {
-        install_definitions(&watched.cluster.client).await?;
+        install_definitions(&watched.cluster).await?;
         let admin = free().await?;
         let folder = tempfile::tempdir()?;
         let child = Command::new(PROGRAM)
