@@ -13,6 +13,7 @@ use crate::failure::explain;
 use crate::farewells::Farewells;
 use crate::injection::is_protected;
 use crate::metrics::ReconcileMetrics;
+use crate::patience::Patience;
 use crate::policies::Standing;
 use crate::routes::Routes;
 use crate::samples::Sampler;
@@ -40,6 +41,8 @@ pub struct Context {
     pub routes: Arc<Routes>,
     /// What this replica has written of statuses.
     pub written: Arc<Written>,
+    /// Which objects fail for reasons that pass by themselves.
+    pub patience: Arc<Patience>,
     /// What the operator was started with.
     pub options: Options,
 }
@@ -95,7 +98,7 @@ impl Context {
             instance: Some(options.identity.clone()),
         };
         let recorder = Recorder::new(client.clone(), reporter);
-        let (farewells, written) = (Arc::default(), Arc::default());
+        let (farewells, written, patience) = (Arc::default(), Arc::default(), Arc::default());
         let (policies_owner, policies, routes) = (Arc::default(), Arc::default(), Arc::default());
         Self {
             client,
@@ -107,6 +110,7 @@ impl Context {
             policies,
             routes,
             written,
+            patience,
             options,
         }
     }

@@ -42,6 +42,15 @@ impl Category {
         }
     }
 
+    /// Whether a failure of this kind says nothing about the object, and passes by itself, as a rule.
+    #[must_use]
+    pub const fn passes(self) -> bool {
+        match self {
+            Self::Conflict | Self::Unavailable | Self::Transport => true,
+            Self::Forbidden | Self::NotFound | Self::Invalid | Self::Internal => false,
+        }
+    }
+
     /// The category of an error that the Kubernetes client returned.
     #[must_use]
     pub fn of(error: &kube::Error) -> Self {
@@ -121,6 +130,16 @@ mod tests {
             (418, "", Category::Internal),
         ] {
             assert_eq!(Category::of(&api(code, reason)), category, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_is_the_api_servers_own_trouble_passes() {
+        for code in [409, 429, 500, 503] {
+            assert!(Category::of(&api(code, "")).passes(), "{code}");
+        }
+        for code in [400, 403, 404, 418, 422] {
+            assert!(!Category::of(&api(code, "")).passes(), "{code}");
         }
     }
 

@@ -31,6 +31,7 @@ pub mod labels;
 pub mod leader;
 pub mod mark;
 pub mod metrics;
+pub mod patience;
 pub mod pipeline;
 pub mod policies;
 pub mod preflight;

@@ -13,7 +13,7 @@ use super::status::{
 use super::{Error, Outcome, namespace};
 use crate::apply::apply_status;
 use crate::context::{Context, Notice};
-use crate::failure::{Category, Failure, chain};
+use crate::failure::{Failure, chain};
 
 /// Reports an outcome. Answers whether the pipeline has settled, or is to be looked at again soon.
 pub(super) async fn report(
@@ -22,10 +22,12 @@ pub(super) async fn report(
     outcome: &Outcome,
     repairs: &[Repair],
 ) -> Result<bool, Error> {
-    if let Outcome::Failed(error) = outcome
-        && is_passing(error)
-    {
-        return Ok(false);
+    match outcome {
+        Outcome::Failed(error) if context.patience.bears(&observed.pipeline, error.category()) => {
+            return Ok(false);
+        }
+        Outcome::Failed(_) => {}
+        Outcome::Applied(_) | Outcome::Rejected(_) => context.patience.forget(&observed.pipeline),
     }
     let status = status(observed, outcome, repairs, Timestamp::now());
     write(context, &observed.pipeline, &status).await?;
@@ -53,18 +55,15 @@ pub(super) async fn unobserved(
     error: Error,
 ) -> Error {
     // A status that is behind is nothing to go on from: what it counts would go back.
-    if !is_passing(&error) && !context.written.is_behind(&pipeline.metadata) {
+    if !context.patience.bears(pipeline, error.category())
+        && !context.written.is_behind(&pipeline.metadata)
+    {
         let status = unobserved_status(pipeline, &error, Timestamp::now());
         if let Err(second) = write(context, pipeline, &status).await {
             tracing::warn!(error = chain(&second), "status not written");
         }
     }
     error
-}
-
-/// Whether an error says nothing about the pipeline and is gone at the next try, most likely.
-fn is_passing(error: &Error) -> bool {
-    matches!(error.category(), Category::Conflict | Category::Transport)
 }
 
 async fn write(
@@ -98,16 +97,72 @@ fn is_changed(before: Option<&StreamPipelineStatus>, after: &StreamPipelineStatu
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use http::StatusCode;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+    use kube::core::Status;
 
     use super::*;
-    use crate::conditions::Status;
+    use crate::apply::ApplyError;
+    use crate::conditions;
     use crate::pipeline::testing::running;
-    use crate::testing::gateway;
+    use crate::testing::{FakeApi, context, gateway};
 
     fn reported() -> StreamPipelineStatus {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         status(&running(&gateway("orders", 1), &["a"]), &Outcome::Applied(None), &[], now)
+    }
+
+    /// An API server that refuses everything with this code, and a failure of it.
+    fn refusing(code: u16) -> (FakeApi, impl Fn() -> Error) {
+        let refusal = move || Status::failure("no", "").with_code(code);
+        let api = FakeApi::new(move |_| {
+            (StatusCode::from_u16(code).unwrap(), serde_json::to_value(refusal()).unwrap())
+        });
+        let error = move || {
+            let source = kube::Error::Api(Box::new(refusal()));
+            Error::Apply(ApplyError::Apply { kind: "Service".to_owned(), name: "a".to_owned(), source })
+        };
+        (api, error)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_overloaded_api_server_is_not_told_of_before_it_lasts() {
+        let (api, error) = refusing(503);
+        let (context, observed) = (context(api.client()), running(&gateway("orders", 1), &["a"]));
+        let failed = async || {
+            let result = report(&context, &observed, &Outcome::Failed(error()), &[]).await;
+            unobserved(&context, &observed.pipeline, error()).await;
+            (result.is_err(), api.asked().len())
+        };
+        assert_eq!(failed().await, (false, 0));
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert_eq!(failed().await, (false, 0));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        // It is told then, as far as the API server listens.
+        let (told, asked) = failed().await;
+        assert!(told && asked > 0, "{:?}", api.asked());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_permission_is_told_of_at_once() {
+        let (api, error) = refusing(403);
+        let context = context(api.client());
+        unobserved(&context, &gateway("orders", 1), error()).await;
+        assert_eq!(api.asked(), ["PATCH /apis/weir.dev/v1alpha1/namespaces/shop/streampipelines/orders/status"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_that_is_behind_is_not_gone_on_from() {
+        let (api, error) = refusing(403);
+        let context = context(api.client());
+        let mut pipeline = gateway("orders", 1);
+        pipeline.metadata.resource_version = Some("8".to_owned());
+        context.written.note(&pipeline.metadata);
+        pipeline.metadata.resource_version = Some("7".to_owned());
+        unobserved(&context, &pipeline, error()).await;
+        assert!(api.asked().is_empty(), "{:?}", api.asked());
     }
 
     #[test]
@@ -126,7 +181,7 @@ mod tests {
         let foreign = Condition { type_: "Audited".to_owned(), ..stored.conditions[0].clone() };
         stored.conditions.push(foreign);
         assert!(!is_changed(Some(&stored), &reported()));
-        stored.conditions[0].status = Status::Unknown.as_str().to_owned();
+        stored.conditions[0].status = conditions::Status::Unknown.as_str().to_owned();
         assert!(is_changed(Some(&stored), &reported()));
     }
 }

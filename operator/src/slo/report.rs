@@ -12,7 +12,7 @@ use super::status::{self, Outcome};
 use crate::apply::apply_status;
 use crate::conditions;
 use crate::context::{Context, Notice};
-use crate::failure::{Category, Failure, chain, explain};
+use crate::failure::{Failure, chain, explain};
 
 /// Says on the SLO what came of its evaluation.
 pub(super) async fn report(
@@ -21,6 +21,7 @@ pub(super) async fn report(
     outcome: &Outcome,
     tracked: &mut Tracked,
 ) -> Result<(), Error> {
+    context.patience.forget(slo);
     let status = status::status(slo, outcome, Timestamp::now());
     let age = tracked.written.map(|written| written.elapsed());
     if !worth_writing(slo.status.as_ref(), &status, age) {
@@ -37,7 +38,7 @@ pub(super) async fn report(
 /// Says on the SLO that it could not be evaluated, unless that passes by itself, and gives the error
 /// back. A status that can't be written either is only logged.
 pub(super) async fn failed(context: &Context, slo: &StreamSLO, error: Error) -> Error {
-    if passes(error.category()) {
+    if context.patience.bears(slo, error.category()) || context.written.is_behind(&slo.metadata) {
         return error;
     }
     let message = match &error {
@@ -58,14 +59,6 @@ async fn write(context: &Context, slo: &StreamSLO, status: &StreamSLOStatus) -> 
     let written = apply_status(&api, &slo.name_any(), status).await.map_err(Error::Report)?;
     context.written.note(&written.metadata);
     Ok(())
-}
-
-/// Whether a failure of this kind passes by itself, as a rule.
-const fn passes(category: Category) -> bool {
-    match category {
-        Category::Conflict | Category::Unavailable | Category::Transport => true,
-        Category::Forbidden | Category::NotFound | Category::Invalid | Category::Internal => false,
-    }
 }
 
 /// The Event that tells of a verdict that is another than before; nothing for the first one, unless it
@@ -113,10 +106,5 @@ mod tests {
         assert_eq!(told(Some(no), no), None);
         assert_eq!(told(None, unknown), None);
         assert_eq!(told(None, yes), expected(false, "ObjectivesMet"));
-    }
-
-    #[test]
-    fn what_passes_by_itself_is_not_written_on_the_slo() {
-        assert!(passes(Category::Unavailable) && !passes(Category::Forbidden));
     }
 }
