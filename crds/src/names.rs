@@ -41,6 +41,8 @@ pub mod annotation {
     pub const UPGRADE: &str = "weir.dev/upgrade";
     /// On a gateway's workload: the pod template that it was last given, and what that was made of.
     pub const POD_TEMPLATE: &str = "weir.dev/pod-template";
+    /// On a pipeline's ConfigMap: the [`Share`](super::Share) that its replicas were told last.
+    pub const LAST_SHARE: &str = "weir.dev/last-share";
     /// The pipelines whose configuration an injected pod mounts, separated by commas.
     pub const PIPELINES: &str = "weir.dev/pipelines";
     /// The image of the sidecar that a pod was injected with, as the operator named it.

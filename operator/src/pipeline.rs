@@ -180,13 +180,15 @@ impl Reconciler for Pipelines {
         let outcome = Box::pin(self.advance(&observed)).await;
         if let Outcome::Applied(_) = outcome {
             self.histories.note(&observed);
+            self.shares.note(&observed, now_in_seconds());
         }
         let repairing = Box::pin(repair::repair(context, &self.restarts, &observed, &outcome));
         let repairs = repairing.instrument(Phase::Repair.span()).await;
         let reporting = Box::pin(report::report(context, &observed, &outcome, &repairs));
         let reported = Phase::Report.run(reporting).await;
         // What changes with time is looked at more often.
-        let scales = observed.scaling.is_some() || observed.rebalancing.is_some();
+        let is_told = observed.rebalancing.is_some_and(|rebalancing| rebalancing.is_on);
+        let scales = observed.scaling.is_some() || is_told;
         let usual = if scales { SCALING } else { RESYNC };
         let is_moving = repairs.iter().any(|repair| repair.is_moving);
         let settled = if is_moving { MOVING } else { usual };

@@ -4,15 +4,18 @@
 //! # Laws
 //!
 //! - Nobody is sent away while a replica is missing, leaving or silent: the others' numbers are about to change.
+//!   What has begun ends there.
 //! - What replicas are asked for is asked for once, for the time of the window; then it is left alone for as
 //!   long again, so that subscribers have arrived elsewhere before anybody counts anew.
+//! - What was asked for last stands in an annotation of the ConfigMap, so that another leader goes on from it; this
+//!   one remembers it when it has been written, not before.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use kube::ResourceExt;
 use parking_lot::Mutex;
-use weir_crds::names::Share;
+use weir_crds::names::{Share, annotation};
 use weir_crds::v1alpha1::Rebalance;
 use weir_slo::Subscribers;
 
@@ -30,38 +33,72 @@ const FORGOTTEN: u64 = 3_600;
 #[derive(Debug, Default)]
 pub(super) struct Shares(Mutex<HashMap<String, Share>>);
 
-/// What the replicas are to come down to.
+/// What the replicas are to come down to, or were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rebalancing {
     /// How many connections each may keep, and until when.
     pub(super) share: Share,
+    /// Whether they are to now.
+    pub(super) is_on: bool,
     /// How many the replicas with the fewest and the most have, where that was found out just now.
     pub(super) begins: Option<(u64, u64)>,
 }
 
 impl Shares {
-    /// What the replicas are to come down to, in the second `now`; `None` where they are left alone.
+    /// What the replicas are to come down to, in the second `now`, or were before; `None` where there never was
+    /// anything, or nobody wants it.
     pub(super) fn decide(&self, observed: &Observed, now: u64) -> Option<Rebalancing> {
         let gateway = observed.pipeline.spec.placement.gateway.as_ref()?;
         let Rebalance { window } = gateway.rebalance.as_ref()?;
         let window = window.millis().div_ceil(1_000);
+        let last = self.last(observed);
+        let connections = connections(observed);
+        match (last, &connections) {
+            (Some(share), Some(_)) if now < share.until => {
+                return Some(Rebalancing { share, is_on: true, begins: None });
+            }
+            (Some(share), None) if now < share.until => {
+                let ended = Share { until: now, ..share };
+                return Some(Rebalancing { share: ended, is_on: false, begins: None });
+            }
+            (Some(share), _) if now < share.until.saturating_add(window) => {
+                return Some(Rebalancing { share, is_on: false, begins: None });
+            }
+            (Some(_) | None, _) => {}
+        }
+        let begun = connections.and_then(|connections| begin(&connections, now, window));
+        let left_alone = last.map(|share| Rebalancing { share, is_on: false, begins: None });
+        begun.or(left_alone)
+    }
+
+    /// Takes note that what was decided stands in the ConfigMap.
+    pub(super) fn note(&self, observed: &Observed, now: u64) {
+        let uid = observed.pipeline.uid().unwrap_or_default();
         let mut told = self.0.lock();
         told.retain(|_, share| now < share.until.saturating_add(FORGOTTEN));
-        let uid = observed.pipeline.uid().unwrap_or_default();
-        match told.get(&uid) {
-            Some(share) if now < share.until => {
-                return Some(Rebalancing { share: *share, begins: None });
-            }
-            Some(share) if now < share.until.saturating_add(window) => return None,
-            Some(_) | None => {}
-        }
-        let connections = connections(observed)?;
-        let fair = excessive(&connections)?;
-        let share = Share { connections: fair, until: now.saturating_add(window) };
-        told.insert(uid, share);
-        let range = (connections.iter().min().copied()?, connections.iter().max().copied()?);
-        Some(Rebalancing { share, begins: Some(range) })
+        match &observed.rebalancing {
+            Some(Rebalancing { share, .. }) => told.insert(uid, *share),
+            None => told.remove(&uid),
+        };
     }
+
+    /// What was asked for last, by this leader or an earlier one.
+    fn last(&self, observed: &Observed) -> Option<Share> {
+        let uid = observed.pipeline.uid().unwrap_or_default();
+        // A watch may not have told yet of what was written here.
+        let told = self.0.lock().get(&uid).copied();
+        told.or_else(|| {
+            let noted = observed.existing.config_map.as_ref()?.annotations.as_ref()?;
+            noted.get(annotation::LAST_SHARE)?.parse().ok()
+        })
+    }
+}
+
+/// What begins now, where a replica has far more than its share.
+fn begin(connections: &[u64], now: u64, window: u64) -> Option<Rebalancing> {
+    let share = Share { connections: excessive(connections)?, until: now.saturating_add(window) };
+    let range = (connections.iter().min().copied()?, connections.iter().max().copied()?);
+    Some(Rebalancing { share, is_on: true, begins: Some(range) })
 }
 
 /// How many subscribers each replica has; `None` where that is not known of all, or about to change.
@@ -91,7 +128,7 @@ fn excessive(connections: &[u64]) -> Option<u64> {
 
 /// The Event about a rebalancing that begins.
 pub(super) fn begun(rebalancing: &Rebalancing, window: Duration) -> Option<Notice> {
-    let Rebalancing { share, begins } = rebalancing;
+    let Rebalancing { share, is_on: _, begins } = rebalancing;
     let (fewest, most) = (*begins)?;
     let note = format!(
         "replicas have from {fewest} to {most} subscribers: those with more than {} send some of them away \
@@ -104,6 +141,7 @@ pub(super) fn begun(rebalancing: &Rebalancing, window: Duration) -> Option<Notic
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
     use serde_json::json;
 
     use super::*;
@@ -141,18 +179,75 @@ mod tests {
         }
     }
 
+    /// What is decided, and done.
+    fn decided(shares: &Shares, observed: &mut Observed, now: u64) -> Option<Rebalancing> {
+        observed.rebalancing = shares.decide(observed, now);
+        shares.note(observed, now);
+        observed.rebalancing
+    }
+
+    const SHARE: Share = Share { connections: 150, until: 1_030 };
+
+    const fn on(share: Share) -> Option<Rebalancing> {
+        Some(Rebalancing { share, is_on: true, begins: None })
+    }
+
+    const fn off(share: Share) -> Option<Rebalancing> {
+        Some(Rebalancing { share, is_on: false, begins: None })
+    }
+
     #[test]
     fn it_is_asked_for_once_then_left_alone_and_then_looked_at_anew() {
+        let (shares, mut unequal) = (Shares::default(), observed(&[300, 0]));
+        let begun = decided(&shares, &mut unequal, 1_000).unwrap();
+        assert_eq!(begun, Rebalancing { share: SHARE, is_on: true, begins: Some((0, 300)) });
+        assert_eq!(decided(&shares, &mut unequal, 1_029), on(SHARE));
+        assert_eq!(decided(&shares, &mut unequal, 1_030), off(SHARE));
+        assert_eq!(decided(&shares, &mut unequal, 1_059), off(SHARE));
+        assert_eq!(decided(&shares, &mut observed(&[160, 140]), 1_060), off(SHARE));
+        assert_eq!(decided(&shares, &mut unequal, 1_060).unwrap().share.until, 1_090);
+    }
+
+    #[test]
+    fn another_leader_goes_on_from_what_the_config_map_says() {
+        let mut unequal = observed(&[300, 0]);
+        let noted = [(annotation::LAST_SHARE.to_owned(), SHARE.to_string())];
+        let config_map = ObjectMeta { annotations: Some(noted.into()), ..ObjectMeta::default() };
+        unequal.existing.config_map = Some(config_map);
+        for (now, expected) in [(1_029, on(SHARE)), (1_059, off(SHARE))] {
+            assert_eq!(Shares::default().decide(&unequal, now), expected, "{now}");
+        }
+        assert_eq!(Shares::default().decide(&unequal, 1_060).unwrap().share.until, 1_090);
+        // What this leader has written since counts for more.
+        let shares = Shares::default();
+        assert_eq!(decided(&shares, &mut unequal, 1_060).unwrap().share.until, 1_090);
+        assert!(shares.decide(&unequal, 1_061).unwrap().is_on);
+    }
+
+    #[test]
+    fn what_has_begun_ends_where_a_replica_is_missed_and_does_not_begin_again_at_once() {
+        for missed in [
+            |observed: &mut Observed| drop(observed.pods.pop()),
+            |observed: &mut Observed| {
+                observed.replicas[1].report = Report::Silent("refused".to_owned());
+            },
+        ] {
+            let (shares, mut unequal) = (Shares::default(), observed(&[300, 0]));
+            decided(&shares, &mut unequal, 1_000).unwrap();
+            let mut without = unequal.clone();
+            missed(&mut without);
+            let ended = Share { until: 1_010, ..SHARE };
+            assert_eq!(decided(&shares, &mut without, 1_010), off(ended));
+            assert_eq!(decided(&shares, &mut unequal, 1_011), off(ended));
+            assert_eq!(decided(&shares, &mut unequal, 1_040).unwrap().share.until, 1_070);
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_has_not_begun() {
         let (shares, unequal) = (Shares::default(), observed(&[300, 0]));
-        let begun = shares.decide(&unequal, 1_000).unwrap();
-        let share = Share { connections: 150, until: 1_030 };
-        assert_eq!(begun, Rebalancing { share, begins: Some((0, 300)) });
-        let still = Rebalancing { share, begins: None };
-        assert_eq!(shares.decide(&unequal, 1_029), Some(still));
-        assert_eq!(shares.decide(&unequal, 1_030), None);
-        assert_eq!(shares.decide(&unequal, 1_059), None);
-        assert_eq!(shares.decide(&observed(&[160, 140]), 1_060), None);
-        assert_eq!(shares.decide(&unequal, 1_060).unwrap().share.until, 1_090);
+        assert!(shares.decide(&unequal, 1_000).unwrap().begins.is_some());
+        assert!(shares.decide(&unequal, 1_001).unwrap().begins.is_some());
     }
 
     #[test]

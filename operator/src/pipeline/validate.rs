@@ -39,6 +39,8 @@ pub(super) struct ValidatedPipeline {
     pub(super) placement: ValidPlacement,
     /// What the data plane reads.
     pub(super) manifest: Manifest<StreamPipelineSpec>,
+    /// The share that its replicas were told last, also if they are told none now.
+    pub(super) last_share: Option<Share>,
     /// The SLOs that the data plane counts for: the valid ones that refer to it, by name.
     pub(super) slos: Vec<Manifest<StreamSLOSpec>>,
     /// The data plane's container image.
@@ -137,8 +139,9 @@ pub(super) fn validate(
         placement,
         manifest: with_share(
             manifest(STREAM_PIPELINE, &pipeline.metadata, for_the_data_plane(&pipeline.spec)),
-            observed.rebalancing.map(|rebalancing| rebalancing.share),
+            observed.rebalancing.filter(|found| found.is_on).map(|found| found.share),
         ),
+        last_share: observed.rebalancing.map(|rebalancing| rebalancing.share),
         slos: slos(&observed.slos),
         image: Image::of(options),
         upgrade: observed.upgrade.clone(),
@@ -391,7 +394,7 @@ mod tests {
         let labels = validate(&observed, &options()).unwrap().manifest.metadata.labels;
         assert!(labels.is_empty(), "{labels:?}");
         let share = Share { connections: 5, until: 7 };
-        observed.rebalancing = Some(crate::pipeline::share::Rebalancing { share, begins: None });
+        observed.rebalancing = Some(crate::pipeline::share::Rebalancing { share, is_on: true, begins: None });
         let labels = validate(&observed, &options()).unwrap().manifest.metadata.labels;
         assert_eq!(labels[label::SHARE], "5.7");
     }

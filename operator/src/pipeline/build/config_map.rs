@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use weir_crds::manifest::Manifest;
-use weir_crds::names;
+use weir_crds::names::{self, Share, annotation};
 
 use super::minimal::minimal;
 use super::{BuildError, metadata};
@@ -19,8 +20,13 @@ pub(super) fn build(pipeline: &ValidatedPipeline) -> Result<ConfigMap, BuildErro
     for slo in &pipeline.slos {
         data.insert(format!("slo-{}.yaml", slo.metadata.name), render(slo)?);
     }
+    let noted = pipeline.last_share.as_ref().map(Share::to_string);
+    let noted = noted.map(|share| (annotation::LAST_SHARE.to_owned(), share));
     Ok(ConfigMap {
-        metadata: metadata(pipeline, names::config_map(&pipeline.name)),
+        metadata: ObjectMeta {
+            annotations: noted.map(|noted| BTreeMap::from([noted])),
+            ..metadata(pipeline, names::config_map(&pipeline.name))
+        },
         data: Some(data),
         ..ConfigMap::default()
     })
