@@ -113,10 +113,9 @@ fn watched<R: Reconciler>(context: &Context) -> Controller<R::Object> {
     let (store, writer) = reflector::store();
     let events = watcher(context.watched::<R::Object>(), watcher::Config::default());
     let written = Arc::clone(&context.written);
-    let news = events
-        .default_backoff()
-        .reflect(writer)
-        .filter(move |event| future::ready(event.as_ref().map_or(true, |event| is_news(&written, event))));
+    let news = events.default_backoff().reflect(writer).filter(move |event| {
+        future::ready(event.as_ref().map_or(true, |event| is_news(&written, event)))
+    });
     Controller::for_stream(by_itself(R::KIND, news.applied_objects()).map(Ok), store)
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -29,7 +30,11 @@ const MOST: usize = 1_024;
 
 /// The final counters of sidecars that ended a short while ago, by their instance.
 #[derive(Debug, Default)]
-pub struct Farewells(Mutex<HashMap<String, Farewell>>);
+pub struct Farewells {
+    kept: Mutex<HashMap<String, Farewell>>,
+    /// How many could not be kept.
+    missed: AtomicU64,
+}
 
 #[derive(Debug)]
 struct Farewell {
@@ -51,19 +56,33 @@ impl Farewells {
     }
 
     fn keep(&self, farewell: Farewell) {
-        let mut kept = self.0.lock();
+        let mut kept = self.kept.lock();
         kept.retain(|_, known| farewell.heard.duration_since(known.heard) < KEPT);
         let id = farewell.samples.instance.id.clone();
         // A pod's status comes again with every change of it.
-        if kept.len() < MOST && !kept.contains_key(&id) {
+        if kept.contains_key(&id) {
+            return;
+        }
+        if kept.len() < MOST {
             kept.insert(id, farewell);
+            return;
+        }
+        drop(kept);
+        let missed = self.missed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        // Each would be a line in a storm of them.
+        if missed.is_power_of_two() {
+            tracing::warn!(
+                namespace = farewell.namespace,
+                missed,
+                "sidecars ended faster than their last counts can be taken: these deliveries are counted by no SLO"
+            );
         }
     }
 
     /// What was said in a namespace, the earliest first.
     #[must_use]
     pub fn of(&self, namespace: &str) -> Vec<Arc<Samples>> {
-        let kept = self.0.lock();
+        let kept = self.kept.lock();
         let mut found: Vec<_> =
             kept.values().filter(|farewell| farewell.namespace == namespace).collect();
         found.sort_by_key(|farewell| farewell.heard);
@@ -172,6 +191,22 @@ pub(crate) mod tests {
         let newer = words("a").replace("samples/v1", "samples/v9");
         farewells.hear(&pod("weir-sidecar", &ended(&newer), &json!({})));
         assert!(heard(&farewells).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_than_can_be_kept_are_counted_and_room_is_made_by_time() {
+        let farewells = Farewells::default();
+        let end = |n: usize| {
+            farewells.hear(&pod("weir-sidecar", &ended(&words(&n.to_string())), &json!({})));
+        };
+        (0..MOST + 3).for_each(end);
+        // A pod's status comes again with every change of it.
+        end(0);
+        assert_eq!(heard(&farewells).len(), MOST);
+        assert_eq!(farewells.missed.load(Ordering::Relaxed), 3);
+        tokio::time::advance(KEPT).await;
+        end(MOST);
+        assert_eq!(heard(&farewells), [MOST.to_string()]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -231,7 +231,8 @@ mod tests {
         let mut touched = Touched { store: store.clone(), before: Vec::new() };
         let mut tell = |event: Event<ConfigMap>| {
             writer.apply_watcher_event(&event);
-            let mut names: Vec<_> = touched.by(event).iter().map(|found| found.name_any()).collect();
+            let mut names: Vec<_> =
+                touched.by(event).iter().map(|found| found.name_any()).collect();
             names.sort();
             (names, store.len())
         };

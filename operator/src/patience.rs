@@ -67,7 +67,10 @@ mod tests {
         tokio::time::advance(PATIENCE / 2).await;
         assert!(patience.bears(&orders, Category::Transport));
         tokio::time::advance(PATIENCE / 2).await;
-        assert!(patience.bears(&pipeline("other"), Category::Conflict), "it fails for the first time");
+        assert!(
+            patience.bears(&pipeline("other"), Category::Conflict),
+            "it fails for the first time"
+        );
         assert!(!patience.bears(&orders, Category::Unavailable));
         patience.forget(&orders);
         assert!(patience.bears(&orders, Category::Unavailable));

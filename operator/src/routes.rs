@@ -248,8 +248,11 @@ mod tests {
             _ => {
                 let metadata = json!({ "name": "left", "namespace": "shop" });
                 let item = json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata });
-                (StatusCode::OK, json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
-                    "metadata": {}, "items": [item] }))
+                (
+                    StatusCode::OK,
+                    json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                    "metadata": {}, "items": [item] }),
+                )
             }
         });
         let context = context(api.client());
@@ -269,7 +272,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_wrong_with_routes_is_no_trouble_of_who_wants_none() {
         let api = FakeApi::new(|_| {
-            (StatusCode::INTERNAL_SERVER_ERROR, json!({ "kind": "Status", "code": 500, "message": "broken" }))
+            (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                json!({ "kind": "Status", "code": 500, "message": "broken" }),
+            )
         });
         let context = context(api.client());
         assert!(!context.routes.may_be(&context, "shop", "orders").await);

@@ -5,6 +5,7 @@
 //! - [`Client`]: the HTTP that it takes.
 
 mod answer;
+mod budget;
 mod client;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -13,5 +14,6 @@ mod metrics;
 mod sampler;
 
 pub use answer::{Answer, Query, Reading, SampleError, Target};
+pub use budget::Held;
 pub use client::{Client, FetchError};
 pub use sampler::Sampler;

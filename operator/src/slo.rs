@@ -175,13 +175,21 @@ impl Slos {
             (Ok(_), None) => (Outcome::PipelineNotFound, idle("pipeline_not_found")),
             (Ok(valid), Some(replicas)) => {
                 let Context { sampler, farewells, .. } = self.context.as_ref();
-                let outcome = judge(sampler, farewells, &slo, &valid, &replicas, tracked).await?;
+                let heard = Heard { sampler, farewells, objectives: self.objectives(&slo) };
+                let outcome = judge(heard, &slo, &valid, &replicas, tracked).await?;
                 (outcome, self.again(&slo, &valid, tracked))
             }
         };
         self.show(&slo, &outcome);
         Phase::Report.run(report::report(&self.context, &slo, &outcome, tracked)).await?;
         Ok(done)
+    }
+
+    /// How many objectives a replica counts at most, for whichever SLOs of the namespace.
+    fn objectives(&self, slo: &StreamSLO) -> usize {
+        let Some(store) = self.store.get() else { return usize::MAX };
+        let near = |other: &StreamSLO| other.metadata.namespace == slo.metadata.namespace;
+        store.state_filter(near).iter().map(|slo| slo.spec.objectives.len()).sum()
     }
 
     /// When the SLO is evaluated again.
@@ -207,10 +215,18 @@ impl Slos {
     }
 }
 
+/// By whom replicas are heard, those that run and those that ran.
+#[derive(Clone, Copy)]
+struct Heard<'a> {
+    sampler: &'a Sampler,
+    farewells: &'a Farewells,
+    /// How many objectives each counts at most.
+    objectives: usize,
+}
+
 /// Samples the replicas, and evaluates every objective.
 async fn judge(
-    sampler: &Sampler,
-    farewells: &Farewells,
+    Heard { sampler, farewells, objectives }: Heard<'_>,
     slo: &StreamSLO,
     valid: &ValidatedSlo,
     replicas: &Replicas,
@@ -220,7 +236,7 @@ async fn judge(
     tracked.revise(valid, generation)?;
     let targets = replicas.running.iter().map(|replica| replica.target.clone());
     let queries = targets.map(|target| {
-        let query = tracked.query(&target, valid.interval);
+        let query = tracked.query(&target, valid.interval, objectives);
         (target, query)
     });
     let sampling = sampler.sample_all(queries.collect());

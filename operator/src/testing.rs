@@ -95,7 +95,9 @@ pub(crate) struct FakeApi {
 }
 
 impl FakeApi {
-    pub(crate) fn new(answers: impl Fn(&str) -> (StatusCode, Value) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(
+        answers: impl Fn(&str) -> (StatusCode, Value) + Send + Sync + 'static,
+    ) -> Self {
         Self { answers: Arc::new(answers), asked: Arc::default() }
     }
 

@@ -47,7 +47,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_within_a_window_comes_once() {
-        let mut gathered = gathered(stream::iter(["a", "b", "a", "a"]).chain(stream::pending()), WINDOW);
+        let mut gathered =
+            gathered(stream::iter(["a", "b", "a", "a"]).chain(stream::pending()), WINDOW);
         let mut found = [gathered.next().await.unwrap(), gathered.next().await.unwrap()];
         found.sort_unstable();
         assert_eq!(found, ["a", "b"]);

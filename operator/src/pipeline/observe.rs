@@ -135,7 +135,8 @@ pub(super) async fn observe(
     let upgrade = Upgrade::of(&pipeline, &context.options);
     let workloads = workloads.read(context, &namespace, &pipeline, &pods, &upgrade).await?;
     existing.http_route = http_route;
-    let replicas = replica::ask(context, &pods, &namespace, &name).await;
+    let objectives = objectives(made, &namespace);
+    let replicas = replica::ask(context, &pods, &namespace, &name, objectives).await;
     Ok(Some(Observed {
         pipeline,
         slos,
@@ -205,6 +206,15 @@ async fn slos(
     };
     slos.sort_by_key(ResourceExt::name_any);
     Ok(slos)
+}
+
+/// How many objectives a replica counts at most, for whichever pipelines.
+fn objectives(made: &Made, namespace: &str) -> usize {
+    if !made.slos.is_complete() {
+        return usize::MAX;
+    }
+    let slos = made.slos.find(namespace, |_| true);
+    slos.iter().map(|slo| slo.spec.objectives.len()).sum()
 }
 
 /// What has the names of the objects to be made: what the watches have told of, where it is the pipeline's.

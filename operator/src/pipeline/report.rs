@@ -122,7 +122,11 @@ mod tests {
         });
         let error = move || {
             let source = kube::Error::Api(Box::new(refusal()));
-            Error::Apply(ApplyError::Apply { kind: "Service".to_owned(), name: "a".to_owned(), source })
+            Error::Apply(ApplyError::Apply {
+                kind: "Service".to_owned(),
+                name: "a".to_owned(),
+                source,
+            })
         };
         (api, error)
     }
@@ -150,7 +154,10 @@ mod tests {
         let (api, error) = refusing(403);
         let context = context(api.client());
         unobserved(&context, &gateway("orders", 1), error()).await;
-        assert_eq!(api.asked(), ["PATCH /apis/weir.dev/v1alpha1/namespaces/shop/streampipelines/orders/status"]);
+        assert_eq!(
+            api.asked(),
+            ["PATCH /apis/weir.dev/v1alpha1/namespaces/shop/streampipelines/orders/status"]
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -394,7 +394,8 @@ mod tests {
         let labels = validate(&observed, &options()).unwrap().manifest.metadata.labels;
         assert!(labels.is_empty(), "{labels:?}");
         let share = Share { connections: 5, until: 7 };
-        observed.rebalancing = Some(crate::pipeline::share::Rebalancing { share, is_on: true, begins: None });
+        observed.rebalancing =
+            Some(crate::pipeline::share::Rebalancing { share, is_on: true, begins: None });
         let labels = validate(&observed, &options()).unwrap().manifest.metadata.labels;
         assert_eq!(labels[label::SHARE], "5.7");
     }

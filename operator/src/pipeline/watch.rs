@@ -70,9 +70,8 @@ fn owners<K: Kind>(touched: BoxStream<'static, Arc<K>>) -> Triggers {
 }
 
 fn owner(metadata: &ObjectMeta) -> Option<ObjectRef<StreamPipeline>> {
-    let is_pipeline = |owner: &&OwnerReference| {
-        owner.kind == STREAM_PIPELINE && owner.api_version == API_VERSION
-    };
+    let is_pipeline =
+        |owner: &&OwnerReference| owner.kind == STREAM_PIPELINE && owner.api_version == API_VERSION;
     let owner = metadata.owner_references.iter().flatten().find(is_pipeline)?;
     Some(ObjectRef::new(&owner.name).within(metadata.namespace.as_deref()?))
 }

@@ -9,7 +9,7 @@ use http::Uri;
 use tokio::time::Instant;
 use weir_slo::{SAMPLES_V1, Samples, Timestamp};
 
-use super::FetchError;
+use super::{FetchError, Held};
 
 /// A replica that can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +29,12 @@ pub struct Query {
     pub since: Timestamp,
     /// An answer that is at most this old will do.
     pub max_age: Duration,
+    /// How many objectives the replica may have been given to count: as many as there are in its namespace.
+    pub objectives: usize,
 }
 
 /// What a replica answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Reading {
     /// What it counted.
     pub samples: Samples,
@@ -40,6 +42,8 @@ pub struct Reading {
     pub since: Timestamp,
     /// When it came.
     pub taken: Instant,
+    /// What it takes of the memory for answers.
+    pub held: Held,
 }
 
 /// What became of a question; cheap to clone, because several may ask the same.
@@ -76,7 +80,7 @@ impl SampleError {
             Self::Fetch(FetchError::Timeout { .. }) => "timeout",
             Self::Fetch(FetchError::Transfer { .. }) => "transfer",
             Self::Fetch(FetchError::Status { .. }) => "status",
-            Self::Fetch(FetchError::TooLarge) => "too_large",
+            Self::Fetch(FetchError::TooLarge { .. }) => "too_large",
             Self::Parse { .. } => "parse",
             Self::Version { .. } => "version",
         }

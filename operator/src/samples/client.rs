@@ -3,18 +3,16 @@
 use std::error::Error;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::Uri;
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use super::Held;
+use super::budget::{Budget, LARGEST};
 use crate::failure::chain;
-
-/// The most bytes of an answer. A sidecar keeps 720 snapshots of about 60 bytes for each objective, so
-/// this is room for 700 objectives on one replica; what is larger is no sidecar.
-const LARGEST: usize = 32 << 20;
 
 /// Fetches documents.
 #[derive(Clone)]
@@ -50,9 +48,12 @@ pub enum FetchError {
         /// The HTTP status code.
         status: u16,
     },
-    /// The answer is larger than any sidecar's.
-    #[error("the answer has more than {} MiB", LARGEST >> 20)]
-    TooLarge,
+    /// The answer is larger than a sidecar's that counts what it was given.
+    #[error("the answer has more than {} KiB", .largest >> 10)]
+    TooLarge {
+        /// The most bytes.
+        largest: usize,
+    },
 }
 
 impl Client {
@@ -71,11 +72,31 @@ impl Client {
     ///
     /// Fails where no whole answer of status 2xx comes in time.
     pub async fn get(&self, uri: Uri) -> Result<Bytes, FetchError> {
-        let answer = tokio::time::timeout(self.timeout, self.exchange(uri)).await;
+        self.get_within(uri, LARGEST, &Budget::default()).await.map(|(bytes, _)| bytes)
+    }
+
+    /// Fetches the document at `uri`, of so many bytes at most, which are taken from the budget as they come.
+    ///
+    /// # Errors
+    ///
+    /// Fails where no whole answer of status 2xx comes in time.
+    pub(super) async fn get_within(
+        &self,
+        uri: Uri,
+        largest: usize,
+        budget: &Budget,
+    ) -> Result<(Bytes, Held), FetchError> {
+        let exchange = self.exchange(uri, largest, budget);
+        let answer = tokio::time::timeout(self.timeout, exchange).await;
         answer.unwrap_or(Err(FetchError::Timeout { after: self.timeout }))
     }
 
-    async fn exchange(&self, uri: Uri) -> Result<Bytes, FetchError> {
+    async fn exchange(
+        &self,
+        uri: Uri,
+        largest: usize,
+        budget: &Budget,
+    ) -> Result<(Bytes, Held), FetchError> {
         let response = self.pool.get(uri).await.map_err(|error| {
             // The client's own words say no more than the variant does.
             let reason = error.source().map_or_else(|| error.to_string(), chain);
@@ -89,12 +110,18 @@ impl Client {
         if !status.is_success() {
             return Err(FetchError::Status { status: status.as_u16() });
         }
-        let body = Limited::new(response.into_body(), LARGEST).collect().await;
-        body.map(http_body_util::Collected::to_bytes).map_err(|error| {
-            match error.downcast_ref::<LengthLimitError>() {
-                Some(_) => FetchError::TooLarge,
-                None => FetchError::Transfer { reason: chain(error.as_ref()) },
+        let mut body = response.into_body();
+        let (mut bytes, mut held) = (BytesMut::new(), Held::default());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| FetchError::Transfer { reason: chain(&error) })?;
+            // What is no data is trailers, which say nothing.
+            let Ok(data) = frame.into_data() else { continue };
+            if bytes.len().saturating_add(data.len()) > largest {
+                return Err(FetchError::TooLarge { largest });
             }
-        })
+            held.add(budget.take(data.len()).await);
+            bytes.extend_from_slice(&data);
+        }
+        Ok((bytes.freeze(), held))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Answer, Query};
+use super::{Answer, Held, Query};
 
 /// How long a replica is left alone after its first failure; each further one doubles it.
 const FIRST: Duration = Duration::from_secs(2);
@@ -17,6 +17,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     last: Option<Last>,
+    /// What that takes of the memory for what is kept.
+    held: Held,
     failures: u32,
 }
 
@@ -35,7 +37,7 @@ impl Memory {
         address: SocketAddr,
         now: Instant,
     ) -> Option<Answer> {
-        let Query { since, max_age } = query;
+        let Query { since, max_age, objectives: _ } = query;
         let last = self.last.as_ref().filter(|last| last.address == address)?;
         let age = now.duration_since(last.at);
         let serves = match &last.answer {
@@ -51,6 +53,16 @@ impl Memory {
         let before = if moved { 0 } else { self.failures };
         self.failures = if answer.is_ok() { 0 } else { before.saturating_add(1) };
         self.last = Some(Last { address, at: now, answer });
+        self.held = Held::default();
+    }
+
+    /// Keeps the last answer, which takes so much; without that it is not kept. Whoever is asked for it next asks
+    /// the replica.
+    pub(super) fn keep(&mut self, held: Option<Held>) {
+        if held.is_none() {
+            self.last = None;
+        }
+        self.held = held.unwrap_or_default();
     }
 
     fn pause(&self) -> Duration {
@@ -87,7 +99,8 @@ mod tests {
             refused: None,
             pipelines: Vec::new(),
         };
-        Ok(Arc::new(Reading { samples, since: Timestamp::from_millis(since), taken }))
+        let since = Timestamp::from_millis(since);
+        Ok(Arc::new(Reading { samples, since, taken, held: Held::default() }))
     }
 
     fn failed() -> Answer {
@@ -95,7 +108,7 @@ mod tests {
     }
 
     fn query(since: u64, max_age: Duration) -> Query {
-        Query { since: Timestamp::from_millis(since), max_age }
+        Query { since: Timestamp::from_millis(since), max_age, objectives: 1 }
     }
 
     #[test]
@@ -120,6 +133,20 @@ mod tests {
             assert!(recalled(pause - 1).is_some_and(|answer| answer.is_err()), "{pause}");
             assert!(recalled(pause).is_none(), "{pause}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_kept_serves_nobody_else_and_forgives_all_failures() {
+        let now = Instant::now();
+        let mut memory = Memory::default();
+        memory.record(failed(), address(), now);
+        memory.record(read(100, now), address(), now);
+        memory.keep(None);
+        assert!(memory.recall(&query(100, SECOND), address(), now).is_none());
+        assert_eq!(memory.failures, 0);
+        memory.record(read(100, now), address(), now);
+        memory.keep(Some(Held::default()));
+        assert!(memory.recall(&query(100, SECOND), address(), now).is_some());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use weir_slo::{Millis, Timestamp};
 
 use super::answer::parse;
+use super::budget::{Budget, largest};
 use super::memory::Memory;
 use super::metrics::SampleMetrics;
 use super::{Answer, Client, Query, Reading, SampleError, Target};
@@ -37,6 +38,7 @@ const OVERLAP: Millis = Millis::from_mins(1);
 /// Asks replicas for their samples, and remembers each one's last answer.
 pub struct Sampler {
     client: Client,
+    budget: Budget,
     metrics: SampleMetrics,
     replicas: Mutex<HashMap<String, Arc<Replica>>>,
 }
@@ -52,6 +54,7 @@ impl Sampler {
     pub fn register(timeout: Duration, registry: &mut Registry) -> Self {
         Self {
             client: Client::new(timeout),
+            budget: Budget::default(),
             metrics: SampleMetrics::register(registry),
             replicas: Mutex::default(),
         }
@@ -68,9 +71,13 @@ impl Sampler {
         if let Some(answer) = memory.recall(&query, target.address, Instant::now()) {
             return answer;
         }
-        let answer = self.ask(target, reach(query.since)).await;
+        let (answer, size) = match self.ask(target, &query).await {
+            Ok((reading, size)) => (Ok(reading), size),
+            Err(error) => (Err(error), 0),
+        };
         self.metrics.observe(&answer);
         memory.record(answer.clone(), target.address, Instant::now());
+        memory.keep(self.budget.keep(size));
         answer
     }
 
@@ -87,10 +94,18 @@ impl Sampler {
         answers.into_iter().map(|(_, target, answer)| (target, answer)).collect()
     }
 
-    async fn ask(&self, target: &Target, since: Timestamp) -> Answer {
-        let body = self.client.get(target.uri(since)?).await.map_err(SampleError::from)?;
+    /// What the replica answers, and of how many bytes.
+    async fn ask(
+        &self,
+        target: &Target,
+        query: &Query,
+    ) -> Result<(Arc<Reading>, usize), SampleError> {
+        let since = reach(query.since);
+        let most = largest(query.objectives);
+        let fetched = self.client.get_within(target.uri(since)?, most, &self.budget).await;
+        let (body, held) = fetched.map_err(SampleError::from)?;
         let samples = parse(&body)?;
-        Ok(Arc::new(Reading { samples, since, taken: Instant::now() }))
+        Ok((Arc::new(Reading { samples, since, taken: Instant::now(), held }), body.len()))
     }
 
     fn replica(&self, uid: &str) -> Arc<Replica> {
@@ -129,11 +144,11 @@ mod tests {
     }
 
     fn since(millis: u64) -> Query {
-        Query { since: Timestamp::from_millis(millis), max_age: FRESH }
+        Query { since: Timestamp::from_millis(millis), max_age: FRESH, objectives: 1 }
     }
 
     fn anew(millis: u64) -> Query {
-        Query { since: Timestamp::from_millis(millis), max_age: Duration::ZERO }
+        Query { max_age: Duration::ZERO, ..since(millis) }
     }
 
     #[tokio::test]
@@ -219,7 +234,8 @@ mod tests {
     async fn an_endless_answer_is_cut_off() {
         let sidecar = FakeSidecar::start(Behaviour::Endless).await;
         let error = sampler().sample(&sidecar.target("pod"), since(0)).await.unwrap_err();
-        assert_eq!(error, FetchError::TooLarge.into());
+        assert_eq!(error, FetchError::TooLarge { largest: largest(1) }.into());
+        assert_eq!(error.to_string(), "the answer has more than 1088 KiB");
     }
 
     #[tokio::test(start_paused = true)]

@@ -66,7 +66,8 @@ impl Judge {
         // So short that no answer is used twice.
         valid.interval = Millis(1);
         let Self { sampler, farewells, slo, tracked } = self;
-        let outcome = judge(sampler, farewells, slo, &valid, replicas, tracked).await.unwrap();
+        let heard = Heard { sampler, farewells, objectives: 1 };
+        let outcome = judge(heard, slo, &valid, replicas, tracked).await.unwrap();
         let Outcome::Evaluated { judged, data } = outcome else { panic!("{outcome:?}") };
         (judged[0].evaluation.good, judged[0].evaluation.total, data)
     }

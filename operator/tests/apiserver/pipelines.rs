@@ -5,8 +5,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams};
-use serde_json::json;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use serde_json::{Value, json};
 use weir_crds::manifest::Manifest;
 use weir_crds::v1alpha1::{StreamPipelineSpec, StreamSLO};
 use weir_tests::{Namespace, eventually, with_namespace};
@@ -180,6 +180,74 @@ async fn what_somebody_else_changes_or_deletes_is_put_right() -> Result<()> {
         namespace.api::<Service>().delete("orders", &DeleteParams::default()).await?;
         there::<Service>(&namespace, "orders").await?;
         ensure!(deployments.get("orders").await?.metadata.uid == before.metadata.uid);
+        controller.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn what_belongs_to_a_pipeline_and_is_not_asked_for_goes_and_what_only_looks_like_it_stays()
+-> Result<()> {
+    with_namespace("orphans", async |namespace| {
+        let controller = Controller::start(&namespace).await?;
+        create_pipeline(&namespace, "orders", gateway(1)).await?;
+        condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        let own: ConfigMap = there(&namespace, "orders-weir").await?;
+        let create = async |name: &str, change: &dyn Fn(&mut ObjectMeta)| -> Result<()> {
+            let mut metadata = ObjectMeta {
+                name: Some(name.to_owned()),
+                labels: own.metadata.labels.clone(),
+                owner_references: own.metadata.owner_references.clone(),
+                ..ObjectMeta::default()
+            };
+            change(&mut metadata);
+            let config_map = ConfigMap { metadata, ..ConfigMap::default() };
+            namespace.api().create(&PostParams::default(), &config_map).await?;
+            Ok(())
+        };
+        create("unlabelled", &|metadata| metadata.labels = None).await?;
+        create("unowned", &|metadata| metadata.owner_references = None).await?;
+        // The last, so that the others were seen when it is gone.
+        create("orphan", &|_| {}).await?;
+        gone::<ConfigMap>(&namespace, "orphan").await?;
+        for name in ["unlabelled", "unowned", "orders-weir"] {
+            let found = namespace.api::<ConfigMap>().get(name).await?;
+            ensure!(found.metadata.deletion_timestamp.is_none(), "{name}");
+        }
+        controller.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_pipeline_that_is_made_anew_waits_for_what_its_predecessor_leaves() -> Result<()> {
+    with_namespace("anew", async |namespace| {
+        let controller = Controller::start(&namespace).await?;
+        create_pipeline(&namespace, "orders", gateway(1)).await?;
+        condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        let services = namespace.api::<Service>();
+        let hold = async |finalizers: Value| {
+            let patch = kube::api::Patch::Merge(json!({ "metadata": { "finalizers": finalizers } }));
+            services.patch("orders", &kube::api::PatchParams::default(), &patch).await
+        };
+        hold(json!(["weir.dev/test"])).await?;
+        pipelines(&namespace).delete("orders", &DeleteParams::background()).await?;
+        eventually("the Service is on its way out", LIMIT, async || {
+            let leaving = services.get("orders").await?.metadata.deletion_timestamp;
+            ensure!(leaving.is_some(), "not yet");
+            Ok(())
+        })
+        .await?;
+        let anew = create_pipeline(&namespace, "orders", gateway(1)).await?;
+        let taken = condition(&namespace, "orders", "Ready", "False", "NameTaken").await?;
+        ensure!(taken.message.contains("Service orders"), "{taken:?}");
+        hold(json!([])).await?;
+        condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        let service: Service = there(&namespace, "orders").await?;
+        let owners = service.metadata.owner_references.unwrap_or_default();
+        ensure!(owners.first().map(|owner| &owner.uid) == anew.metadata.uid.as_ref(), "{owners:?}");
         controller.stop().await
     })
     .await

@@ -18,9 +18,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 use weir_tests::{Namespace, eventually, with_namespace};
 
-use crate::fixture::{
-    Controller, LIMIT, condition, create_pipeline, gateway, options,
-};
+use crate::fixture::{Controller, LIMIT, condition, create_pipeline, gateway, options};
 use crate::replicas::{Admin, samples};
 use crate::workloads::Node;
 
@@ -76,7 +74,12 @@ fn key(request: &Request<Body>) -> Option<String> {
     if uri.contains("watch=true") || !(uri.contains("orders") || is_event) {
         return None;
     }
-    Some([request.method().as_str(), kind, subresource.unwrap_or_default()].join(" ").trim().to_owned())
+    Some(
+        [request.method().as_str(), kind, subresource.unwrap_or_default()]
+            .join(" ")
+            .trim()
+            .to_owned(),
+    )
 }
 
 impl Service<Request<Body>> for Counted {
@@ -127,7 +130,8 @@ async fn a_pipeline_costs_few_requests_until_it_is_ready_and_then_none() -> Resu
         ensure!(counted.sum("pods") <= 8, "{counts:?}");
         ensure!(counts.values().sum::<usize>() <= 25, "{counts:?}");
         // What others note on an object, and what becomes of its status, is nothing to write for.
-        let patch = json!({ "metadata": { "annotations": { "deployment.kubernetes.io/revision": "7" } } });
+        let patch =
+            json!({ "metadata": { "annotations": { "deployment.kubernetes.io/revision": "7" } } });
         namespace
             .api::<Deployment>()
             .patch_status("orders", &PatchParams::default(), &Patch::Merge(patch))

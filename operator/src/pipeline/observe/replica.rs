@@ -37,16 +37,18 @@ pub(in crate::pipeline) enum Report {
 /// noticeably longer for a status.
 const FRESH_ENOUGH: Duration = Duration::from_secs(2);
 
-/// Asks every pod that serves. One that does not answer is part of the answer.
+/// Asks every pod that serves; each counts for so many objectives at most. One that does not answer is part of the answer.
 pub(super) async fn ask(
     context: &Context,
     pods: &[ObservedPod],
     namespace: &str,
     pipeline: &str,
+    objectives: usize,
 ) -> Vec<Replica> {
     let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
     // No snapshot of the past is wanted here.
-    let query = Query { since: weir_slo::Timestamp::from_millis(now), max_age: FRESH_ENOUGH };
+    let since = weir_slo::Timestamp::from_millis(now);
+    let query = Query { since, max_age: FRESH_ENOUGH, objectives };
     let serving = pods.iter().filter(|pod| pod.serves());
     let targets = serving.filter_map(|pod| target(pod, context.options.admin_port));
     let answers = context.sampler.sample_all(targets.map(|target| (target, query)).collect());
@@ -83,7 +85,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::samples::{FetchError, Reading};
+    use crate::samples::{FetchError, Held, Reading};
 
     fn answer() -> Answer {
         let samples = json!({
@@ -94,7 +96,8 @@ mod tests {
         });
         let since = weir_slo::Timestamp::from_millis(0);
         let samples = serde_json::from_value(samples).unwrap();
-        Ok(Arc::new(Reading { samples, since, taken: Instant::now() }))
+        let held = Held::default();
+        Ok(Arc::new(Reading { samples, since, taken: Instant::now(), held }))
     }
 
     #[test]

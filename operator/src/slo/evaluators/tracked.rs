@@ -97,15 +97,20 @@ impl Tracked {
         Ok(())
     }
 
-    /// What is wanted of a pod: everything that is not counted yet.
-    pub(in crate::slo) fn query(&self, target: &Target, interval: Millis) -> Query {
+    /// What is wanted of a pod, which counts for so many objectives at most: everything that is not counted yet.
+    pub(in crate::slo) fn query(
+        &self,
+        target: &Target,
+        interval: Millis,
+        objectives: usize,
+    ) -> Query {
         let seen = |instance: &String| {
             let seen = |objective: &Objective| objective.evaluator.seen_until(instance);
             self.objectives.iter().map(seen).min().flatten()
         };
         let since = self.instances.get(&target.uid).and_then(seen).unwrap_or_default();
         // Within half an interval another SLO of the pipeline has asked the same.
-        Query { since, max_age: Duration::from_millis(interval.0 / 2) }
+        Query { since, max_age: Duration::from_millis(interval.0 / 2), objectives }
     }
 
     /// Counts what the pods answered, and says of each what was wrong with it.
@@ -270,7 +275,7 @@ mod tests {
     use weir_slo::Counts;
 
     use super::*;
-    use crate::samples::{FetchError, Reading};
+    use crate::samples::{FetchError, Held, Reading};
     use crate::slo::testing::{Counter, slo};
     use crate::slo::validate::validate;
 
@@ -300,7 +305,8 @@ mod tests {
     fn answered(pod: &str, counter: &Counter) -> (Target, Answer) {
         let samples = counter.samples(&errors("99"));
         let since = Timestamp::default();
-        (target(pod), Ok(Arc::new(Reading { samples, since, taken: Instant::now() })))
+        let held = Held::default();
+        (target(pod), Ok(Arc::new(Reading { samples, since, taken: Instant::now(), held })))
     }
 
     fn at(millis: u64) -> Timestamp {
@@ -341,16 +347,16 @@ mod tests {
     fn a_pod_is_asked_for_what_is_not_counted_yet() {
         let mut tracked = tracked(&errors("99"));
         let interval = Millis::from_secs(15);
-        assert_eq!(tracked.query(&target("a"), interval).since, at(0));
+        assert_eq!(tracked.query(&target("a"), interval, 1).since, at(0));
         let counter = Counter::new("a", vec![(NOW - 5_000, Counts::new(4, 5))]);
         tracked.ingest(SUBJECT, &[answered("a", &counter)], at(NOW));
-        assert_eq!(tracked.query(&target("a"), interval).since, at(NOW - 5_000));
-        assert_eq!(tracked.query(&target("b"), interval).since, at(0));
+        assert_eq!(tracked.query(&target("a"), interval, 1).since, at(NOW - 5_000));
+        assert_eq!(tracked.query(&target("b"), interval, 1).since, at(0));
         // A pod that is silent for a while is asked for what is missing, and not for everything.
         let silent = (target("a"), Err(FetchError::Status { status: 500 }.into()));
         let problems = tracked.ingest(SUBJECT, &[silent], at(NOW));
         assert_eq!(problems, [Some(Problem::Silent("answered with status 500".to_owned()))]);
-        assert_eq!(tracked.query(&target("a"), interval).since, at(NOW - 5_000));
+        assert_eq!(tracked.query(&target("a"), interval, 1).since, at(NOW - 5_000));
     }
 
     #[test]
@@ -361,7 +367,7 @@ mod tests {
         let more =
             slo("[{name: errors, target: \"99\", errorRate: {}}, {name: loss, delivery: {}}]");
         revised(&mut tracked, &more, 4);
-        assert_eq!(tracked.query(&target("a"), Millis::from_secs(15)).since, at(0));
+        assert_eq!(tracked.query(&target("a"), Millis::from_secs(15), 1).since, at(0));
     }
 
     #[test]

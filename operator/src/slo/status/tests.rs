@@ -6,7 +6,7 @@ use serde_json::Value;
 use weir_slo::Counts;
 
 use super::*;
-use crate::samples::{Answer, Reading, Target};
+use crate::samples::{Answer, Held, Reading, Target};
 use crate::slo::data::Flaw;
 use crate::slo::evaluators::{Subject, Tracked};
 use crate::slo::testing::{Counter, slo};
@@ -51,6 +51,7 @@ fn judge(slo: &StreamSLO, counter: &Counter) -> Vec<Judged> {
         samples: counter.samples(slo),
         since: weir_slo::Timestamp::default(),
         taken: tokio::time::Instant::now(),
+        held: Held::default(),
     };
     let answer: Answer = Ok(Arc::new(reading));
     let subject = Subject { namespace: "shop", name: "feed", generation: 3 };
