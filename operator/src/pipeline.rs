@@ -27,6 +27,7 @@ mod share;
 mod status;
 #[cfg(test)]
 mod testing;
+mod told;
 mod validate;
 mod volume;
 mod watch;
@@ -177,6 +178,7 @@ impl Reconciler for Pipelines {
         };
         observed.scaling = self.histories.decide(&observed);
         observed.rebalancing = self.shares.decide(&observed, now_in_seconds());
+        observed.told = told::told(&observed);
         let outcome = Box::pin(self.advance(&observed)).await;
         if let Outcome::Applied(_) = outcome {
             self.histories.note(&observed);

@@ -15,7 +15,7 @@ pub(super) fn render(
     slos: &[StreamSLO],
     paint: Paint,
 ) -> String {
-    let generation = pipeline.metadata.generation;
+    let generation = concerning(pipeline);
     let mut out = heading(pipeline, paint);
     out.push_str(&conditions(pipeline, paint));
     let mut parts = vec![endpoints(pipeline)];
@@ -31,6 +31,16 @@ pub(super) fn render(
         out.push_str(part);
     }
     out
+}
+
+/// The newest generation that concerns the replicas: a number of replicas, for one, does not.
+fn concerning(pipeline: &StreamPipeline) -> Option<i64> {
+    let generation = pipeline.metadata.generation;
+    let status = pipeline.status.as_ref().filter(|found| found.observed_generation == generation);
+    let replicas = status.and_then(|status| status.replicas.as_ref());
+    let current = replicas.filter(|replicas| replicas.outdated == 0);
+    let run = current.and_then(|replicas| replicas.generations.first());
+    run.map(|run| run.generation).or(generation)
 }
 
 fn heading(pipeline: &StreamPipeline, paint: Paint) -> String {
@@ -175,6 +185,24 @@ b: the source app is ill (refused)
 c: can't be asked: no answer
 ";
         assert_eq!(render(&pipeline("orders", &status), &replicas, &[], plain()), expected);
+    }
+
+    #[test]
+    fn a_generation_that_does_not_concern_the_replicas_leaves_none_behind() {
+        let status = |outdated: i32| {
+            json!({ "observedGeneration": 3, "replicas": {
+                "desired": 1, "ready": 1, "outdated": outdated, "summary": "1/1",
+                "generations": [{ "generation": 2, "replicas": 1 }],
+            } })
+        };
+        let report = Report::Serving { version: "0.1.0".to_owned(), sample: sample(2) };
+        let replica = Replica { pod: "a".to_owned(), ready: true, report };
+        let shown = |outdated| {
+            let pipeline = pipeline("orders", &status(outdated));
+            render(&pipeline, std::slice::from_ref(&replica), &[], plain())
+        };
+        assert!(shown(1).contains("2 of 3"), "{}", shown(1));
+        assert!(!shown(0).contains("2 of 3"), "{}", shown(0));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use weir_crds::names::annotation;
 use weir_crds::v1alpha1::Exposure;
 
+pub(super) use self::config_map::{MANIFEST, render};
 use super::given::{Given, HeldBack};
 use super::validate::{ValidPlacement, ValidatedPipeline};
 use crate::labels;

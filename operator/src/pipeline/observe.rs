@@ -8,7 +8,7 @@ mod workloads;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
@@ -55,11 +55,18 @@ pub(super) struct Observed {
     pub(super) scaling: Option<Decision>,
     /// What replicas with more than their share are to come down to.
     pub(super) rebalancing: Option<Rebalancing>,
+    /// The generation that the replicas are told, where that is an older one: nothing since concerns them.
+    pub(super) told: Option<i64>,
     /// The operator's release, and whether the pipeline's data plane is to be brought to it.
     pub(super) upgrade: Upgrade,
 }
 
 impl Observed {
+    /// The generation that replicas run which are up to date.
+    pub(super) fn told(&self) -> Option<i64> {
+        self.told.or(self.pipeline.metadata.generation)
+    }
+
     /// How many replicas a gateway is to have; `None` beside an application.
     pub(super) fn wanted_replicas(&self) -> Option<i32> {
         let gateway = self.pipeline.spec.placement.gateway.as_ref()?;
@@ -70,8 +77,8 @@ impl Observed {
 /// What has the names of the objects to be made.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Existing {
-    /// The ConfigMap's metadata.
-    pub(super) config_map: Option<ObjectMeta>,
+    /// The ConfigMap, which says what replicas were given.
+    pub(super) config_map: Option<ConfigMap>,
     /// The Service, whose status says where its load balancer is.
     pub(super) service: Option<Service>,
     /// The Deployment, whose status says why no pods come up.
@@ -147,6 +154,7 @@ pub(super) async fn observe(
         knows_routes,
         scaling: None,
         rebalancing: None,
+        told: None,
         upgrade,
     }))
 }
@@ -251,7 +259,7 @@ async fn existing(
         ),
     )?;
     Ok(Existing {
-        config_map: config_map.map(|found| found.metadata),
+        config_map,
         service,
         deployment,
         stateful_set,

@@ -42,7 +42,7 @@ impl Marks {
         } = objects;
         let of = |found, wanted| mark(found, wanted, uid);
         Self([
-            of(config_map.as_ref(), Some(&wanted_config_map.metadata)),
+            of(meta(config_map.as_ref()), Some(&wanted_config_map.metadata)),
             of(meta(service.as_ref()), Some(&wanted_service.metadata)),
             of(meta(deployment.as_ref()), meta(wanted_deployment.as_ref())),
             of(meta(stateful_set.as_ref()), meta(wanted_stateful_set.as_ref())),

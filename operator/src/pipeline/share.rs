@@ -88,7 +88,7 @@ impl Shares {
         // A watch may not have told yet of what was written here.
         let told = self.0.lock().get(&uid).copied();
         told.or_else(|| {
-            let noted = observed.existing.config_map.as_ref()?.annotations.as_ref()?;
+            let noted = observed.existing.config_map.as_ref()?.metadata.annotations.as_ref()?;
             noted.get(annotation::LAST_SHARE)?.parse().ok()
         })
     }
@@ -141,6 +141,7 @@ pub(super) fn begun(rebalancing: &Rebalancing, window: Duration) -> Option<Notic
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
     use serde_json::json;
 
@@ -212,7 +213,8 @@ mod tests {
     fn another_leader_goes_on_from_what_the_config_map_says() {
         let mut unequal = observed(&[300, 0]);
         let noted = [(annotation::LAST_SHARE.to_owned(), SHARE.to_string())];
-        let config_map = ObjectMeta { annotations: Some(noted.into()), ..ObjectMeta::default() };
+        let metadata = ObjectMeta { annotations: Some(noted.into()), ..ObjectMeta::default() };
+        let config_map = ConfigMap { metadata, ..ConfigMap::default() };
         unequal.existing.config_map = Some(config_map);
         for (now, expected) in [(1_029, on(SHARE)), (1_059, off(SHARE))] {
             assert_eq!(Shares::default().decide(&unequal, now), expected, "{now}");

@@ -19,6 +19,7 @@ pub(super) fn observed(pipeline: &StreamPipeline) -> Observed {
         knows_routes: true,
         scaling: None,
         rebalancing: None,
+        told: None,
         upgrade: Upgrade::of(pipeline, &options()),
     }
 }

@@ -137,10 +137,7 @@ pub(super) fn validate(
     Ok(ValidatedPipeline {
         owner: pipeline.controller_owner_ref(&()).unwrap_or_default(),
         placement,
-        manifest: with_share(
-            manifest(STREAM_PIPELINE, &pipeline.metadata, for_the_data_plane(&pipeline.spec)),
-            observed.rebalancing.filter(|found| found.is_on).map(|found| found.share),
-        ),
+        manifest: for_replicas(observed, observed.told()),
         last_share: observed.rebalancing.map(|rebalancing| rebalancing.share),
         slos: slos(&observed.slos),
         image: Image::of(options),
@@ -152,6 +149,19 @@ pub(super) fn validate(
         uid,
         name,
     })
+}
+
+/// What the data plane reads, as of this generation.
+pub(super) fn for_replicas(
+    observed: &Observed,
+    generation: Option<i64>,
+) -> Manifest<StreamPipelineSpec> {
+    let pipeline = &observed.pipeline;
+    let share = observed.rebalancing.filter(|found| found.is_on).map(|found| found.share);
+    let spec = for_the_data_plane(&pipeline.spec);
+    let mut manifest = with_share(manifest(STREAM_PIPELINE, &pipeline.metadata, spec), share);
+    manifest.metadata.generation = generation;
+    manifest
 }
 
 fn placement(kind: PlacementKind<'_>, observed: &Observed) -> ValidPlacement {
@@ -217,7 +227,9 @@ fn for_the_data_plane(spec: &StreamPipelineSpec) -> StreamPipelineSpec {
     let mut spec = spec.clone();
     spec.exposure = None;
     if let Some(gateway) = &mut spec.placement.gateway {
-        let Gateway { replicas: _, autoscaling, rebalance, resources, volume, pod } = gateway;
+        let Gateway { replicas, autoscaling, rebalance, resources, volume, pod } = gateway;
+        // How many there are is nothing to each of them: this is what is left out.
+        *replicas = 1;
         (*autoscaling, *rebalance, *resources, *volume, *pod) = (None, None, None, None, None);
     }
     spec
@@ -261,7 +273,7 @@ fn ownership(
         Ownership::of(metadata.filter(|_| wanted), uid)
     };
     OwnershipOfObjects {
-        config_map: of(true, config_map.as_ref()),
+        config_map: of(true, metadata(config_map.as_ref())),
         service: of(true, metadata(service.as_ref())),
         deployment: of(is_gateway && !has_volume, metadata(deployment.as_ref())),
         stateful_set: of(has_volume, metadata(stateful_set.as_ref())),
@@ -349,7 +361,8 @@ mod tests {
     #[test]
     fn objects_of_somebody_else_are_named_and_not_taken_over() {
         let mut observed = observed(&gateway("orders", 1));
-        observed.existing.config_map = Some(foreign());
+        observed.existing.config_map =
+            Some(ConfigMap { metadata: foreign(), ..ConfigMap::default() });
         observed.existing.service =
             Some(Service { metadata: ours("orders"), ..Service::default() });
         observed.existing.deployment =

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use weir_tests::{Namespace, eventually, with_namespace};
 
 use crate::fixture::{
-    Controller, LIMIT, change, condition, create_pipeline, create_pipeline_with, options,
+    Controller, LIMIT, change, condition, create_pipeline, create_pipeline_with, gateway, options,
     pipelines, there,
 };
 use crate::replicas::{Admin, come_up_at, touch};
@@ -138,6 +138,34 @@ async fn fewer_subscribers_take_nothing_away_for_a_while_and_a_new_leader_knows_
         replicas(&namespace, 3).await?;
         let status = pipelines(&namespace).get("orders").await?.status.context("no status")?;
         ensure!(status.autoscaling.context("no autoscaling")?.desired == 3);
+        controller.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn who_scales_a_pipeline_gives_its_replicas_nothing_to_take_up() -> Result<()> {
+    with_namespace("scaled", async |namespace| {
+        let admin = Admin::start(samples(&namespace.name, 0)).await?;
+        let mut options = options(&namespace.name);
+        options.admin_port = admin.port;
+        let client = namespace.cluster.client.clone();
+        let controller = Controller::start_as(&namespace, client, options).await?;
+        create_replica_at(&namespace, "one", "127.0.0.1").await?;
+        let log = json!({ "log": { "storage": { "redis": { "address": "redis:6379" } } } });
+        create_pipeline_with(&namespace, "orders", gateway(1), log).await?;
+        condition(&namespace, "orders", "UpToDate", "True", "UpToDate").await?;
+        let before: ConfigMap = there(&namespace, "orders-weir").await?;
+        for wanted in 2..4 {
+            let scale = format!("--replicas={wanted}");
+            namespace.kubectl.succeed(&["scale", "streampipeline/orders", &scale]).await?;
+            replicas(&namespace, wanted).await?;
+            // The replica goes on to say that it runs the first generation.
+            condition(&namespace, "orders", "UpToDate", "True", "UpToDate").await?;
+        }
+        let after: ConfigMap = there(&namespace, "orders-weir").await?;
+        ensure!(after.metadata.resource_version == before.metadata.resource_version, "{after:?}");
         controller.stop().await
     })
     .await

@@ -13,10 +13,13 @@ use super::minimal::minimal;
 use super::{BuildError, metadata};
 use crate::pipeline::validate::ValidatedPipeline;
 
+/// The key of the pipeline's own manifest.
+pub(in crate::pipeline) const MANIFEST: &str = "pipeline.yaml";
+
 /// Builds the ConfigMap.
 pub(super) fn build(pipeline: &ValidatedPipeline) -> Result<ConfigMap, BuildError> {
     let mut data = BTreeMap::new();
-    data.insert("pipeline.yaml".to_owned(), render(&pipeline.manifest)?);
+    data.insert(MANIFEST.to_owned(), render(&pipeline.manifest)?);
     for slo in &pipeline.slos {
         data.insert(format!("slo-{}.yaml", slo.metadata.name), render(slo)?);
     }
@@ -32,7 +35,8 @@ pub(super) fn build(pipeline: &ValidatedPipeline) -> Result<ConfigMap, BuildErro
     })
 }
 
-fn render<S>(manifest: &Manifest<S>) -> Result<String, BuildError>
+/// A manifest as it stands in the ConfigMap.
+pub(in crate::pipeline) fn render<S>(manifest: &Manifest<S>) -> Result<String, BuildError>
 where
     S: Serialize + DeserializeOwned + PartialEq,
 {

@@ -19,7 +19,7 @@ pub(super) struct Census {
     pub(super) current: i32,
     /// How many serve.
     pub(super) ready: i32,
-    /// How many of these do not run the newest generation.
+    /// How many of these do not run the newest generation that concerns them.
     pub(super) outdated: i32,
     /// How many serve each generation.
     pub(super) generations: BTreeMap<i64, i32>,
@@ -52,6 +52,7 @@ impl Census {
             knows_routes: _,
             scaling: _,
             rebalancing: _,
+            told: _,
             upgrade: _,
         } = observed;
         let selected = || pods.iter().filter(|pod| pod.selected);
@@ -76,7 +77,7 @@ impl Census {
             ..Self::default()
         };
         for replica in replicas {
-            census.add(replica, pipeline.metadata.generation);
+            census.add(replica, observed.told());
         }
         census
     }
