@@ -62,8 +62,11 @@ pub(super) fn meta<K: Resource>(object: Option<&K>) -> Option<&ObjectMeta> {
 fn mark(found: Option<&ObjectMeta>, wanted: Option<&ObjectMeta>, uid: &str) -> Option<Mark> {
     match (found, wanted) {
         (Some(found), Some(wanted)) => Some(Mark::of(found, wanted)),
-        // It is to be removed, where it is the pipeline's, and somebody else's is nothing to it.
-        (Some(found), None) => is_controlled(found, uid).then(|| Mark::of(found, found)),
+        // It is to be removed, where it is the pipeline's and not on its way out; somebody else's is nothing to it.
+        (Some(found), None) => {
+            let stays = found.deletion_timestamp.is_none() && is_controlled(found, uid);
+            stays.then(|| Mark::of(found, found))
+        }
         (None, _) => None,
     }
 }
@@ -101,6 +104,9 @@ impl Settled {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
     use super::*;
     use crate::pipeline::build::build;
     use crate::pipeline::testing::valid;
@@ -137,6 +143,9 @@ mod tests {
             Marks::of(&existing, &objects, "uid-of-orders")
         };
         assert_eq!(policy(ObjectMeta::default()), nothing);
-        assert_ne!(policy(objects.service.metadata.clone()), nothing);
+        let mut own = objects.service.metadata.clone();
+        assert_ne!(policy(own.clone()), nothing);
+        own.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        assert_eq!(policy(own), nothing, "it is on its way out");
     }
 }
