@@ -28,6 +28,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use weir_sidecar::{
+    count::EndReason,
     engine::{Engine, Lane},
     frame::websocket::{
         CloseCode, Coding, Data, Dialogue, Handshake, Heard, encode_close, encode_data, handshake,
@@ -148,7 +149,9 @@ impl Conversation for Echo {
         false
     }
 
-    fn leave(&mut self) {
+    fn ends_for(&mut self, _: EndReason) {}
+
+    fn leave(&mut self, _: EndReason) {
         if !self.over {
             self.over = true;
             encode_close(CloseCode::ServiceRestart, "", &mut self.out);

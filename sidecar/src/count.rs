@@ -20,6 +20,8 @@
 
 mod addresses;
 mod breaches;
+mod crowd;
+mod endings;
 mod exemplars;
 mod histogram;
 mod log;
@@ -45,6 +47,7 @@ use weir_slo::{Deliveries, Subscribers};
 use addresses::Addresses;
 pub use addresses::Network;
 pub use breaches::Breaches;
+pub use endings::{EndReason, Endings};
 pub use exemplars::Exemplar;
 use exemplars::Exemplars;
 use histogram::BUCKETS;
@@ -137,6 +140,8 @@ pub struct Accounts {
     pub refused: Refusals,
     /// Subscribers that were asked to come back.
     pub turned_away: Turnings,
+    /// Connections of subscribers that have ended.
+    pub ended: Endings,
     /// Clients of WebSockets that broke the protocol.
     pub breaches: Breaches,
     /// Connections refused because the filter can't be used, or one more is too many.
@@ -206,6 +211,7 @@ impl Accounts {
             read_events: Counter::default(),
             refused: Refusals::default(),
             turned_away: Turnings::default(),
+            ended: Endings::default(),
             breaches: Breaches::default(),
             filters_refused: FiltersRefused::default(),
             evaluations: Counter::default(),

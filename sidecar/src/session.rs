@@ -55,7 +55,7 @@ use subscription::{Next, Subscription};
 use crate::{
     auth::Lease,
     clock,
-    count::{Seat, Transport, TurnedAway},
+    count::{EndReason, Seat, Transport, TurnedAway},
     frame::websocket::{self, Allowance, CloseCode, Coding, Dialogue, Heard},
     hub::{HeardCall, Hub, Position, Start},
     log::Cursor,
@@ -112,6 +112,8 @@ pub struct Session {
     /// Wakes the session when a hub has news; one for each hub that is subscribed to.
     news: Vec<(Arc<Hub>, News)>,
     leaving: bool,
+    /// Why it ends, once that is known.
+    ends_for: Option<EndReason>,
     allowance: Allowance,
     /// Whether the client has sent more than it may, and nothing is read until it has earned that.
     held_back: bool,
@@ -164,6 +166,7 @@ impl Session {
             job: None,
             news: Vec::new(),
             leaving: false,
+            ends_for: None,
             allowance: Allowance::new(rate, Duration::ZERO),
             held_back: false,
             born: now,
@@ -215,11 +218,16 @@ impl Session {
             Heard::Binary(_) => {
                 self.outbox.push(&reply);
                 self.hub.accounts().breaches.count_binary();
+                self.ends_for(EndReason::Breach);
                 self.close(CloseCode::UnsupportedData, "weir.v1 has text messages only");
             }
             Heard::Farewell => {
                 let breach = self.dialogue.breach();
-                breach.into_iter().for_each(|error| self.hub.accounts().breaches.count(error));
+                if let Some(error) = breach {
+                    self.hub.accounts().breaches.count(error);
+                    self.ends_for(EndReason::Breach);
+                }
+                self.ends_for(EndReason::Client);
                 self.end(&reply);
             }
         }
@@ -518,10 +526,15 @@ impl Conversation for Session {
         self.has_work_before(soon)
     }
 
-    fn leave(&mut self) {
+    fn ends_for(&mut self, why: EndReason) {
+        self.ends_for.get_or_insert(why);
+    }
+
+    fn leave(&mut self, why: EndReason) {
         if self.leaving {
             return;
         }
+        self.ends_for(why);
         let retry_ms = retry();
         for Ended { id, cursor } in self.end_subscriptions() {
             self.say(Reply::Draining { id: &id, cursor: &cursor, retry_ms });
@@ -543,6 +556,14 @@ impl Conversation for Session {
 
     fn drain_window(&self) -> Duration {
         self.hub.settings().drain
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Nothing was wrong: the client has left.
+        let reason = self.ends_for.unwrap_or(EndReason::Client);
+        self.hub.accounts().ended.count(Transport::WebSocket, reason);
     }
 }
 

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use serde_json::Value;
 use weir_sidecar::{
     auth::{Grant, Shown},
-    count::{Seat, Transport},
+    count::{EndReason, Seat, Transport},
     frame::websocket::Coding,
     hub::Hub,
     memory::{Budgets, Memory},
@@ -93,7 +93,7 @@ pub(super) fn talk(input: &[u8]) {
         });
         tokio::time::timeout(PATIENCE, answered).await.expect("the last request is answered");
         assert!(session.tick(None, Instant::now()), "the peer was heard a moment ago");
-        session.leave();
+        session.leave(EndReason::Drain);
         while said.take(&mut session) {}
         assert!(session.is_over(), "something is left to say");
     });

@@ -14,7 +14,8 @@ use prometheus_client::{
 
 use crate::{
     count::{
-        Accounts, BOUNDS_MICROS, Cut, Histogram, HistogramReading, SIZES, Transport, TurnedAway,
+        Accounts, BOUNDS_MICROS, Cut, EndReason, Histogram, HistogramReading, SIZES, Transport,
+        TurnedAway,
     },
     durable::Streams,
     filter::Failure,
@@ -225,6 +226,21 @@ const FAMILIES: &[Family] = &[
             pairs.into_iter().try_for_each(|(transport, reason)| {
                 let labels = [("transport", transport.label()), ("reason", reason.name())];
                 write(&labels, turned_away.get(transport, reason))
+            })
+        },
+    },
+    Family {
+        name: "weir_connections_ended",
+        help: "Connections of subscribers that have ended, by transport and reason; one of weir.v1 counts for the pipeline in its URL.",
+        kind: Kind::Counter,
+        read: |pipeline, write| {
+            let ended = &pipeline.hub().accounts().ended;
+            let pairs = Transport::ALL.into_iter().flat_map(|transport| {
+                EndReason::ALL.into_iter().map(move |reason| (transport, reason))
+            });
+            pairs.into_iter().try_for_each(|(transport, reason)| {
+                let labels = [("transport", transport.label()), ("reason", reason.name())];
+                write(&labels, ended.get(transport, reason))
             })
         },
     },

@@ -1,8 +1,8 @@
 //! Why subscribers were turned away, or sent away: counted by transport and reason.
 
-use std::ops::Range;
+use std::{ops::Range, time::Instant};
 
-use super::{Counter, Transport};
+use super::{Counter, Transport, crowd::Crowd};
 
 /// Why a subscriber is not served now, or no longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,17 +75,21 @@ impl TurnedAway {
     /// After how many milliseconds to come back.
     #[must_use]
     pub fn retry_ms(self) -> u64 {
+        fastrand::u64(self.range())
+    }
+
+    const fn range(self) -> Range<u64> {
         match self {
             Self::Draining
             | Self::TooManyConnections
             | Self::TooManyFilters
             | Self::LogUnavailable
-            | Self::SlowMessage => retry_soon_ms(),
+            | Self::SlowMessage => SOON,
             Self::TooManyFromAddress
             | Self::MemoryPressure
             | Self::TooManyMessages
-            | Self::Busy => fastrand::u64(LATER),
-            Self::FilterTooCostly => fastrand::u64(A_MINUTE),
+            | Self::Busy => LATER,
+            Self::FilterTooCostly => A_MINUTE,
         }
     }
 }
@@ -98,9 +102,19 @@ pub fn retry_soon_ms() -> u64 {
 
 /// How many were turned away.
 #[derive(Debug, Default)]
-pub struct Turnings([[Counter; TurnedAway::ALL.len()]; Transport::ALL.len()]);
+pub struct Turnings {
+    counts: [[Counter; TurnedAway::ALL.len()]; Transport::ALL.len()],
+    lately: Crowd,
+}
 
 impl Turnings {
+    /// Counts one, and says after how many milliseconds it is to come back: the later, the more there are.
+    pub fn send_back(&self, transport: Transport, reason: TurnedAway) -> u64 {
+        self.count(transport, reason);
+        self.lately.add(Instant::now());
+        self.lately.spread(reason.range())
+    }
+
     /// Counts one.
     pub fn count(&self, transport: Transport, reason: TurnedAway) {
         if let Some(counter) = self.counter(transport, reason) {
@@ -115,7 +129,7 @@ impl Turnings {
     }
 
     fn counter(&self, transport: Transport, reason: TurnedAway) -> Option<&Counter> {
-        self.0.get(transport as usize)?.get(reason as usize)
+        self.counts.get(transport as usize)?.get(reason as usize)
     }
 }
 

@@ -52,25 +52,26 @@ impl Later {
 
     /// Tells a subscriber over SSE.
     pub(super) fn answer(self, hub: &Hub, headers: &HeaderMap) -> Refusal {
-        self.note(hub, Transport::Sse);
-        let in_band = || come_back(self.reason.name(), &self.message, self.reason.retry_ms());
-        let answer = if asks_for_events(headers) { in_band() } else { self.by_status() };
-        Refusal::Answer(answer)
+        let retry_ms = self.note(hub, Transport::Sse);
+        let answer = if asks_for_events(headers) { come_back } else { by_status };
+        Refusal::Answer(answer(self.reason.name(), &self.message, retry_ms))
     }
 
     pub(super) fn by_status(&self) -> Response<Vec<u8>> {
-        unavailable(self.reason.name(), &self.message, self.reason.retry_ms())
+        by_status(self.reason.name(), &self.message, self.reason.retry_ms())
     }
 
-    fn note(&self, hub: &Hub, transport: Transport) {
+    /// Counts it, and says after how many milliseconds it is to come back.
+    fn note(&self, hub: &Hub, transport: Transport) -> u64 {
         let Self { reason, message } = self;
-        hub.accounts().turned_away.count(transport, *reason);
+        let retry_ms = hub.accounts().turned_away.send_back(transport, *reason);
         tracing::debug!(
             pipeline = hub.name(),
             reason = reason.name(),
             message,
             "asked a subscriber to come back"
         );
+        retry_ms
     }
 }
 
@@ -86,9 +87,9 @@ pub(super) struct Acceptable {
 impl Acceptable {
     /// Accepts it to say why there is no stream.
     pub(super) fn refuse(&self, hub: &Hub, later: Later) -> Refusal {
-        later.note(hub, Transport::WebSocket);
+        let retry_ms = later.note(hub, Transport::WebSocket);
         let Later { reason, message } = later;
-        self.farewell(reason.name(), &message, reason.retry_ms(), close_code(reason))
+        self.farewell(reason.name(), &message, retry_ms, close_code(reason))
     }
 
     /// Accepts it to say this, in its language, before it is closed.
@@ -131,6 +132,11 @@ fn close_code(reason: TurnedAway) -> CloseCode {
     }
 }
 
+/// Tells whoever reads a status.
+fn by_status(code: &'static str, message: &str, retry_ms: u64) -> Response<Vec<u8>> {
+    unavailable(code, message, retry_ms)
+}
+
 /// Tells a client of a pipeline that is not served, but may be in a configuration that was refused.
 pub(super) fn unserved(name: &str, wants_events: bool) -> Response<Vec<u8>> {
     let code = "configuration_refused";
@@ -138,11 +144,8 @@ pub(super) fn unserved(name: &str, wants_events: bool) -> Response<Vec<u8>> {
         "there is no pipeline {name} here yet: a configuration that may hold it was refused, and the log of \
          this sidecar says why"
     );
-    if wants_events {
-        come_back(code, &message, retry_soon_ms())
-    } else {
-        unavailable(code, &message, retry_soon_ms())
-    }
+    let answer = if wants_events { come_back } else { by_status };
+    answer(code, &message, retry_soon_ms())
 }
 
 /// Tells a subscriber over SSE, in band.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     auth::Lease,
-    count::{Seat, Transport, TurnedAway},
+    count::{EndReason, Seat, Transport, TurnedAway},
     frame::{self, Control, Format, GapReason, websocket},
     hub::{Fetch, HeardCall, Hub, Mark},
     log::Offset,
@@ -86,7 +86,10 @@ pub(super) struct Connection<W> {
     /// When it last learned how far it is.
     told_at: Tick,
     pinged: bool,
-    leaves_at: Option<Tick>,
+    /// When it leaves, and why then.
+    leaves_at: Option<(Tick, EndReason)>,
+    /// Why it ends, once that is known.
+    ends_for: Option<EndReason>,
     /// Which call to leave it has heard last.
     heard_call: HeardCall,
     /// When its token expires.
@@ -203,7 +206,11 @@ impl<W: Wire> Connection<W> {
             last_heard: tick,
             told_at: tick,
             pinged: false,
-            leaves_at: hub.settings().lifetime().map(|life| tick.saturating_add(ticks(life))),
+            leaves_at: hub
+                .settings()
+                .lifetime()
+                .map(|life| (tick.saturating_add(ticks(life)), EndReason::Age)),
+            ends_for: None,
             heard_call: hub.shedding().now(),
             expires_at: expires_at.map(|at| tick.saturating_add(ticks_until(at))),
             terms,
@@ -232,7 +239,7 @@ impl<W: Wire> Connection<W> {
     /// Whether it has to look at the time at every tick: it waits for room, or leaves before `soon`.
     pub(super) fn is_restless(&self, soon: Tick) -> bool {
         self.blocked_since.is_some()
-            || self.leaves_at.is_some_and(|at| at <= soon)
+            || self.leaves_at.is_some_and(|(at, _)| at <= soon)
             || self.expires_at.is_some_and(|at| at <= soon)
             || self.phase != Phase::Streaming
     }
@@ -245,6 +252,9 @@ impl<W: Wire> Connection<W> {
     /// Counts what it didn't get: to be called once, when it is over.
     pub(super) fn leave(&self, now: Now<'_>, ending: Ending) {
         let accounts = now.hub.accounts();
+        // Nothing was wrong: the client has left.
+        let reason = self.ends_for.unwrap_or(EndReason::Client);
+        accounts.ended.count(self.seat.transport(), reason);
         accounts.leave(now.shard, now.hub.tail(), |head| match ending {
             Ending::CutOff => accounts.dropped(now.shard, self.give_up(now, head)),
             Ending::Departed => accounts.departed(now.shard, self.lag(head)),
@@ -291,7 +301,7 @@ impl<W: Wire> Connection<W> {
                     self.blocked_since.get_or_insert(now.tick);
                     return Turn::Waiting;
                 }
-                Err(_) => return self.over(),
+                Err(_) => return self.over_for(EndReason::Broken),
             }
         }
         Turn::More
@@ -314,7 +324,7 @@ impl<W: Wire> Connection<W> {
                     self.readable = false;
                     return Turn::Waiting;
                 }
-                Err(_) => return self.over(),
+                Err(_) => return self.over_for(EndReason::Broken),
             }
         }
         Turn::More
@@ -337,9 +347,11 @@ impl<W: Wire> Connection<W> {
         let settings = now.hub.settings();
         self.look_ahead(now);
         if stalled {
+            self.end_for(EndReason::Stalled);
             return self.cut_off(now, 0);
         }
         if self.is_out_of_bounds(now, &settings) {
+            self.end_for(EndReason::SlowConsumer);
             return self.cut_off(now, ticks(slow::LAST_TRY));
         }
         let withdrawn = match self.seat.transport() {
@@ -355,11 +367,14 @@ impl<W: Wire> Connection<W> {
             return Turn::More;
         }
         if let Some(after) = now.hub.shedding().draw(&mut self.heard_call) {
-            self.leave_at(now.tick.saturating_add(ticks(after)));
+            self.leave_at(now.tick.saturating_add(ticks(after)), EndReason::Share);
         }
-        let withdrawn = withdrawn || settings.terms != self.terms;
-        if withdrawn || now.hub.is_closed() || self.leaves_at.is_some_and(|at| now.tick >= at) {
-            self.send_away(now);
+        if withdrawn || settings.terms != self.terms || now.hub.is_closed() {
+            self.send_away(now, EndReason::Changed);
+            return Turn::More;
+        }
+        if let Some((_, reason)) = self.leaves_at.filter(|(at, _)| now.tick >= *at) {
+            self.send_away(now, reason);
             return Turn::More;
         }
         if self.stale && self.is_due(now.tick, self.told_at, Some(POSITION)) {
@@ -372,18 +387,31 @@ impl<W: Wire> Connection<W> {
     }
 
     /// Lets the connection go at `tick`, if it isn't to go earlier.
-    pub(super) fn leave_at(&mut self, tick: Tick) {
-        self.leaves_at = Some(self.leaves_at.map_or(tick, |earlier| earlier.min(tick)));
+    pub(super) fn leave_at(&mut self, tick: Tick, reason: EndReason) {
+        let earlier = self.leaves_at.filter(|(at, _)| *at <= tick);
+        self.leaves_at = earlier.or(Some((tick, reason)));
+    }
+
+    /// Notes why it ends, if it doesn't end for something that came before.
+    fn end_for(&mut self, reason: EndReason) {
+        self.ends_for.get_or_insert(reason);
+    }
+
+    /// Ends for this, if nothing came before.
+    fn over_for(&mut self, reason: EndReason) -> Turn {
+        self.end_for(reason);
+        self.over()
     }
 
     /// Sends the subscriber away, with its cursor and a hint when to come back.
-    pub(super) fn send_away(&mut self, now: Now<'_>) {
+    pub(super) fn send_away(&mut self, now: Now<'_>, reason: EndReason) {
         if self.phase != Phase::Streaming {
             return;
         }
+        self.end_for(reason);
         let cursor = self.begin_to_leave(now);
         // Who leaves at a moment of its own is spread already, and needn't be away for long.
-        let paced = self.leaves_at.is_some_and(|at| now.tick >= at);
+        let paced = self.leaves_at.is_some_and(|(at, _)| now.tick >= at);
         let longest = if paced { 1_000 } else { 2_000 };
         let control = Control::Draining { cursor: &cursor, retry_ms: fastrand::u64(100..longest) };
         self.say_farewell(&control, websocket::CloseCode::ServiceRestart);
@@ -392,6 +420,7 @@ impl<W: Wire> Connection<W> {
     /// Ends a stream whose token has expired. With a new one, it goes on behind the cursor.
     fn expire(&mut self, now: Now<'_>) {
         now.hub.accounts().expired.add(1);
+        self.end_for(EndReason::TokenExpired);
         let cursor = self.begin_to_leave(now);
         let control = Control::Failure {
             code: "token_expired",
@@ -516,21 +545,26 @@ impl<W: Wire> Connection<W> {
                     self.outlet.push_control(&reply);
                 }
                 if self.outlet.waiting_control() > MOST_CONTROL {
-                    return self.over();
+                    return self.over_for(EndReason::Breach);
                 }
                 Turn::More
             }
             Heard::Farewell(reply) => {
                 let breach = self.reader.breach();
-                breach.into_iter().for_each(|error| hub.accounts().breaches.count(error));
+                if let Some(error) = breach {
+                    hub.accounts().breaches.count(error);
+                    self.end_for(EndReason::Breach);
+                }
+                self.end_for(EndReason::Client);
                 self.take_leave(&reply)
             }
             Heard::Excess(reply) => {
                 let transport = self.seat.transport();
                 hub.accounts().turned_away.count(transport, TurnedAway::TooManyMessages);
+                self.end_for(EndReason::TooManyMessages);
                 self.take_leave(&reply)
             }
-            Heard::End => self.over(),
+            Heard::End => self.over_for(EndReason::Breach),
         }
     }
 

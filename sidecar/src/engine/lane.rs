@@ -41,7 +41,11 @@ use super::{
     connection::{Connection, Ending, Now, TICK, Tick, Turn, paced, ticks},
     wire::Wire,
 };
-use crate::{count::Transport, hub::Hub, session::Conversation};
+use crate::{
+    count::{EndReason, Transport},
+    hub::Hub,
+    session::Conversation,
+};
 
 /// How often a connection looks at the time when nothing presses: a timer costs a wake-up each.
 const IDLE_TICK: Duration = Duration::from_secs(1);
@@ -205,7 +209,7 @@ impl<W: TaskWire> Subscriber<W> {
                 }
                 () = &mut stopping, if last.is_none() => {
                     last = Some(time::Instant::now() + LAST_WORDS);
-                    self.connection.send_away(self.lane.now(&hub));
+                    self.connection.send_away(self.lane.now(&hub), EndReason::Drain);
                 }
                 () = at(last) => return,
                 () = &mut next_tick => {
@@ -245,7 +249,7 @@ impl<W: TaskWire> Subscriber<W> {
     /// the process has less time.
     fn plan_leave(&mut self) {
         let window = self.lane.window(self.hub.settings().drain);
-        self.connection.leave_at(paced(self.lane.tick(), window));
+        self.connection.leave_at(paced(self.lane.tick(), window), EndReason::Drain);
     }
 
     fn end(mut self, ending: Ending) {

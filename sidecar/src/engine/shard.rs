@@ -20,7 +20,7 @@ use super::{
     Adoption, Handle, LAST_WORDS, WAKER,
     connection::{Connection, Ending, Now, TICK, Tick, Turn, paced, ticks},
 };
-use crate::{hub::Hub, log::Offset, seldom::Seldom};
+use crate::{count::EndReason, hub::Hub, log::Offset, seldom::Seldom};
 
 /// How much is read from a socket at once; subscribers say little.
 const SCRATCH: usize = 16 * 1024;
@@ -350,7 +350,8 @@ impl Shard {
         let Some(member) = self.connections.get_mut(key) else { return };
         let Some(group) = self.groups.get(member.group) else { return };
         let most = self.handle.draining.get().copied().unwrap_or(Duration::MAX);
-        member.connection.leave_at(paced(self.tick, group.hub.settings().drain.min(most)));
+        let leaves_at = paced(self.tick, group.hub.settings().drain.min(most));
+        member.connection.leave_at(leaves_at, EndReason::Drain);
     }
 
     fn send_all_away(&mut self) {
@@ -358,7 +359,7 @@ impl Shard {
             let Some(member) = self.connections.get_mut(key) else { continue };
             let Some(group) = self.groups.get(member.group) else { continue };
             let now = Now { shard: self.index, tick: self.tick, hub: &group.hub };
-            member.connection.send_away(now);
+            member.connection.send_away(now, EndReason::Drain);
             self.queue(key);
         }
     }

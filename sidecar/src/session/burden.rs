@@ -10,9 +10,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::Session;
+use super::{Conversation as _, Session};
 use crate::{
-    count::{Transport, TurnedAway},
+    count::{EndReason, Transport, TurnedAway},
     frame::websocket::{CloseCode, Coding, Dialogue},
     memory::Part,
 };
@@ -58,6 +58,7 @@ impl Session {
         let counted = if kept > FREE { kept } else { 0 };
         if !self.burden.part.fit(counted) && !self.leaving {
             let message = "as many bytes of messages are on their way as there may be";
+            self.ends_for(EndReason::Busy);
             self.turn_out(TurnedAway::Busy, message, CloseCode::TryAgainLater);
         }
     }
@@ -73,6 +74,7 @@ impl Session {
     /// Sends a client away whose message doesn't end.
     pub(super) fn end_overdue(&mut self) {
         let message = "a message must be whole within a minute: send smaller ones";
+        self.ends_for(EndReason::SlowMessage);
         self.turn_out(TurnedAway::SlowMessage, message, CloseCode::PolicyViolation);
     }
 

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::count::EndReason;
+
 /// What is held over a connection: it is told what the peer sent and what the wire took, and says what to
 /// write and what to wait for. It does no I/O.
 pub trait Conversation: Send + 'static {
@@ -31,8 +33,11 @@ pub trait Conversation: Send + 'static {
     /// Whether something is due before `soon`.
     fn is_restless(&self, soon: Instant) -> bool;
 
-    /// Sends the peer away.
-    fn leave(&mut self);
+    /// Sends the peer away, for this reason.
+    fn leave(&mut self, why: EndReason);
+
+    /// Takes note why the connection ends, unless it does for something that came before.
+    fn ends_for(&mut self, why: EndReason);
 
     /// Whether all that is to be said is said.
     fn is_over(&self) -> bool;

@@ -38,8 +38,8 @@ pub(super) struct Passing {
 impl Passing {
     /// Counts one that is turned away.
     fn note(hub: &Hub, reason: TurnedAway, message: &dyn Display) -> Self {
-        hub.accounts().turned_away.count(Transport::WebSocket, reason);
-        let (code, retry_ms) = (reason.name(), reason.retry_ms());
+        let retry_ms = hub.accounts().turned_away.send_back(Transport::WebSocket, reason);
+        let code = reason.name();
         Self { code, message: message.to_string(), retry_ms }
     }
 

@@ -287,7 +287,7 @@ fn who_is_sent_away_has_got_the_batch_that_had_begun() {
         peer.publish(&peer.hub, 0..3);
         peer.turn();
         peer.take(begun);
-        peer.session.leave();
+        peer.session.leave(EndReason::Drain);
         let messages = peer.take_all();
         let (farewells, events) = if begun > 0 {
             assert_eq!(types(&messages), ["events", "draining", "draining", "frame"]);
@@ -378,7 +378,7 @@ fn a_peer_that_was_sent_away_and_takes_nothing_has_departed() {
     peer.publish(&peer.hub, 0..2);
     peer.turn();
     peer.take(1);
-    peer.session.leave();
+    peer.session.leave(EndReason::Drain);
     assert!(peer.session.tick(Some(peer.start), peer.at(29.0)));
     assert!(!peer.session.tick(Some(peer.start), peer.at(30.0)));
     drop(peer.session);

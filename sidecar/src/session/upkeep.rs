@@ -13,7 +13,7 @@ use super::{
     subscription::Subscription,
 };
 use crate::{
-    count::{Transport, TurnedAway},
+    count::{EndReason, Transport, TurnedAway},
     frame::websocket::{self, CloseCode},
     hub::{STALL, TOO_COSTLY},
 };
@@ -39,6 +39,9 @@ impl Session {
             let patience = self.subscriptions.iter().map(Subscription::patience).min();
             let stalled = now.saturating_duration_since(since) >= patience.unwrap_or(STALL);
             // Who was sent away with its cursors, or leaves by itself, need no longer keep up.
+            if stalled {
+                self.ends_for(EndReason::Stalled);
+            }
             if stalled && !self.leaving {
                 self.give_up();
             }
@@ -51,7 +54,7 @@ impl Session {
         self.end_costly();
         self.tell_positions(now);
         let Some(interval) = self.heartbeat() else {
-            self.leave();
+            self.leave(EndReason::Changed);
             return true;
         };
         let interval = interval * self.jitter / 100;
@@ -65,7 +68,11 @@ impl Session {
             websocket::encode_ping(b"", &mut ping);
             self.outbox.push(&ping);
         }
-        silent < interval * 2
+        let answers = silent < interval * 2;
+        if !answers {
+            self.ends_for(EndReason::Unanswered);
+        }
+        answers
     }
 
     /// Whether it has to look at the time more often, because something happens before `soon`.
@@ -79,6 +86,7 @@ impl Session {
             return;
         }
         self.hub.accounts().expired.add(1);
+        self.ends_for(EndReason::TokenExpired);
         let retry_ms = retry();
         let message = "the token has expired: come back with a new one, and with the cursor";
         self.fail_all("token_expired", message, retry_ms);

@@ -20,7 +20,8 @@
 //! - `filters`: who gets what, and what can't be a filter.
 //! - `traces`: exemplars.
 //! - `balance`: the books balance in every scrape.
-//! - `counts`, `metrics`: the books balance, in samples and metrics, and every metric is documented.
+//! - `counts`, `metrics`, `endings`: the books balance, in samples and metrics, every metric is documented, and why
+//!   connections end is counted.
 
 #![allow(
     clippy::unwrap_used,
@@ -39,6 +40,7 @@ mod client;
 mod counts;
 mod crash;
 mod durable;
+mod endings;
 mod files;
 mod filters;
 mod fixture;

@@ -4,7 +4,7 @@ use std::{mem, time::Duration};
 
 use super::{Connection, Now, Phase, Tick, Turn, ticks};
 use crate::{
-    count::Transport,
+    count::{EndReason, Transport},
     engine::wire::Wire,
     frame::{self, Control, websocket},
 };
@@ -22,7 +22,7 @@ impl<W: Wire> Connection<W> {
             ) => false,
         };
         if !listens {
-            return self.over();
+            return self.over_for(EndReason::Client);
         }
         self.readable = false;
         let is_new = !mem::replace(&mut self.half_closed, true);
@@ -66,7 +66,7 @@ impl<W: Wire> Connection<W> {
         if self.pinged {
             let unanswered = interval.map(|interval| interval * 2);
             let lost = self.is_due(tick, self.last_heard, unanswered);
-            return if lost { self.over() } else { Turn::Waiting };
+            return if lost { self.over_for(EndReason::Unanswered) } else { Turn::Waiting };
         }
         self.pinged = true;
         let mut frame = Vec::new();

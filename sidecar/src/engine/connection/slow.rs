@@ -6,7 +6,7 @@ use weir_crds::v1alpha1::SlowConsumer;
 
 use super::{Connection, Now, Phase, Tick, Turn, ticks};
 use crate::{
-    count::TurnedAway,
+    count::{EndReason, TurnedAway},
     engine::wire::Wire,
     frame::{self, Control, GapReason, websocket},
     hub::{Settings, TOO_COSTLY},
@@ -44,6 +44,7 @@ impl<W: Wire> Connection<W> {
     pub(super) fn end_costly(&mut self, now: Now<'_>) {
         let reason = TurnedAway::FilterTooCostly;
         now.hub.accounts().turned_away.count(self.seat.transport(), reason);
+        self.end_for(EndReason::FilterTooCostly);
         let cursor = self.begin_to_leave(now);
         let control = Control::Failure {
             code: reason.name(),

@@ -314,7 +314,7 @@ fn one_that_was_sent_away_and_takes_nothing_has_departed_and_was_not_cut_off() {
         model.take(Step::Publish(2));
         model.take(Step::Take(0, 3));
         let now = Now { shard: 0, tick: model.tick, hub: &model.hub };
-        model.members[0].0.send_away(now);
+        model.members[0].0.send_away(now, EndReason::Drain);
         // More waits than it may be behind by, and it takes nothing of it, nor of its farewell.
         model.take(Step::Publish(20));
         model.take(Step::Take(0, 0));

@@ -15,7 +15,10 @@ use std::{
 use tokio::time;
 
 use super::{Adoption, IDLE_TICK, LAST_WORDS, Lane, SCRATCH, TaskWire, at};
-use crate::session::{Access, Conversation, Home, Session};
+use crate::{
+    count::EndReason,
+    session::{Access, Conversation, Home, Session},
+};
 
 /// How often a session looks at the time while something presses.
 const LOOK: Duration = Duration::from_millis(500);
@@ -80,7 +83,8 @@ impl<W: TaskWire, C: Conversation> Talk<W, C> {
         let (mut draining, mut stopping) =
             (pin!(lane.draining.cancelled()), pin!(lane.stopping.cancelled()));
         let (mut drained, mut last) = (false, None);
-        let mut leaves = self.session.lifetime().map(|life| time::Instant::now() + life);
+        let lifetime = self.session.lifetime();
+        let mut leaves = lifetime.map(|life| (time::Instant::now() + life, EndReason::Age));
         let mut look = pin!(time::sleep(IDLE_TICK));
         loop {
             tokio::select! {
@@ -95,16 +99,15 @@ impl<W: TaskWire, C: Conversation> Talk<W, C> {
                     drained = true;
                     let window = self.lane.window(self.session.drain_window());
                     let window = window.mul_f64(fastrand::f64());
-                    let drained = time::Instant::now() + window;
-                    leaves = Some(leaves.map_or(drained, |aged| aged.min(drained)));
+                    leaves = sooner(leaves, (time::Instant::now() + window, EndReason::Drain));
                 }
-                () = at(leaves) => {
-                    leaves = None;
-                    self.session.leave();
+                () = at(leaves.map(|(at, _)| at)) => {
+                    let why = leaves.take().map_or(EndReason::Drain, |(_, why)| why);
+                    self.session.leave(why);
                 }
                 () = &mut stopping, if last.is_none() => {
                     last = Some(time::Instant::now() + LAST_WORDS);
-                    self.session.leave();
+                    self.session.leave(EndReason::Drain);
                 }
                 () = at(last) => return,
                 () = &mut look => {
@@ -112,8 +115,7 @@ impl<W: TaskWire, C: Conversation> Talk<W, C> {
                         return;
                     }
                     if let Some(after) = self.session.shed() {
-                        let shed = time::Instant::now() + after;
-                        leaves = Some(leaves.map_or(shed, |aged| aged.min(shed)));
+                        leaves = sooner(leaves, (time::Instant::now() + after, EndReason::Share));
                     }
                     let soon = Instant::now() + IDLE_TICK;
                     let restless = self.blocked.is_some() || self.session.is_restless(soon);
@@ -130,7 +132,10 @@ impl<W: TaskWire, C: Conversation> Talk<W, C> {
             let read = self.read();
             self.session.poll(context);
             match (read, self.write()) {
-                (Err(_), _) | (_, Err(_)) => return Poll::Ready(Ending::Gone),
+                (Err(_), _) | (_, Err(_)) => {
+                    self.session.ends_for(EndReason::Broken);
+                    return Poll::Ready(Ending::Gone);
+                }
                 (Ok(false), Ok(false)) => {
                     self.wire.flush();
                     let over = self.session.is_over();
@@ -151,7 +156,10 @@ impl<W: TaskWire, C: Conversation> Talk<W, C> {
         }
         let mut scratch = [0; SCRATCH];
         match self.wire.read(&mut scratch) {
-            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(0) => {
+                self.session.ends_for(EndReason::Client);
+                Err(ErrorKind::UnexpectedEof.into())
+            }
             Ok(count) => {
                 self.session.hear(scratch.get(..count).unwrap_or_default(), Instant::now());
                 Ok(true)
@@ -209,6 +217,14 @@ impl<W: TaskWire, C: Conversation> Talk<W, C> {
         // Whatever comes of it, the connection is over.
         let _ = time::timeout(LINGER, gone).await;
     }
+}
+
+/// When a session leaves, and why.
+type Leaves = (time::Instant, EndReason);
+
+/// The earlier of the two.
+fn sooner(planned: Option<Leaves>, other: Leaves) -> Option<Leaves> {
+    planned.filter(|(at, _)| *at <= other.0).or(Some(other))
 }
 
 impl<W: TaskWire, C: Conversation> Drop for Talk<W, C> {
