@@ -90,6 +90,8 @@ fn json_that_not_every_reader_can_read_is_refused_with_the_bound() {
         let result = post_as("application/x-ndjson", format!("1\n{payload}\n"));
         assert_refused(result, (422, "unreadable_json", Some(1)), &["at line 2", words]);
     }
+    let result = post_as("application/json", deep(1_000_000));
+    assert_refused(result, (422, "unreadable_json", None), &["nests deeper than 100 levels"]);
     let base64 =
         r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"MWU0MDA="}"#;
     let result = post_as("application/cloudevents+json", base64);
