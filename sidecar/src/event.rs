@@ -43,6 +43,9 @@ pub struct Event {
     pub data: Bytes,
 }
 
+/// What an allocator rounds up to and what lies around an event or an attribute of it, about.
+const SLACK: usize = 64;
+
 /// The value of an extension attribute, in the type in which it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Extension {
@@ -114,6 +117,13 @@ impl Event {
         required.chain(optional).map(|text| text.len()).sum::<usize>()
             + extensions.sum::<usize>()
             + data.len()
+    }
+
+    /// About the bytes of memory that the event takes: what it has to say, and the parts that hold it.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        let attributes = self.extensions.len() * (size_of::<(Box<str>, Extension)>() + SLACK);
+        size_of::<Self>() + SLACK + attributes + self.size()
     }
 }
 

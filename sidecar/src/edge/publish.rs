@@ -31,8 +31,8 @@ use crate::{
 /// What a batch may have at most, where the process has memory for it.
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
 
-/// What an event takes beside its payload, about.
-const EVENT_BYTES: usize = 512;
+/// What is noted beside an event until the log has it, about: its key, and how it is answered.
+const ENTRY_BYTES: usize = 256;
 
 /// A publisher is answered each time, and whoever reaches the public port may be one.
 static NOT_TAKEN: Seldom = Seldom::new();
@@ -119,8 +119,7 @@ where
 
 /// What events take.
 fn weight(decoded: &Decoded) -> usize {
-    let events = decoded.events.iter();
-    events.map(|posted| posted.event.data.len() + EVENT_BYTES).sum()
+    decoded.events.iter().map(|posted| ENTRY_BYTES + posted.event.footprint()).sum()
 }
 
 fn refused(rejection: &Rejection) -> Response<Vec<u8>> {

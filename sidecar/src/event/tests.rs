@@ -84,3 +84,15 @@ fn the_size_counts_every_text_and_the_payload() {
         vec![("n".into(), Extension::Integer(1)), ("t".into(), Extension::Text("xy".into()))];
     assert_eq!(event.size(), plain + 2 + 5 + 3);
 }
+
+#[test]
+fn what_an_event_takes_is_more_than_all_that_it_says() {
+    let plain = event(None, b"1");
+    let mut laden = plain.clone();
+    laden.subject = Some("s".repeat(2_000).into());
+    laden.extensions = (0..32)
+        .map(|number| (format!("x{number}").into(), Extension::Text("v".repeat(2_000).into())))
+        .collect();
+    assert!(plain.footprint() >= size_of::<Event>() + plain.size());
+    assert!(laden.footprint() >= plain.footprint() + 33 * 2_000);
+}

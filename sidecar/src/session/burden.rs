@@ -23,11 +23,14 @@ const FREE: usize = 4 * 1024;
 /// How long a message may take, once it has begun: as a body over HTTP.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How many times its size a request takes while it is carried out: as a body over HTTP.
+const COPIES: usize = 3;
+
 /// What a session keeps.
 #[derive(Debug)]
 pub(super) struct Burden {
     part: Part,
-    /// The bytes of the request that is carried out.
+    /// The bytes that the request takes that is carried out.
     carried: usize,
     /// Since when a message is not whole.
     begun: Option<Instant>,
@@ -38,9 +41,9 @@ impl Burden {
         Self { part, carried: 0, begun: None }
     }
 
-    /// Takes note that a request of so many bytes is carried out.
+    /// Takes note that a request of so many bytes is carried out: itself, and what is made of it.
     pub(super) const fn carry(&mut self, bytes: usize) {
-        self.carried = bytes;
+        self.carried = bytes.saturating_mul(COPIES);
     }
 
     /// Takes note that a message was whole.
