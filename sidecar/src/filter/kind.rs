@@ -1,7 +1,8 @@
 //! What can be told of a value before there is an event, and which operators that rules out.
 //!
-//! Law: what is refused here would fail on every event, or be the same for all of them. What a publisher decides is
-//! left open: the payload, extensions, claims, and what a loop finds in them.
+//! Law: what is refused here is ill-typed by the declarations of CEL: an attribute of an event is a text, and an
+//! operator of values of two kinds has no overload, whatever stands beside it. What a publisher decides is left open:
+//! the payload, extensions, claims, and what a loop finds in them.
 
 use super::{
     attribute::Attribute,
