@@ -164,20 +164,21 @@ pub(crate) fn in_one_replica(condition: &str) -> Rule {
     Rule::new(format!("!({condition}) || !has({gateway}) || ({one})"))
 }
 
-/// A gateway's memory has room for the data plane and, where the log is in memory, for the log.
-pub(crate) fn memory_has_room_for_the_log() -> Rule {
-    let (gateway, log) = ("self.placement.gateway", "self.log.retention.maxBytes");
-    let limits = format!("{gateway}.resources.limits");
+/// The data plane's memory has room for itself and, where the log is in memory, for the log. `placement` is
+/// gateway or sidecar.
+pub(crate) fn memory_has_room_for_the_log(placement: &str) -> Rule {
+    let (placed, log) = (format!("self.placement.{placement}"), "self.log.retention.maxBytes");
+    let limits = format!("{placed}.resources.limits");
     let limit = format!("{limits}.memory");
     let given =
-        format!("has({gateway}) && has({gateway}.resources) && has({limits}) && has({limit})");
+        format!("has({placed}) && has({placed}.resources) && has({limits}) && has({limit})");
     let pattern = Quantity::PATTERN;
     let well_formed = format!("{limit}.matches(r'{pattern}') && {log}.matches(r'{pattern}')");
     let least = "quantity('64Mi')";
     let least = format!("(has(self.log.storage.memory) ? {least}.add(quantity({log})) : {least})");
     let fits = format!("quantity({limit}).compareTo({least}) >= 0");
     Rule::new(format!("!({given}) || !({well_formed}) || {fits}"))
-        .field_path(".placement.gateway.resources.limits.memory")
+        .field_path(&*format!(".placement.{placement}.resources.limits.memory"))
         .message(
             "must be at least 64Mi and, where the log is in memory, log.retention.maxBytes besides: raise it, \
              or lower log.retention.maxBytes",

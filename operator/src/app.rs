@@ -7,13 +7,15 @@
 //!
 //! # Laws
 //!
-//! - Ports are opened before anything runs; what keeps the operator from working ends it at once.
+//! - Ports are opened before anything runs; what keeps the operator from working ends it at once. A namespace of
+//!   several that can't be served does not.
 //! - When `stop` is cancelled the replica is no longer ready, the controllers finish what they are at,
 //!   the lease is released, and the servers close last.
 //! - A leader that loses its lease ends at once (fail-stop), and so does a replica one of whose tasks
 //!   ends.
 
 mod leading;
+mod scopes;
 mod serving;
 
 use std::sync::Arc;
@@ -27,13 +29,14 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::leading::Leading;
+use self::scopes::ScopeMetrics;
 use self::serving::Serving;
 use crate::args::Args;
 use crate::certificates::{CertificateMetrics, LivesError};
 use crate::context::Context;
 use crate::leader::Lost;
 use crate::metrics::ReconcileMetrics;
-use crate::preflight::{self, PreflightError};
+use crate::preflight::PreflightError;
 use crate::samples::Sampler;
 use crate::serve::BindError;
 use crate::tasks::{Ended, Tasks};
@@ -103,12 +106,11 @@ pub async fn run_with(
     let lives = args.lives()?;
     let mut registry = registry();
     let context = Arc::new(context(&args, client, &mut registry));
-    let scopes = scopes(&args, &context);
-    let checks = scopes.iter().map(|scope| preflight::check(scope));
-    tokio::select! {
-        checked = futures::future::try_join_all(checks) => checked.map(drop)?,
+    let scope_metrics = ScopeMetrics::register(&mut registry);
+    let scopes = tokio::select! {
+        scopes = scopes::open(&args, &context, &scope_metrics) => scopes?,
         () = stop.cancelled() => return Ok(()),
-    }
+    };
     let certificate = CertificateMetrics::register(&mut registry);
     let leading =
         Leading::prepare(&args, lives, &context, &scopes, &provider, &certificate, &mut registry);
@@ -118,6 +120,7 @@ pub async fn run_with(
     let closing = CancellationToken::new();
     let mut servers = Tasks::default();
     serving.start(&mut servers, registry, &stop, &closing);
+    servers.spawn("scopes", scopes::retry(scopes, scope_metrics, closing.clone()));
     tracing::info!(identity = context.options.identity, "started");
     tokio::select! {
         result = leading.run(&stop) => result?,
@@ -137,13 +140,6 @@ fn registry() -> Registry {
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     registry.register("build", "The version that runs", Info::new(version));
     registry
-}
-
-/// A context for each namespace that is watched, or one for all of them.
-fn scopes(args: &Args, context: &Context) -> Vec<Arc<Context>> {
-    let scopes = args.scopes();
-    let count = scopes.len();
-    scopes.into_iter().map(|scope| Arc::new(context.within(scope, count))).collect()
 }
 
 fn context(args: &Args, client: Client, registry: &mut Registry) -> Context {

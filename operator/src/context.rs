@@ -67,6 +67,8 @@ pub struct Options {
     pub policies: Option<String>,
     /// The ClusterRole with which these policies go.
     pub policies_owner: Option<String>,
+    /// Whether pods are injected at all, by a webhook or by policies.
+    pub injects: bool,
     /// Namespaces that are never injected, besides the operator's own and that of Kubernetes.
     pub excluded_namespaces: Vec<String>,
     /// The sidecar's admin port, on which its samples are read. Another one only in tests.

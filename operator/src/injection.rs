@@ -8,6 +8,7 @@
 //! - A second pass over the result adds nothing; over a result that another webhook changed it adds only
 //!   what is missing.
 
+mod granted;
 mod obstacle;
 mod parts;
 mod patch;
@@ -17,6 +18,7 @@ mod standing;
 use serde_json::Value;
 use weir_crds::v1alpha1::StreamPipeline;
 
+pub use self::granted::granted;
 pub use self::obstacle::obstacle;
 pub use self::patch::PatchError;
 use self::patch::PodPatch;
@@ -59,7 +61,7 @@ pub fn inject(
     image: &Image,
 ) -> Result<Decision, PatchError> {
     let mut patch = PodPatch::new(pod);
-    if let Some(reason) = obstacle(pod) {
+    if let Some(reason) = obstacle(pod, pipelines) {
         parts::note_refusal(&mut patch, &reason)?;
         return Ok(Decision::Refused { reason, note: patch.into_patch() });
     }

@@ -35,6 +35,7 @@ pub mod patience;
 pub mod pipeline;
 pub mod policies;
 pub mod preflight;
+mod resources;
 pub mod routes;
 pub mod samples;
 pub mod scaling;

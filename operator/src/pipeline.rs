@@ -167,7 +167,8 @@ impl Reconciler for Pipelines {
         let context = &*self.context;
         let Self { made, workloads, .. } = self;
         // Boxed, each phase: together they would be more than a thread's stack should hold.
-        let observing = Box::pin(observe::observe(context, made, workloads, &pipeline));
+        let known = self.store.get();
+        let observing = Box::pin(observe::observe(context, made, workloads, &pipeline, known));
         let mut observed = match Phase::Observe.run(observing).await {
             Ok(Some(observed)) => observed,
             Ok(None) => return Ok(Done { outcome: "gone", next: Next::OnChange }),

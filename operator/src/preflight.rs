@@ -36,6 +36,18 @@ enum Problem {
     Unreachable { message: String },
 }
 
+impl PreflightError {
+    /// Everything that is missing anywhere.
+    pub(crate) fn all(errors: impl IntoIterator<Item = Self>) -> Self {
+        Self(errors.into_iter().flat_map(|error| error.0).collect())
+    }
+
+    /// Whether permissions are all that is missing.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.0.iter().all(|problem| matches!(problem, Problem::Forbidden { .. }))
+    }
+}
+
 impl fmt::Display for PreflightError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let problems: Vec<String> = self.0.iter().map(ToString::to_string).collect();

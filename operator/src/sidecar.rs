@@ -96,12 +96,12 @@ pub fn data_mount() -> VolumeMount {
     }
 }
 
-/// The container, for pipelines whose logs hold `log_bytes` in all.
+/// The container, which is granted these resources.
 #[must_use]
 pub fn container(
     image: &Image,
     place: Place,
-    log_bytes: u64,
+    resources: ResourceRequirements,
     volume_mounts: Vec<VolumeMount>,
 ) -> Container {
     let Image { reference, pull_policy } = image.clone();
@@ -132,7 +132,7 @@ pub fn container(
             }),
             ..Lifecycle::default()
         }),
-        resources: Some(resources(log_bytes)),
+        resources: Some(resources),
         security_context: Some(security_context()),
         // Where it ends before it has last words, the end of its log says why.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
@@ -192,9 +192,11 @@ pub fn memory_mebibytes(log_bytes: u64) -> u64 {
     (LEAST_MEBIBYTES + 2 * log_bytes.div_ceil(1 << 20)).max(USUAL_MEBIBYTES)
 }
 
-/// Requests, without which an autoscaler of the application could not compute its utilization; and a
-/// limit of memory alone, because one of CPU would throttle bursts.
-fn resources(log_bytes: u64) -> ResourceRequirements {
+/// What the container is granted where nobody says otherwise, for logs of `log_bytes` in all: requests, without which
+/// an autoscaler of the application could not compute its utilization; and a limit of memory alone, because one of
+/// CPU would throttle bursts.
+#[must_use]
+pub fn resources(log_bytes: u64) -> ResourceRequirements {
     let limit = format!("{}Mi", memory_mebibytes(log_bytes));
     let amounts = |pairs: &[(&str, &str)]| {
         let pair = |&(name, amount): &(&str, &str)| (name.to_owned(), Quantity(amount.to_owned()));
@@ -259,7 +261,8 @@ mod tests {
     #[test]
     fn the_container_passes_the_restricted_level() {
         let image = Image { reference: "weir-sidecar:1".to_owned(), pull_policy: None };
-        let container = serde_json::to_value(container(&image, Place::Gateway, 0, vec![])).unwrap();
+        let container =
+            serde_json::to_value(container(&image, Place::Gateway, resources(0), vec![])).unwrap();
         let expected = json!({
             "allowPrivilegeEscalation": false,
             "capabilities": { "drop": ["ALL"] },

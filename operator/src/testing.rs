@@ -32,6 +32,7 @@ pub(crate) fn options() -> Options {
         upgrades: Upgrades::OnRequest,
         policies: None,
         policies_owner: None,
+        injects: true,
         excluded_namespaces: Vec::new(),
         admin_port: 7071,
         concurrency: 4,

@@ -7,7 +7,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Gateway;
+use super::{Gateway, Resources};
 
 /// Where the data plane runs. Exactly one of the fields is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,11 @@ pub struct Sidecar {
     /// weir.dev/upgrade asks for it, the image of the operator's release.
     #[serde(default)]
     pub restart: Restart,
+    /// What the sidecar is granted of a node. What is left out here has defaults: requests of 20m of CPU and
+    /// 64Mi of memory, no limit of CPU, and a limit of memory of 256Mi, or of 128Mi and the log twice over where
+    /// that is more. Where several pipelines share a sidecar, the largest amount of each kind holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
 }
 
 /// Whether workloads are restarted for the sidecar's sake.

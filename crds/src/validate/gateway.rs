@@ -35,7 +35,7 @@ pub(super) fn check_gateway(found: &mut Violations, gateway: &Gateway, spec: &St
         found.within(format!("{FIELD}.rebalance.window"), window, "10s", "10m");
     }
     if let Some(resources) = resources {
-        check_resources(found, resources, spec);
+        check_resources(found, FIELD, resources, spec);
     }
     if let Some(volume) = volume {
         check_volume(found, volume, spec);
@@ -100,13 +100,18 @@ fn check_rules(found: &mut Violations, field: &str, rules: &ScalingRules) {
     }
 }
 
-fn check_resources(found: &mut Violations, resources: &Resources, spec: &StreamPipelineSpec) {
+pub(super) fn check_resources(
+    found: &mut Violations,
+    placement: &str,
+    resources: &Resources,
+    spec: &StreamPipelineSpec,
+) {
     let Resources { requests, limits } = resources;
     let nothing = Amounts::default();
     let Amounts { cpu: cpu_request, memory: memory_request } =
         requests.as_ref().unwrap_or(&nothing);
     let Amounts { cpu: cpu_limit, memory: memory_limit } = limits.as_ref().unwrap_or(&nothing);
-    let field = format!("{FIELD}.resources.limits");
+    let field = format!("{placement}.resources.limits");
     let covers = cpu_limit.as_ref().zip(cpu_request.as_ref());
     found.require(
         covers.is_none_or(|(limit, request)| limit.millis() >= request.millis()),

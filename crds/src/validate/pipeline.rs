@@ -4,7 +4,7 @@ use super::{
     Violation, Violations,
     auth::{check_auth, check_cors},
     exposure::check_exposure,
-    gateway::check_gateway,
+    gateway::{check_gateway, check_resources},
     label::{is_dns_label, is_dns_subdomain},
     shared_log::{check_nats, check_redis},
 };
@@ -47,8 +47,11 @@ pub fn pipeline(name: &str, spec: &StreamPipelineSpec) -> Vec<Violation> {
 
 fn check_placement(found: &mut Violations, placement: &Placement, spec: &StreamPipelineSpec) {
     match placement.kind() {
-        Some(PlacementKind::Sidecar(Sidecar { selector, restart: _ })) => {
+        Some(PlacementKind::Sidecar(Sidecar { selector, restart: _, resources })) => {
             check_selector(found, selector);
+            if let Some(resources) = resources {
+                check_resources(found, "spec.placement.sidecar", resources, spec);
+            }
         }
         Some(PlacementKind::Gateway(gateway)) => check_gateway(found, gateway, spec),
         None => {

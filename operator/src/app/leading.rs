@@ -8,6 +8,7 @@ use rustls::crypto::CryptoProvider;
 use tokio_util::sync::CancellationToken;
 
 use super::AppError;
+use super::scopes::Scope;
 use crate::args::Args;
 use crate::certificates::{CertificateMetrics, Keeper, Lives};
 use crate::context::Context;
@@ -15,14 +16,16 @@ use crate::controller::drive;
 use crate::farewells;
 use crate::leader::{Elector, KubeLeases, Timing};
 use crate::pipeline::Pipelines;
-use crate::policies;
+use crate::policies::{IsRead, Sweep};
 use crate::slo::Slos;
 use crate::tasks::{Ended, Tasks};
 
 /// What only the leader does, ready to begin.
 pub(super) struct Leading {
     /// What is watched; each has controllers of its own.
-    scopes: Vec<Arc<Context>>,
+    scopes: Vec<Scope>,
+    /// What removes policies that nobody wants.
+    sweep: Option<Sweep>,
     elector: Option<Elector<KubeLeases>>,
     keeper: Option<Keeper>,
     pipelines: Pipelines,
@@ -35,7 +38,7 @@ impl Leading {
         args: &Args,
         lives: Lives,
         context: &Arc<Context>,
-        scopes: &[Arc<Context>],
+        scopes: &[Scope],
         provider: &Arc<CryptoProvider>,
         certificate: &CertificateMetrics,
         registry: &mut Registry,
@@ -65,16 +68,17 @@ impl Leading {
         });
         let pipelines = Pipelines::register(Arc::clone(context), registry);
         let slos = Slos::register(Arc::clone(context), registry);
-        Self { scopes: scopes.to_vec(), elector, keeper, pipelines, slos, leads }
+        let sweep = sweep(args, context, scopes);
+        Self { scopes: scopes.to_vec(), sweep, elector, keeper, pipelines, slos, leads }
     }
 
     /// Waits for the leadership, and leads until `stop` is cancelled.
     pub(super) async fn run(self, stop: &CancellationToken) -> Result<(), AppError> {
-        let Self { scopes, elector, keeper, pipelines, slos, leads } = self;
+        let Self { scopes, sweep, elector, keeper, pipelines, slos, leads } = self;
         let begin = || {
             leads.set(1);
             tracing::info!("leading");
-            start(&scopes, keeper, &pipelines, &slos, stop)
+            start(&scopes, keeper, sweep, &pipelines, &slos, stop)
         };
         let Some(mut elector) = elector else { return work(begin(), stop).await };
         if !elector.acquire(stop).await {
@@ -93,24 +97,42 @@ impl Leading {
     }
 }
 
+/// Policies bear the same name in both modes of injection, so that each finds what the other has left.
+fn sweep(args: &Args, context: &Context, scopes: &[Scope]) -> Option<Sweep> {
+    let release = args.injection_policies.as_ref().or(args.webhook_config.as_ref())?;
+    let read = |scope: &Scope| {
+        let seen = scope.clone();
+        let is_read: IsRead = Box::new(move || seen.is_served());
+        (Arc::clone(&scope.context), is_read)
+    };
+    Some(Sweep {
+        client: context.client.clone(),
+        release: release.clone(),
+        wants: args.injection_policies.is_some(),
+        scopes: scopes.iter().map(read).collect(),
+    })
+}
+
 fn start(
-    scopes: &[Arc<Context>],
+    scopes: &[Scope],
     keeper: Option<Keeper>,
+    sweep: Option<Sweep>,
     pipelines: &Pipelines,
     slos: &Slos,
     stop: &CancellationToken,
 ) -> Tasks {
     let mut tasks = Tasks::default();
     for scope in scopes {
-        let pipelines = pipelines.within(Arc::clone(scope));
-        tasks.spawn("pipelines", drive(pipelines, Arc::clone(scope), stop.clone()));
-        tasks.spawn("farewells", farewells::watch(Arc::clone(scope), stop.clone()));
-        let slos = slos.within(Arc::clone(scope));
-        tasks.spawn("slos", drive(slos, Arc::clone(scope), stop.clone()));
-        if let Some(release) = scope.options.policies.clone() {
-            let sweeping = policies::sweep(Arc::clone(scope), release, stop.clone());
-            tasks.spawn("policies", sweeping);
-        }
+        let context = || Arc::clone(&scope.context);
+        let driving = drive(pipelines.within(context()), context(), stop.clone());
+        tasks.spawn("pipelines", scope.clone().once_served(driving, stop.clone()));
+        let watching = farewells::watch(context(), stop.clone());
+        tasks.spawn("farewells", scope.clone().once_served(watching, stop.clone()));
+        let driving = drive(slos.within(context()), context(), stop.clone());
+        tasks.spawn("slos", scope.clone().once_served(driving, stop.clone()));
+    }
+    if let Some(sweep) = sweep {
+        tasks.spawn("policies", sweep.run(stop.clone()));
     }
     if let Some(keeper) = keeper {
         tasks.spawn("certificate", keeper.run(stop.clone()));

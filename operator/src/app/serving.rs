@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use weir_crds::v1alpha1::StreamPipeline;
 
 use super::AppError;
+use super::scopes::Scope;
 use crate::admin::{self, Readiness};
 use crate::args::Args;
 use crate::certificates::{self, Certificate, CertificateMetrics, await_trust, load};
@@ -60,7 +61,7 @@ enum Origin {
 
 /// Keeps the pipelines of a scope for the webhook up to date.
 struct Follower {
-    scope: Arc<Context>,
+    scope: Scope,
     writer: Writer<StreamPipeline>,
     store: Store<StreamPipeline>,
 }
@@ -69,7 +70,7 @@ impl Serving {
     pub(super) async fn prepare(
         args: &Args,
         context: &Arc<Context>,
-        scopes: &[Arc<Context>],
+        scopes: &[Scope],
         provider: Arc<CryptoProvider>,
         metrics: CertificateMetrics,
         registry: &mut Registry,
@@ -140,7 +141,9 @@ impl Injecting {
         } = self;
         let loaded = Arc::clone(&certificate);
         readiness.require("certificate loaded", move || loaded.is_loaded());
-        let unread = Arc::new(AtomicUsize::new(followers.len()));
+        // Those that can't be served yet keep nobody waiting.
+        let served = followers.iter().filter(|follower| follower.scope.is_served()).count();
+        let unread = Arc::new(AtomicUsize::new(served));
         let left = Arc::clone(&unread);
         readiness.require("pipelines read", move || left.load(Ordering::Acquire) == 0);
         let (shown, stop) = (metrics.clone(), closing.clone());
@@ -162,7 +165,10 @@ impl Injecting {
         let trust = await_trust(configurations, configuration, trusted, metrics, closing.clone());
         tasks.spawn("trust", trust);
         for follower in followers {
-            tasks.spawn("pipelines", follower.follow(Arc::clone(&unread), closing.clone()));
+            let scope = follower.scope.clone();
+            let unread = if scope.is_served() { Arc::clone(&unread) } else { Arc::default() };
+            let following = follower.follow(unread, closing.clone());
+            tasks.spawn("pipelines", scope.once_served(following, closing.clone()));
         }
         let service = webhook::service(webhook);
         tasks.spawn("webhook", serve(listener, Some(tls), service, closing.clone()));
@@ -170,15 +176,15 @@ impl Injecting {
 }
 
 impl Follower {
-    fn of(scope: &Arc<Context>) -> Self {
+    fn of(scope: &Scope) -> Self {
         let (store, writer) = reflector::store();
-        Self { scope: Arc::clone(scope), writer, store }
+        Self { scope: scope.clone(), writer, store }
     }
 
     /// Follows until `stop` is cancelled; once all has been read, there is one less in `unread`.
     async fn follow(self, unread: Arc<AtomicUsize>, stop: CancellationToken) {
         let Self { scope, writer, store } = self;
-        let pipelines: Api<StreamPipeline> = scope.watched();
+        let pipelines: Api<StreamPipeline> = scope.context.watched();
         let changes =
             watcher(pipelines, watcher::Config::default()).default_backoff().reflect(writer);
         let follow = changes.take_until(stop.cancelled_owned()).for_each(|change| async {

@@ -1,30 +1,43 @@
 //! Finds what keeps a pod from being injected. The pipeline's status asks the same, so that the remedy it
 //! names is one that helps.
 
+mod names;
+mod room;
+mod system;
+
 use serde_json::Value;
-use weir_crds::names::{SIDECAR_CONTAINER, port};
+use weir_crds::names::{SOCKET_DIR, port};
+use weir_crds::v1alpha1::StreamPipeline;
+
+pub(super) use self::names::{OWN_CONTAINER, OWN_INIT_CONTAINER, Wanted, own_volume};
+pub(super) use self::room::{AFTER, BETWEEN, KINDS, before};
+pub(super) use self::system::{LABEL as OS_LABEL, WINDOWS, WORDS as FOR_WINDOWS};
 
 /// The ports that the sidecar opens.
 pub(super) const PORTS: [u16; 3] = [port::PUBLIC, port::ADMIN, port::PUBLISH];
 
-/// What keeps a pod from being injected, as a sentence that begins with the pod's part in it.
+/// Why a pod of the node's network gets no sidecar.
+pub(super) const HOST_NETWORK: &str =
+    "it has hostNetwork, where the sidecar's ports would be the node's";
+
+/// What keeps a pod from being injected for these pipelines, as a sentence that begins with the pod's part in it.
 #[must_use]
-pub fn obstacle(pod: &Value) -> Option<String> {
+pub fn obstacle(pod: &Value, pipelines: &[&StreamPipeline]) -> Option<String> {
     let spec = pod.get("spec")?;
     if spec.get("hostNetwork").and_then(Value::as_bool) == Some(true) {
-        return Some(
-            "it has hostNetwork, where the sidecar's ports would be the node's".to_owned(),
-        );
+        return Some(HOST_NETWORK.to_owned());
     }
-    if spec.pointer("/os/name").and_then(Value::as_str) == Some("windows") {
-        return Some("it is for Windows, for which there is no sidecar".to_owned());
+    if system::is_windows(spec) {
+        return Some(FOR_WINDOWS.to_owned());
     }
-    let containers = || spec.get("containers").and_then(Value::as_array).into_iter().flatten();
-    if containers().any(|container| name(container) == SIDECAR_CONTAINER) {
-        return Some(format!("it has a container of its own called {SIDECAR_CONTAINER}"));
-    }
-    let beside = inits(spec).filter(|container| runs_beside(container));
-    containers().chain(beside).find_map(taken_port).map(|(container, port)| {
+    names::container(spec)
+        .or_else(|| port(spec))
+        .or_else(|| names::volume(spec, pipelines))
+        .or_else(|| room::lacking(spec, pipelines))
+}
+
+fn port(spec: &Value) -> Option<String> {
+    running(spec).find_map(taken_port).map(|(container, port)| {
         format!(
             "its container {container} has port {port}, which the sidecar needs: it takes 7070, 7071 and \
              7072"
@@ -32,14 +45,33 @@ pub fn obstacle(pod: &Value) -> Option<String> {
     })
 }
 
+fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
+    spec.get("containers").and_then(Value::as_array).into_iter().flatten()
+}
+
 fn inits(spec: &Value) -> impl Iterator<Item = &Value> {
     spec.get("initContainers").and_then(Value::as_array).into_iter().flatten()
 }
 
-/// Whether an init container is another native sidecar, which holds its ports for as long as the pod lives.
-fn runs_beside(container: &Value) -> bool {
-    let restarts = container.get("restartPolicy").and_then(Value::as_str) == Some("Always");
-    restarts && name(container) != SIDECAR_CONTAINER
+/// The containers that run for as long as the pod does, but for the sidecar.
+fn running(spec: &Value) -> impl Iterator<Item = &Value> {
+    containers(spec).chain(beside(spec))
+}
+
+/// The other native sidecars, which hold what they have for as long as the pod lives.
+fn beside(spec: &Value) -> impl Iterator<Item = &Value> {
+    inits(spec).filter(|container| is_native(container) && !names::is_ours_by_name(container))
+}
+
+fn is_native(container: &Value) -> bool {
+    container.get("restartPolicy").and_then(Value::as_str) == Some("Always")
+}
+
+/// Whether a container of the sidecar's name is the one that an injection has added.
+fn is_sidecar(container: &Value) -> bool {
+    let mounts = container.get("volumeMounts").and_then(Value::as_array).into_iter().flatten();
+    let mut paths = mounts.filter_map(|mount| mount.get("mountPath")?.as_str());
+    is_native(container) && paths.any(|path| path == SOCKET_DIR)
 }
 
 fn taken_port(container: &Value) -> Option<(&str, u64)> {
@@ -58,11 +90,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::testing::sidecar_pipeline;
+
+    fn of(spec: &Value) -> Option<String> {
+        obstacle(&json!({ "spec": spec }), &[&sidecar_pipeline("orders")])
+    }
 
     #[test]
     fn an_ordinary_pod_has_no_obstacle() {
         let containers = json!([{ "name": "app", "ports": [{ "containerPort": 8080 }] }]);
-        assert_eq!(obstacle(&json!({ "spec": { "containers": containers } })), None);
+        assert_eq!(of(&json!({ "containers": containers })), None);
     }
 
     #[test]
@@ -70,17 +107,18 @@ mod tests {
         let ports = json!([{ "containerPort": 7070 }]);
         let inits = json!([
             { "name": "migrate", "ports": ports },
-            { "name": "weir-sidecar", "restartPolicy": "Always", "ports": ports },
+            {
+                "name": "weir-sidecar", "restartPolicy": "Always", "ports": ports,
+                "volumeMounts": [{ "name": "weir-run", "mountPath": "/run/weir" }],
+            },
         ]);
-        assert_eq!(obstacle(&json!({ "spec": { "initContainers": inits } })), None);
+        assert_eq!(of(&json!({ "initContainers": inits })), None);
     }
 
     #[test]
     fn each_obstacle_is_named() {
         for (spec, words) in [
             (json!({ "hostNetwork": true }), "hostNetwork"),
-            (json!({ "os": { "name": "windows" } }), "Windows"),
-            (json!({ "containers": [{ "name": "weir-sidecar" }] }), "of its own"),
             (
                 json!({ "containers": [
                     { "name": "app" }, { "name": "side", "ports": [{ "containerPort": 7071 }] },
@@ -94,7 +132,7 @@ mod tests {
                 "mesh has port 7070",
             ),
         ] {
-            let found = obstacle(&json!({ "spec": spec })).unwrap();
+            let found = of(&spec).unwrap();
             assert!(found.contains(words), "{found}");
         }
     }

@@ -12,12 +12,11 @@ use weir_crds::names::{
 };
 use weir_crds::v1alpha1::StreamPipeline;
 
+use super::granted::granted;
 use super::patch::{PatchError, PodPatch, at};
 use crate::labels;
 use crate::secrets;
-use crate::sidecar::{
-    DATA_VOLUME, Image, Place, container, data_mount, grace_seconds, keeps_data, log_bytes,
-};
+use crate::sidecar::{DATA_VOLUME, Image, Place, container, data_mount, grace_seconds, keeps_data};
 
 /// The volume that holds the socket. No name of a volume below begins like it.
 const SOCKET_VOLUME: &str = "weir-run";
@@ -95,8 +94,7 @@ pub(super) fn add_volumes(
 pub(super) fn sidecar(pipelines: &[&StreamPipeline], image: &Image) -> Value {
     let mut mounts = vec![socket_mount()];
     mounts.extend(sidecar_mounts(pipelines));
-    let log_bytes = log_bytes(pipelines.iter().map(|pipeline| &pipeline.spec.log));
-    let container = container(image, Place::BesideApplication, log_bytes, mounts);
+    let container = container(image, Place::BesideApplication, granted(pipelines), mounts);
     let mut container = serde_json::to_value(container).unwrap_or_default();
     if let Value::Object(container) = &mut container {
         container.insert("restartPolicy".to_owned(), "Always".into());

@@ -9,6 +9,8 @@
 
 mod cel;
 mod expression;
+mod obstacle;
+mod resources;
 
 use std::collections::BTreeMap;
 
@@ -102,7 +104,7 @@ fn spec(pipeline: &StreamPipeline, image: &Image) -> MutatingAdmissionPolicySpec
             }]),
             ..MatchResources::default()
         }),
-        variables: Some(expression::variables().into_iter().map(variable).collect()),
+        variables: Some(expression::variables(pipeline).into_iter().map(variable).collect()),
         mutations: Some(vec![Mutation {
             patch_type: "JSONPatch".to_owned(),
             json_patch: Some(JSONPatch { expression: Some(expression::patch(pipeline, image)) }),

@@ -11,11 +11,14 @@ use std::fmt;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt;
 use weir_crds::names::{DATA_DIR, SIDECAR_CONTAINER, annotation};
-use weir_crds::scalar::Quantity;
-use weir_crds::v1alpha1::StreamPipeline;
+use weir_crds::scalar::{Cores, Quantity};
+use weir_crds::v1alpha1::{Resources, StreamPipeline};
 
+use super::granted::{asked, granted, memory_limit};
+use super::parts::DEFAULT_GRACE_SECONDS;
+use crate::resources::amount;
 use crate::secrets;
-use crate::sidecar::{Image, keeps_data, memory_mebibytes};
+use crate::sidecar::{Image, grace_seconds, keeps_data};
 
 /// Something that a pod would have if it were made now.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +29,10 @@ pub enum Lack {
     Disk,
     /// So many mebibytes of memory.
     Memory(u64),
+    /// An amount that the pipeline asks for, in words.
+    Amount(String),
+    /// A grace period of so many seconds, in which the drain fits.
+    Grace(i64),
     /// This image.
     Image(String),
 }
@@ -35,7 +42,9 @@ impl Lack {
     #[must_use]
     pub const fn is_needed(&self) -> bool {
         match self {
-            Self::Secret(_) | Self::Disk | Self::Memory(_) => true,
+            Self::Secret(_) | Self::Disk | Self::Memory(_) | Self::Amount(_) | Self::Grace(_) => {
+                true
+            }
             Self::Image(_) => false,
         }
     }
@@ -47,14 +56,24 @@ impl fmt::Display for Lack {
             Self::Secret(name) => write!(f, "the Secret {name}"),
             Self::Disk => f.write_str("a volume for the log"),
             Self::Memory(mebibytes) => write!(f, "a memory limit of {mebibytes}Mi"),
+            Self::Amount(words) => f.write_str(words),
+            Self::Grace(seconds) => {
+                write!(f, "a terminationGracePeriodSeconds of {seconds}, in which the drain fits")
+            }
             Self::Image(reference) => write!(f, "the image {reference}"),
         }
     }
 }
 
-/// What the sidecar of a pod lacks of what `pipeline` asks for; nothing where the pod has none.
+/// What the sidecar of a pod lacks of what `pipeline` asks for; nothing where the pod has none. It serves `others`,
+/// too.
 #[must_use]
-pub fn lacks(pod: &Pod, pipeline: &StreamPipeline, image: &Image) -> Vec<Lack> {
+pub fn lacks(
+    pod: &Pod,
+    pipeline: &StreamPipeline,
+    others: &[&StreamPipeline],
+    image: &Image,
+) -> Vec<Lack> {
     let Some(sidecar) = sidecar(pod) else { return Vec::new() };
     let spec = &pipeline.spec;
     let mounted =
@@ -65,10 +84,14 @@ pub fn lacks(pod: &Pod, pipeline: &StreamPipeline, image: &Image) -> Vec<Lack> {
     if keeps_data([&spec.log]) && !mounted(DATA_DIR) {
         lacks.push(Lack::Disk);
     }
-    let needed = memory_mebibytes(spec.log.retention.max_bytes.bytes());
-    if limit(sidecar).is_some_and(|bytes| bytes < needed << 20) {
-        lacks.push(Lack::Memory(needed));
+    let all = [&[pipeline], others].concat();
+    let needed = memory_limit(&granted(&all)).unwrap_or(0);
+    let given = sidecar.resources.as_ref().and_then(memory_limit);
+    if given.is_some_and(|given| given < needed) {
+        lacks.push(Lack::Memory(needed.div_ceil(1 << 20)));
     }
+    lacks.extend(amounts(pod, sidecar, asked(pipeline)));
+    lacks.extend(grace(pod, pipeline));
     let asked = pod.annotations().get(annotation::SIDECAR_IMAGE);
     if asked.is_some_and(|asked| *asked != image.reference) {
         lacks.push(Lack::Image(image.reference.clone()));
@@ -81,10 +104,48 @@ fn sidecar(pod: &Pod) -> Option<&Container> {
     inits.find(|container| container.name == SIDECAR_CONTAINER)
 }
 
-/// The limit of memory in bytes, where it is written as ours is.
-fn limit(container: &Container) -> Option<u64> {
-    let limit = container.resources.as_ref()?.limits.as_ref()?.get("memory")?;
-    limit.0.parse::<Quantity>().ok().map(|quantity| quantity.bytes())
+/// Which of the amounts that the pipeline asks for the sidecar has not: the limit of memory is looked at for all
+/// pipelines together.
+fn amounts(pod: &Pod, sidecar: &Container, asked: Option<&Resources>) -> Vec<Lack> {
+    let Some(Resources { requests, limits }) = asked else { return Vec::new() };
+    let cpu = |cores: Option<&Cores>| cores.map(Cores::to_string);
+    let requested = requests.as_ref();
+    let memory = requested.and_then(|amounts| amounts.memory.as_ref()).map(Quantity::to_string);
+    let requests =
+        [("cpu", cpu(requested.and_then(|amounts| amounts.cpu.as_ref()))), ("memory", memory)];
+    let limit = cpu(limits.as_ref().and_then(|amounts| amounts.cpu.as_ref()));
+    let resources = sidecar.resources.clone().unwrap_or_default();
+    let (given_requests, given_limits) =
+        (resources.requests.unwrap_or_default(), resources.limits.unwrap_or_default());
+    // What a pod asks for as a whole counts for the node, and not what its containers do.
+    let is_whole = pod.spec.as_ref().is_some_and(|spec| spec.resources.is_some());
+    let requests = requests.into_iter().filter(|_| !is_whole);
+    let lacking = |kind: &str, wanted: &str, given: Option<&str>| match given {
+        None => true,
+        Some(given) => amount(kind, given) < amount(kind, wanted),
+    };
+    let words = |what: &str, kind: &str, wanted: &str| {
+        Lack::Amount(format!("{what} of {wanted} of {}", if kind == "cpu" { "CPU" } else { kind }))
+    };
+    let mut lacks = Vec::new();
+    for (kind, wanted) in requests.filter_map(|(kind, wanted)| Some((kind, wanted?))) {
+        if lacking(kind, &wanted, given_requests.get(kind).map(|given| given.0.as_str())) {
+            lacks.push(words("a request", kind, &wanted));
+        }
+    }
+    if let Some(wanted) = limit
+        && lacking("cpu", &wanted, given_limits.get("cpu").map(|given| given.0.as_str()))
+    {
+        lacks.push(words("a limit", "cpu", &wanted));
+    }
+    lacks
+}
+
+/// The grace period, where the pipeline's drain does not fit into the pod's.
+fn grace(pod: &Pod, pipeline: &StreamPipeline) -> Option<Lack> {
+    let given = pod.spec.as_ref()?.termination_grace_period_seconds;
+    let needed = grace_seconds([&pipeline.spec.delivery.drain.window]);
+    (given.unwrap_or(DEFAULT_GRACE_SECONDS) < needed).then_some(Lack::Grace(needed))
 }
 
 #[cfg(test)]
@@ -109,7 +170,59 @@ mod tests {
     }
 
     fn found(pod: &Value, pipeline: &StreamPipeline, reference: &str) -> Vec<Lack> {
-        lacks(&from_value(pod.clone()).unwrap(), pipeline, &image(reference))
+        lacks(&from_value(pod.clone()).unwrap(), pipeline, &[], &image(reference))
+    }
+
+    #[test]
+    fn a_log_that_has_grown_lacks_room_beside_those_that_share_the_sidecar() {
+        let (orders, mut audit) = (sidecar_pipeline("orders"), sidecar_pipeline("audit"));
+        let mut pod = json!({ "metadata": {}, "spec": { "containers": [{ "name": "app" }] } });
+        let decision = inject(&pod, &[&orders, &audit], &image("sidecar:1")).unwrap();
+        let Decision::Patch(patch) = decision else { panic!("{decision:?}") };
+        json_patch::patch(&mut pod, &patch).unwrap();
+        let pod: Pod = from_value(pod).unwrap();
+        let found = |pipeline: &StreamPipeline, other: &StreamPipeline| {
+            lacks(&pod, pipeline, &[other], &image("sidecar:1"))
+        };
+        assert_eq!(found(&orders, &audit), []);
+        // 128 MiB and twice both logs; by itself it would fit into the 384 MiB that there are.
+        audit.spec.log.retention.max_bytes = "128Mi".parse().unwrap();
+        assert_eq!(found(&audit, &orders), [Lack::Memory(512)]);
+        assert_eq!(found(&orders, &audit), [Lack::Memory(512)]);
+    }
+
+    #[test]
+    fn a_pod_lacks_the_time_that_a_longer_drain_takes() {
+        let mut pipeline = sidecar_pipeline("orders");
+        let pod = injected(&pipeline);
+        pipeline.spec.delivery.drain.window = "2m".parse().unwrap();
+        assert_eq!(found(&pod, &pipeline, "sidecar:1"), [Lack::Grace(130)]);
+        assert_eq!(found(&injected(&pipeline), &pipeline, "sidecar:1"), []);
+        let mut patient = pod;
+        patient["spec"]["terminationGracePeriodSeconds"] = json!(130);
+        assert_eq!(found(&patient, &pipeline, "sidecar:1"), []);
+    }
+
+    #[test]
+    fn a_pod_lacks_the_amounts_that_the_pipeline_has_come_to_ask_for() {
+        let mut pipeline = sidecar_pipeline("orders");
+        let pod = injected(&pipeline);
+        let resources = json!({
+            "requests": { "cpu": "0.5", "memory": "128Mi" },
+            "limits": { "cpu": "1", "memory": "512Mi" },
+        });
+        pipeline.spec.placement.sidecar.as_mut().unwrap().resources =
+            from_value(resources).unwrap();
+        let words: Vec<String> =
+            found(&pod, &pipeline, "sidecar:1").iter().map(ToString::to_string).collect();
+        let expected = [
+            "a memory limit of 512Mi",
+            "a request of 0.5 of CPU",
+            "a request of 128Mi of memory",
+            "a limit of 1 of CPU",
+        ];
+        assert_eq!(words, expected);
+        assert_eq!(found(&injected(&pipeline), &pipeline, "sidecar:1"), []);
     }
 
     #[test]

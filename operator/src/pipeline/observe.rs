@@ -1,5 +1,6 @@
 //! Reads the state of the cluster that concerns one pipeline: the only reads of a reconcile.
 
+mod exempt;
 mod pod;
 mod replica;
 mod workload;
@@ -12,11 +13,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
+use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
 use weir_crds::names::config_map;
 use weir_crds::v1alpha1::{PlacementKind, StreamPipeline, StreamSLO};
 
-pub(super) use self::pod::ObservedPod;
+pub(super) use self::pod::{ObservedPod, Obstacle};
 pub(super) use self::replica::{Replica, Report};
 pub(super) use self::workload::{Rollout, Workload, WorkloadKind, refusal};
 pub(super) use self::workloads::Workloads;
@@ -39,6 +41,8 @@ use crate::upgrade::Upgrade;
 pub(super) struct Observed {
     /// The pipeline, with this replica's own writes.
     pub(super) pipeline: StreamPipeline,
+    /// The other pipelines of its namespace that may share sidecars with it.
+    pub(super) others: Vec<Arc<StreamPipeline>>,
     /// The SLOs that refer to it.
     pub(super) slos: Vec<StreamSLO>,
     /// What has the names of the objects to be made.
@@ -121,6 +125,7 @@ pub(super) async fn observe(
     made: &Made,
     workloads: &Workloads,
     pipeline: &StreamPipeline,
+    known: Option<&Store<StreamPipeline>>,
 ) -> Result<Option<Observed>, ObserveError> {
     let namespace = namespace(pipeline);
     let found = if context.written.is_behind(&pipeline.metadata) {
@@ -133,11 +138,12 @@ pub(super) async fn observe(
         return Ok(None);
     };
     let name = pipeline.name_any();
+    let others = others(known, &pipeline);
     let (slos, mut existing, (knows_routes, http_route), pods) = futures::try_join!(
         slos(context, made, &namespace, &pipeline),
         existing(context, made, &namespace, &pipeline),
         route(context, &namespace, &pipeline),
-        pods(context, &namespace, &pipeline),
+        pods(context, &namespace, &pipeline, &others),
     )?;
     let upgrade = Upgrade::of(&pipeline, &context.options);
     let workloads = workloads.read(context, &namespace, &pipeline, &pods, &upgrade).await?;
@@ -146,6 +152,7 @@ pub(super) async fn observe(
     let replicas = replica::ask(context, &pods, &namespace, &name, objectives).await;
     Ok(Some(Observed {
         pipeline,
+        others,
         slos,
         existing,
         pods,
@@ -157,6 +164,24 @@ pub(super) async fn observe(
         told: None,
         upgrade,
     }))
+}
+
+/// The other pipelines whose sidecars a pod may have that this one selects; none for a gateway.
+fn others(
+    known: Option<&Store<StreamPipeline>>,
+    pipeline: &StreamPipeline,
+) -> Vec<Arc<StreamPipeline>> {
+    let is_sidecar = |found: &StreamPipeline| found.spec.placement.sidecar.is_some();
+    let Some(known) = known.filter(|_| is_sidecar(pipeline)) else { return Vec::new() };
+    let mut others = known.state();
+    others.retain(|other| {
+        let (own, found) = (&pipeline.metadata, &other.metadata);
+        is_sidecar(other)
+            && found.namespace == own.namespace
+            && found.name != own.name
+            && found.deletion_timestamp.is_none()
+    });
+    others
 }
 
 /// Whether the cluster knows HTTPRoute, and the pipeline's own. What goes wrong with that is no trouble of pipelines
@@ -303,6 +328,7 @@ async fn pods(
     context: &Context,
     namespace: &str,
     pipeline: &StreamPipeline,
+    others: &[Arc<StreamPipeline>],
 ) -> Result<Vec<ObservedPod>, ObserveError> {
     let name = pipeline.name_any();
     let selectors = match pipeline.spec.placement.kind() {
@@ -320,13 +346,15 @@ async fn pods(
         // From the API server's cache, which knows at least what it has told the watch of pods.
         let found = api.list(&ListParams::default().labels(selector).match_any()).await;
         let found = found.map_err(reading("the pods"))?.items;
-        pods.extend(found.iter().filter_map(|pod| ObservedPod::of(pod, pipeline, &image)));
+        pods.extend(found.iter().filter_map(|pod| ObservedPod::of(pod, pipeline, others, &image)));
     }
     pods.sort_by(|a, b| a.name.cmp(&b.name));
     pods.dedup_by(|a, b| a.name == b.name);
-    if !context.options.injects_into(namespace) {
+    if pods.iter().any(|pod| !pod.member)
+        && let Some(obstacle) = exempt::find(context, namespace).await?
+    {
         for pod in pods.iter_mut().filter(|pod| !pod.member) {
-            pod.obstacle = Some(format!("no pod of the namespace {namespace} is ever injected"));
+            pod.obstacle = Some(obstacle.clone());
         }
     }
     Ok(pods)

@@ -76,7 +76,7 @@ pub(super) async fn repair(
                 continue;
             }
         };
-        match trial::attempt(context, &observed.pipeline, workload, &image).await {
+        match trial::attempt(context, observed, workload, &image).await {
             Trial::Passed => {}
             Trial::Failed(why) => {
                 metrics.count(workload.kind, Ending::TrialFailed);

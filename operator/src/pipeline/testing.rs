@@ -11,6 +11,7 @@ use crate::upgrade::Upgrade;
 pub(super) fn observed(pipeline: &StreamPipeline) -> Observed {
     Observed {
         pipeline: pipeline.clone(),
+        others: Vec::new(),
         slos: Vec::new(),
         existing: Existing::default(),
         pods: Vec::new(),

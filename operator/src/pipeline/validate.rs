@@ -9,7 +9,7 @@ use kube::{Resource, ResourceExt};
 use weir_crds::manifest::{Manifest, Metadata};
 use weir_crds::names::{API_VERSION, Share, config_map, label};
 use weir_crds::v1alpha1::{
-    Exposure, Gateway, GatewayVolume, PlacementKind, STREAM_PIPELINE, STREAM_SLO,
+    Exposure, Gateway, GatewayVolume, PlacementKind, STREAM_PIPELINE, STREAM_SLO, Sidecar,
     StreamPipelineSpec, StreamSLO, StreamSLOSpec, WhenDeleted,
 };
 use weir_crds::validate::{Violation, pipeline as violations, slo as slo_violations};
@@ -232,6 +232,9 @@ fn for_the_data_plane(spec: &StreamPipelineSpec) -> StreamPipelineSpec {
         *replicas = 1;
         (*autoscaling, *rebalance, *resources, *volume, *pod) = (None, None, None, None, None);
     }
+    if let Some(Sidecar { selector: _, restart: _, resources }) = &mut spec.placement.sidecar {
+        *resources = None;
+    }
     spec
 }
 
@@ -397,6 +400,11 @@ mod tests {
             Some(weir_crds::v1alpha1::GatewayPod::default());
         let told = validate(&observed, &options()).unwrap().manifest.spec;
         assert_eq!(told, gateway("orders", 1).spec);
+        let mut observed = self::observed(&sidecar_pipeline("orders"));
+        let sidecar = observed.pipeline.spec.placement.sidecar.as_mut().unwrap();
+        sidecar.resources = Some(weir_crds::v1alpha1::Resources::default());
+        let told = validate(&observed, &options()).unwrap().manifest.spec;
+        assert_eq!(told, sidecar_pipeline("orders").spec);
     }
 
     #[test]

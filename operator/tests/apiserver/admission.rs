@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace as K8sNamespace, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, PostParams};
-use serde_json::json;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
 use weir_tests::{Namespace, eventually};
 
 use crate::fixture::{LIMIT, change, condition, create_pipeline, sidecar};
@@ -44,6 +44,88 @@ async fn a_port_that_is_taken_stands_on_the_pod_and_on_the_pipeline() -> Result<
             condition(&watched, "orders", "Injected", "False", "PodsWithoutSidecar").await?;
         ensure!(found.message.contains(&format!("taken can't be injected, because {noted}")));
         ensure!(found.message.ends_with("change the pod or the selector"), "{found:?}");
+        replica.stop().await
+    })
+    .await
+}
+
+/// What the API server would refuse with the sidecar in it starts without, until the pipeline asks for less.
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_pod_that_leaves_no_room_for_the_sidecar_is_created_without_it() -> Result<()> {
+    with_system("room", async |watched, system| {
+        let replica = start(&watched, &system).await?;
+        let tight = |name: &str| -> Result<Pod> {
+            let mut tight = serde_json::to_value(pod(name))?;
+            let requests = json!({ "cpu": "100m", "memory": "128Mi" });
+            tight["spec"]["containers"][0]["resources"] = json!({ "requests": requests });
+            // By which it requests as much as its containers do.
+            tight["spec"]["resources"] = json!({ "limits": { "cpu": "1", "memory": "256Mi" } });
+            Ok(serde_json::from_value(tight)?)
+        };
+        let pods = watched.api::<Pod>();
+        let created = pods.create(&PostParams::default(), &tight("tight")?).await?;
+        ensure!(!is_injected(&created), "{created:?}");
+        let noted = created.annotations().get("weir.dev/not-injected").context("nothing noted")?;
+        let words = "its spec.resources.requests.cpu of 100m";
+        ensure!(noted.starts_with(words), "{noted}");
+        let found =
+            condition(&watched, "orders", "Injected", "False", "PodsWithoutSidecar").await?;
+        ensure!(found.message.contains(words), "{found:?}");
+        ensure!(!found.message.contains("rollout restart"), "{found:?}");
+        let mut roomy = serde_json::to_value(tight("roomy")?)?;
+        roomy["spec"]["resources"]["requests"] = json!({ "cpu": "120m", "memory": "192Mi" });
+        let roomy: Pod = serde_json::from_value(roomy)?;
+        let created = pods.create(&PostParams::default(), &roomy).await?;
+        ensure!(is_injected(&created), "{:?}", created.annotations());
+        replica.stop().await
+    })
+    .await
+}
+
+/// No remedy is named that can't help.
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn where_injection_is_off_that_is_said() -> Result<()> {
+    with_system("off", async |watched, system| {
+        let replica = start(&watched, &system).await?;
+        let label = |value: Value| {
+            Patch::Merge(json!({ "metadata": { "labels": { "weir.dev/injection": value } } }))
+        };
+        let namespaces: Api<K8sNamespace> = Api::all(watched.cluster.client.clone());
+        let params = PatchParams::default();
+        namespaces.patch(&watched.name, &params, &label(json!("disabled"))).await?;
+        // As the chart's configuration has it.
+        crate::installation::configurations(&watched)
+            .delete(&watched.name, &DeleteParams::default())
+            .await?;
+        let mut number = 0;
+        eventually("pods are created without the sidecar", LIMIT, async || {
+            number += 1;
+            let bare = pod(&format!("bare-{number}"));
+            let made = watched.api::<Pod>().create(&PostParams::default(), &bare).await?;
+            ensure!(!is_injected(&made), "it is injected still");
+            Ok(())
+        })
+        .await?;
+        let words =
+            format!("the namespace {} is labelled weir.dev/injection=disabled", watched.name);
+        let says = async |words: &str, not: &str| {
+            eventually("the pipeline says so", LIMIT, async || {
+                touch(&watched, &format!("{number}")).await?;
+                let found =
+                    condition(&watched, "orders", "Injected", "False", "PodsWithoutSidecar")
+                        .await?;
+                ensure!(found.message.contains(words) && !found.message.contains(not), "{found:?}");
+                Ok(())
+            })
+            .await
+        };
+        says(&words, "delete these pods").await?;
+        namespaces.patch(&watched.name, &params, &label(Value::Null)).await?;
+        replica.stop().await?;
+        let replica = Replica::start_without_injection(&watched, &system).await?;
+        says("this operator injects no pods", "delete these pods").await?;
         replica.stop().await
     })
     .await

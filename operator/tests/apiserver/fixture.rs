@@ -49,6 +49,7 @@ pub(crate) fn options(namespace: &str) -> Options {
         upgrades: Upgrades::OnRequest,
         policies: None,
         policies_owner: None,
+        injects: true,
         excluded_namespaces: Vec::new(),
         admin_port: port::ADMIN,
         concurrency: 4,

@@ -82,6 +82,14 @@ impl Replica {
         Self::launch(watched, system, "one", free().await?, arguments).await
     }
 
+    /// Starts one that injects no pods.
+    pub(crate) async fn start_without_injection(
+        watched: &Namespace,
+        system: &Namespace,
+    ) -> Result<Self> {
+        Self::launch(watched, system, "none", free().await?, Vec::new()).await
+    }
+
     async fn launch(
         watched: &Namespace,
         system: &Namespace,

@@ -1,5 +1,6 @@
 //! An operator that watches some namespaces, with permissions in these alone.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,24 +16,31 @@ use tokio_util::sync::CancellationToken;
 use weir_crds::v1alpha1::StreamPipeline;
 use weir_operator::app::run_with;
 use weir_operator::args::Command;
-use weir_tests::{Namespace, with_namespace};
+use weir_tests::client::http::Connection;
+use weir_tests::{Namespace, eventually, with_namespace};
 
 use crate::fixture::{LIMIT, condition, create_pipeline, gateway, install_definitions};
 
-/// A client that has permissions in these namespaces, and in no other.
-async fn confined(namespaces: &[&Namespace], account: &str) -> Result<Client> {
+/// Lets an account do everything in a namespace.
+async fn grant(namespace: &Namespace, account: &str) -> Result<()> {
     let role: Role = serde_json::from_value(json!({
         "metadata": { "name": account },
         "rules": [{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"] }],
     }))?;
+    let binding: RoleBinding = serde_json::from_value(json!({
+        "metadata": { "name": account },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": account }],
+    }))?;
+    namespace.api().create(&PostParams::default(), &role).await?;
+    namespace.api().create(&PostParams::default(), &binding).await?;
+    Ok(())
+}
+
+/// A client that has permissions in these namespaces, and in no other.
+async fn confined(namespaces: &[&Namespace], account: &str) -> Result<Client> {
     for namespace in namespaces {
-        let binding: RoleBinding = serde_json::from_value(json!({
-            "metadata": { "name": account },
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account },
-            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": account }],
-        }))?;
-        namespace.api().create(&PostParams::default(), &role).await?;
-        namespace.api().create(&PostParams::default(), &binding).await?;
+        grant(namespace, account).await?;
     }
     let path = namespaces.first().context("no namespace")?.cluster.kubeconfig()?;
     let kubeconfig = kube::config::Kubeconfig::read_from(path)?;
@@ -79,21 +87,76 @@ async fn several_namespaces_are_reconciled_and_no_other() -> Result<()> {
     .await
 }
 
-/// A namespace in which it may do nothing ends it at once, with the sentence of the API server.
+/// As after a watched namespace was deleted, and with it the role in it.
 #[tokio::test]
 #[ignore = "needs a cluster: cargo xtask test"]
-async fn a_watched_namespace_without_permissions_is_named() -> Result<()> {
+async fn a_watched_namespace_without_permissions_keeps_no_other_from_being_served() -> Result<()> {
     with_namespace("allowed", async |one| {
         with_namespace("denied", async |two| {
             install_definitions(&one.cluster).await?;
             let client = confined(&[&one], &one.name).await?;
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             let stop = CancellationToken::new();
-            let ended = run_with(client, args(&one, &[&one, &two]).await?, provider, stop);
-            let ended = tokio::time::timeout(Duration::from_secs(60), ended).await?;
-            let error = ended.err().context("it runs")?.to_string();
-            ensure!(error.contains(&two.name) && error.contains("grant it"), "{error}");
+            let args = args(&one, &[&one, &two]).await?;
+            let admin = args.admin_address;
+            let running = tokio::spawn(run_with(client, args, provider, stop.clone()));
+            for namespace in [&one, &two] {
+                create_pipeline(namespace, "orders", gateway(1)).await?;
+            }
+            condition(&one, "orders", "EndpointsReady", "False", "NoReplicaReady").await?;
+            for (namespace, served) in [(&one, 1), (&two, 0)] {
+                shows(admin, &format!("{SERVED}{{namespace=\"{}\"}} {served}", namespace.name))
+                    .await?;
+            }
+            let left = two.api::<StreamPipeline>().get("orders").await?;
+            ensure!(left.status.is_none(), "{:?}", left.status);
+            // The chart is installed again, and makes the role in it.
+            grant(&two, &one.name).await?;
+            condition(&two, "orders", "EndpointsReady", "False", "NoReplicaReady").await?;
+            shows(admin, &format!("{SERVED}{{namespace=\"{}\"}} 1", two.name)).await?;
+            stop.cancel();
+            tokio::time::timeout(LIMIT, running).await???;
             Ok(())
+        })
+        .await
+    })
+    .await
+}
+
+const SERVED: &str = "weir_operator_namespace_served";
+
+/// Waits until exactly this line stands in the metrics.
+async fn shows(admin: SocketAddr, line: &str) -> Result<()> {
+    eventually(&format!("the metrics show {line}"), LIMIT, async || {
+        let url = format!("http://{admin}").parse()?;
+        let answer = Connection::open(&url).await?.get("/metrics").await?;
+        let text = String::from_utf8(answer.body.to_vec())?;
+        ensure!(text.lines().any(|shown| shown == line), "{text}");
+        Ok(())
+    })
+    .await
+}
+
+/// Where it may do nothing anywhere it ends at once, with the sentences of the API server.
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn an_operator_that_can_serve_no_namespace_names_them_all() -> Result<()> {
+    with_namespace("allowed", async |one| {
+        with_namespace("denied-a", async |two| {
+            with_namespace("denied-b", async |three| {
+                install_definitions(&one.cluster).await?;
+                let client = confined(&[&one], &one.name).await?;
+                let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+                let stop = CancellationToken::new();
+                let ended = run_with(client, args(&one, &[&two, &three]).await?, provider, stop);
+                let ended = tokio::time::timeout(Duration::from_secs(60), ended).await?;
+                let error = ended.err().context("it runs")?.to_string();
+                for words in [&two.name, &three.name, "grant it"] {
+                    ensure!(error.contains(words), "no {words}: {error}");
+                }
+                Ok(())
+            })
+            .await
         })
         .await
     })

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use weir_crds::v1alpha1::StreamPipeline;
 use weir_operator::injection::{Decision, inject};
 use weir_operator::sidecar::Image;
-use weir_tests::{Namespace, eventually};
+use weir_tests::{Namespace, eventually, with_namespace};
 
 use crate::fixture::{LIMIT, change, condition, pipelines};
-use crate::installation::{Replica, is_injected, pod, with_system};
+use crate::installation::{Replica, free, is_injected, pod, with_system};
 
 async fn create_pipeline(namespace: &Namespace, name: &str, spec: Value) -> Result<StreamPipeline> {
     let mut pipeline = json!({
@@ -65,6 +65,21 @@ fn with(change: impl FnOnce(&mut Value)) -> Value {
     pod
 }
 
+/// A pod that asks for so much as a whole, of which its containers take 100m and 64Mi.
+fn whole(cpu: &str, memory: &str) -> Value {
+    with(|pod| {
+        let requests = json!({ "cpu": "0.05", "memory": "32Mi" });
+        let first = &mut pod["spec"]["containers"][0];
+        first["resources"] = json!({ "requests": requests });
+        let second = json!({
+            "name": "worker", "image": "app.test/w:1",
+            "resources": { "requests": { "cpu": "50m", "memory": "33554432" } },
+        });
+        pod["spec"]["containers"].as_array_mut().unwrap().push(second);
+        pod["spec"]["resources"] = json!({ "requests": { "cpu": cpu, "memory": memory } });
+    })
+}
+
 fn pods() -> Vec<Value> {
     vec![
         with(|_| {}),
@@ -93,8 +108,53 @@ fn pods() -> Vec<Value> {
                 "name": "mesh", "image": "m.test/m:1", "restartPolicy": "Always", "ports": ports,
             }]);
         }),
+        with(|pod| pod["spec"]["nodeSelector"] = json!({ "kubernetes.io/os": "windows" })),
+        with(|pod| {
+            let windows =
+                json!([{ "key": "kubernetes.io/os", "operator": "In", "values": ["windows"] }]);
+            pod["spec"]["affinity"] = json!({ "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [{ "matchExpressions": windows }],
+                },
+            } });
+        }),
+        with(|pod| {
+            let own = json!({ "name": "weir-sidecar", "image": "own.test/own:1" });
+            pod["spec"]["initContainers"] = json!([own]);
+        }),
+        with(|pod| {
+            pod["spec"]["volumes"] =
+                json!([{ "name": "weir-p-orders", "configMap": { "name": "own" } }]);
+        }),
+        with(|pod| {
+            pod["spec"]["volumes"] = json!([
+                { "name": "weir-run", "emptyDir": {} },
+                { "name": "weir-data", "secret": { "secretName": "own" } },
+            ]);
+        }),
         with(|pod| {
             pod["metadata"]["labels"] = json!({ "app": "shop", "weir.dev/injection": "disabled" });
+        }),
+        whole("119m", "1Gi"),
+        whole("120m", "128Mi"),
+        whole("0.12", "129Mi"),
+        whole("1", "127Mi"),
+        // What the containers ask for becomes what the pod asks for, and leaves nothing.
+        with(|pod| {
+            pod["spec"]["containers"][0]["resources"] = json!({ "requests": { "cpu": "100m" } });
+            pod["spec"]["resources"] = json!({ "limits": { "cpu": "1" } });
+        }),
+        // Some of them start one after the other.
+        with(|pod| {
+            let one = |name: &str, cpu: &str| {
+                let requests = json!({ "requests": { "cpu": cpu } });
+                json!({ "name": name, "image": "app.test/i:1", "resources": requests })
+            };
+            let mut beside = one("beside", "50m");
+            beside["restartPolicy"] = json!("Always");
+            pod["spec"]["initContainers"] =
+                json!([beside, one("first", "430m"), one("second", "80m")]);
+            pod["spec"]["resources"] = json!({ "requests": { "cpu": "500m" } });
         }),
         with(|pod| pod["metadata"]["labels"] = json!({ "app": "other" })),
     ]
@@ -195,6 +255,77 @@ async fn left(namespace: &Namespace) -> Result<Vec<String>> {
     let mut names: Vec<String> = policies.iter().map(ResourceExt::name_any).collect();
     names.extend(bindings.iter().map(ResourceExt::name_any));
     Ok(names)
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn what_pipelines_ask_for_is_granted_by_policies_as_by_the_webhook() -> Result<()> {
+    with_system("granted", async |watched, system| {
+        let replica = Replica::start_with_policies(&watched, &system, &[]).await?;
+        replica.ready().await?;
+        let asking = |resources: Value| {
+            let selector = json!({ "matchLabels": { "app": "shop" } });
+            json!({ "placement": { "sidecar": { "selector": selector, "resources": resources } } })
+        };
+        let first = json!({
+            "requests": { "cpu": "5m" }, "limits": { "cpu": "10m", "memory": "1Gi" },
+        });
+        create_pipeline(&watched, "audit", asking(first)).await?;
+        in_force(&watched, "audit", true).await?;
+        let granted = async || -> Result<Value> {
+            let pod = tried(&watched, &with(|_| {})).await?;
+            Ok(pod["spec"]["initContainers"][0]["resources"].clone())
+        };
+        let expected = json!({
+            "requests": { "cpu": "5m", "memory": "64Mi" },
+            "limits": { "cpu": "10m", "memory": "1Gi" },
+        });
+        let found = granted().await?;
+        ensure!(found == expected, "{found}");
+        let second = json!({ "requests": { "cpu": "500m", "memory": "96Mi" } });
+        create_pipeline(&watched, "orders", asking(second)).await?;
+        in_force(&watched, "orders", true).await?;
+        // The largest of each, and room for the log of whoever joined: the policies may come in any order.
+        let found = granted().await?;
+        ensure!(found["requests"] == json!({ "cpu": "500m", "memory": "96Mi" }), "{found}");
+        ensure!(found["limits"]["cpu"] == "500m", "{found}");
+        let memory = found["limits"]["memory"].as_str().context("no limit")?;
+        ensure!(["1207959552", "1Gi", "1152Mi"].contains(&memory), "{found}");
+        replica.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn policies_do_not_outlive_their_mode_or_the_watch_of_their_namespace() -> Result<()> {
+    with_system("modes", async |watched, system| {
+        with_namespace("modes-other", async |other| {
+            let besides = [format!("--watch-namespace={}", other.name)];
+            let replica = Replica::start_with_policies(&watched, &system, &besides).await?;
+            replica.ready().await?;
+            for namespace in [&watched, &other] {
+                create_pipeline(namespace, "orders", json!({})).await?;
+                in_force(namespace, "orders", true).await?;
+            }
+            replica.stop().await?;
+            // A namespace is taken out of watchNamespaces.
+            let replica = Replica::start_with_policies(&watched, &system, &[]).await?;
+            replica.ready().await?;
+            in_force(&other, "orders", false).await?;
+            in_force(&watched, "orders", true).await?;
+            replica.stop().await?;
+            // The mode is changed to that of a webhook, which the API server is not told to ask here.
+            let replica = Replica::start(&watched, &system, "two", free().await?).await?;
+            in_force(&watched, "orders", false).await?;
+            for left in left(&watched).await? {
+                ensure!(!left.starts_with(&format!("{}.", watched.name)), "{left} is left");
+            }
+            replica.stop().await
+        })
+        .await
+    })
+    .await
 }
 
 #[tokio::test]

@@ -239,6 +239,16 @@ fn cores() -> Vec<Case> {
             "spec.placement.gateway.resources.limits.cpu",
             "{spec: {placement: {gateway: {resources: {limits: {cpu: $}}}}}}",
         ),
+        Field {
+            base: HTTP,
+            path: "spec.placement.sidecar.resources.requests.cpu",
+            patch: "{spec: {placement: {sidecar: {resources: {requests: {cpu: $}}}}}}",
+        },
+        Field {
+            base: HTTP,
+            path: "spec.placement.sidecar.resources.limits.cpu",
+            patch: "{spec: {placement: {sidecar: {resources: {limits: {cpu: $}}}}}}",
+        },
     ];
     let of = |field: &Field| {
         let wrong = ["0", "0m", "0.0", "0.50", "01", "1.", ".5", "1000", "-1", "1k", "1.0001"];
@@ -270,6 +280,11 @@ fn amounts() -> Vec<Case> {
             "spec.placement.gateway.resources.requests.memory",
             "{spec: {placement: {gateway: {resources: {requests: {memory: $}}}}}}",
         ),
+        Field {
+            base: HTTP,
+            path: "spec.placement.sidecar.resources.requests.memory",
+            patch: "{spec: {placement: {sidecar: {resources: {requests: {memory: $}}}}}}",
+        },
         Field {
             base: HTTP,
             path: "spec.sources[0].http.maxEventBytes",

@@ -8,7 +8,7 @@ const KEY: &str = "a key must be a label's key, such as app or app.kubernetes.io
 const VALUE: &str = "a value must be a label's value: at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit";
 
 pub(crate) fn cases() -> Vec<Case> {
-    [labels(), requirements(), operators(), values(), keys(), restarts()].concat()
+    [labels(), requirements(), operators(), values(), keys(), restarts(), resources()].concat()
 }
 
 fn restarts() -> Vec<Case> {
@@ -24,6 +24,29 @@ fn restarts() -> Vec<Case> {
                 "{field}: Unsupported value: \"Always\": supported values: \"Never\", \"OnChange\""
             ),
             &format!("{field}: unknown variant `Always`, expected `Never` or `OnChange`"),
+        ),
+    ]
+}
+
+fn resources() -> Vec<Case> {
+    let patch = |rest: &str| format!("spec: {{placement: {{sidecar: {{resources: {{{rest}}}}}}}}}");
+    let field = |name: &str| format!("spec.placement.sidecar.resources.limits.{name}");
+    let room = "must be at least 64Mi and, where the log is in memory, log.retention.maxBytes besides: raise it, or lower log.retention.maxBytes";
+    vec![
+        accepted(HTTP, &patch("")),
+        accepted(HTTP, &patch("requests: {cpu: 5m, memory: 1Mi}, limits: {memory: 128Mi}")),
+        refused_alike(HTTP, &patch("limits: {memory: 127Mi}"), &field("memory"), room),
+        refused_alike(
+            HTTP,
+            &patch("requests: {cpu: 501m}, limits: {cpu: '0.5'}"),
+            &field("cpu"),
+            "must not be less than requests.cpu",
+        ),
+        refused_alike(
+            HTTP,
+            &patch("requests: {memory: 2Gi}, limits: {memory: 1Gi}"),
+            &field("memory"),
+            "must not be less than requests.memory",
         ),
     ]
 }

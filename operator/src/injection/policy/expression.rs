@@ -3,11 +3,11 @@
 
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use weir_crds::names::{PUBLISH_URL_ENV, SIDECAR_CONTAINER, SOCKET_DIR, annotation, label};
+use weir_crds::names::{PUBLISH_URL_ENV, SOCKET_DIR, annotation, label};
 use weir_crds::v1alpha1::StreamPipeline;
 
 use super::cel::{add, literal, text, when};
-use crate::injection::obstacle::PORTS;
+use super::{obstacle, resources};
 use crate::injection::parts;
 use crate::labels;
 use crate::sidecar::{Image, grace_seconds};
@@ -16,54 +16,12 @@ use crate::sidecar::{Image, grace_seconds};
 const MOST_CONTAINERS: usize = 64;
 
 /// What the expression refers to by `variables.NAME`, in the order of their use.
-pub(super) fn variables() -> Vec<(&'static str, String)> {
-    let ports = PORTS.map(|port| port.to_string()).join(", ");
-    let name = text(SIDECAR_CONTAINER);
+pub(super) fn variables(pipeline: &StreamPipeline) -> Vec<(&'static str, String)> {
     let places: Vec<String> = (0..MOST_CONTAINERS).map(|place| place.to_string()).collect();
-    vec![
-        // Every container that runs as long as the pod does, but for the sidecar.
-        (
-            "running",
-            format!(
-                "object.spec.containers + (has(object.spec.initContainers) ? \
-                 object.spec.initContainers.filter(c, has(c.restartPolicy) && c.restartPolicy == \"Always\" \
-                 && c.name != {name}) : [])"
-            ),
-        ),
-        (
-            "taken",
-            format!(
-                "variables.running.filter(c, has(c.ports) && c.ports.exists(p, p.containerPort in [{ports}]))"
-            ),
-        ),
-        ("obstacle", obstacle(&name, &ports)),
-        // Where the sidecar is among the init containers.
-        (
-            "sidecar",
-            format!(
-                "has(object.spec.initContainers) ? object.spec.initContainers.map(c, \
-                 c.name).indexOf({name}) : -1"
-            ),
-        ),
-        ("places", format!("[{}].filter(i, i < size(object.spec.containers))", places.join(", "))),
-    ]
-}
-
-/// Why the pod can't be injected; empty where it can. In the words of the webhook.
-fn obstacle(name: &str, ports: &str) -> String {
-    let [host, windows, container, port] = [
-        text("it has hostNetwork, where the sidecar's ports would be the node's"),
-        text("it is for Windows, for which there is no sidecar"),
-        text(&format!("it has a container of its own called {SIDECAR_CONTAINER}")),
-        text(", which the sidecar needs: it takes 7070, 7071 and 7072"),
-    ];
-    format!(
-        "has(object.spec.hostNetwork) && object.spec.hostNetwork ? {host} : has(object.spec.os) && \
-         object.spec.os.name == \"windows\" ? {windows} : object.spec.containers.exists(c, c.name == {name}) ? \
-         {container} : size(variables.taken) > 0 ? \"its container \" + variables.taken[0].name + \" has port \
-         \" + string(variables.taken[0].ports.filter(p, p.containerPort in [{ports}])[0].containerPort) + \
-         {port} : \"\""
-    )
+    let places = format!("[{}].filter(i, i < size(object.spec.containers))", places.join(", "));
+    let mut variables = obstacle::variables(pipeline);
+    variables.push(("places", places));
+    variables
 }
 
 /// The expression.
@@ -168,26 +126,8 @@ fn sidecar(pipeline: &StreamPipeline, image: &Image) -> Vec<String> {
         let operation = add(path, &literal(&mount));
         operations.push(when(&format!("!({absent}) && !({stands})"), &[operation]));
     }
-    operations.push(more_memory(pipeline));
+    operations.extend(resources::more(pipeline));
     operations
-}
-
-/// Room for the log of a pipeline that joins a sidecar.
-fn more_memory(pipeline: &StreamPipeline) -> String {
-    let there = "object.spec.initContainers[variables.sidecar]";
-    let mebibytes = 2 * pipeline.spec.log.retention.max_bytes.bytes().div_ceil(1 << 20);
-    let limit = format!("{there}.resources.limits[\"memory\"]");
-    let manifests = text(&parts::manifests_mount(&pipeline.name_any()).mount_path);
-    let joins = format!(
-        "variables.sidecar >= 0 && !{there}.volumeMounts.exists(x, x.mountPath == {manifests}) && \
-         has({there}.resources.limits) && \"memory\" in {there}.resources.limits && \
-         string({limit}).endsWith(\"Mi\")"
-    );
-    let path =
-        "\"/spec/initContainers/\" + string(variables.sidecar) + \"/resources/limits/memory\"";
-    let value =
-        format!("string(int(string({limit}).replace(\"Mi\", \"\")) + {mebibytes}) + \"Mi\"");
-    when(&joins, &[add(path, &value)])
 }
 
 /// What each container of the application needs to publish.

@@ -3,8 +3,6 @@
 //! Nothing of the configuration is in it but the Secrets that it names and what is said about the pods
 //! themselves, so that no other change of it rolls a pod.
 
-mod resources;
-
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapVolumeSource, EmptyDirVolumeSource, PodAffinityTerm, PodAntiAffinity,
     PodSecurityContext, PodSpec, PodTemplateSpec, Toleration, TopologySpreadConstraint, Volume,
@@ -20,8 +18,11 @@ use weir_crds::v1alpha1::{
 use crate::labels;
 use crate::pipeline::given::{Given, PodInputs, decide};
 use crate::pipeline::validate::{Claim, ValidGateway, ValidatedPipeline};
+use crate::resources;
 use crate::secrets;
-use crate::sidecar::{DATA_VOLUME, Place, USER, container, data_mount, grace_seconds};
+use crate::sidecar::{
+    DATA_VOLUME, Place, USER, container, data_mount, grace_seconds, resources as usual,
+};
 
 /// The volume that holds the manifests.
 const CONFIG_VOLUME: &str = "config";
@@ -77,8 +78,8 @@ fn pod(pipeline: &ValidatedPipeline, inputs: &PodInputs, claim: Option<&Claim>) 
         annotations: _,
     } = pod;
     let (volumes, mounts) = volumes(&pipeline.name, inputs, claim);
-    let mut container = container(&pipeline.image, Place::Gateway, *log_bytes, mounts);
-    container.resources = container.resources.map(|usual| resources::of(usual, resources.as_ref()));
+    let granted = resources::of(usual(*log_bytes), resources.as_ref());
+    let container = container(&pipeline.image, Place::Gateway, granted, mounts);
     let tolerations: Vec<_> = tolerations.iter().map(toleration).collect();
     PodSpec {
         // The data plane never talks to the API server.

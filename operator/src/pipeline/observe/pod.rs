@@ -1,6 +1,7 @@
 //! Takes from a pod what the pipeline needs to know of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -29,7 +30,7 @@ pub(in crate::pipeline) struct ObservedPod {
     /// Whether it carries the data plane with this pipeline's configuration.
     pub(in crate::pipeline) member: bool,
     /// What keeps it from being injected, however often it is made anew.
-    pub(in crate::pipeline) obstacle: Option<String>,
+    pub(in crate::pipeline) obstacle: Option<Obstacle>,
     /// What a new pod would have that it has not.
     pub(in crate::pipeline) lacks: Vec<Lack>,
     /// The other pipelines that its sidecar serves.
@@ -46,11 +47,29 @@ pub(in crate::pipeline) struct ObservedPod {
     pub(in crate::pipeline) trouble: Option<String>,
 }
 
+/// What keeps pods from being injected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::pipeline) struct Obstacle {
+    /// What it is, as a sentence that could follow a `because`.
+    pub(in crate::pipeline) why: String,
+    /// What is to be done, other than to make the pod anew.
+    pub(in crate::pipeline) remedy: String,
+}
+
+impl Obstacle {
+    /// One that stands in the pod itself.
+    pub(in crate::pipeline) fn of_pod(why: String) -> Self {
+        Self { why, remedy: "change the pod or the selector".to_owned() }
+    }
+}
+
 impl ObservedPod {
-    /// What matters of a pod; `None` for one that is finished, is leaving, or has opted out.
+    /// What matters of a pod; `None` for one that is finished, is leaving, or has opted out. Its sidecar may serve some
+    /// of the `others`, too.
     pub(in crate::pipeline) fn of(
         pod: &Pod,
         pipeline: &StreamPipeline,
+        others: &[Arc<StreamPipeline>],
         image: &Image,
     ) -> Option<Self> {
         let name = pipeline.name_any();
@@ -64,6 +83,11 @@ impl ObservedPod {
         };
         let member = contains(pod.labels(), &wanted) && has_data_plane(pod);
         let concerns = selected || member;
+        let neighbours = neighbours(pod, &name);
+        let sharing = || {
+            let others = others.iter().filter(|other| neighbours.contains(&other.name_any()));
+            others.map(Arc::as_ref).collect::<Vec<&StreamPipeline>>()
+        };
         (concerns && !is_gone(pod)).then(|| Self {
             name: pod.name_any(),
             uid: pod.uid().unwrap_or_default(),
@@ -71,9 +95,13 @@ impl ObservedPod {
             ready: is_ready(pod),
             selected,
             member,
-            obstacle: if member { None } else { obstacle(pod) },
-            lacks: if member && selected { lacks(pod, pipeline, image) } else { Vec::new() },
-            neighbours: neighbours(pod, &name),
+            obstacle: if member { None } else { obstacle(pod, pipeline) },
+            lacks: if member && selected {
+                lacks(pod, pipeline, &sharing(), image)
+            } else {
+                Vec::new()
+            },
+            neighbours: neighbours.clone(),
             publishes_to: publishes_to(pod),
             owner: owner(pod),
             workload: workload(pod),
@@ -112,8 +140,9 @@ fn has_data_plane(pod: &Pod) -> bool {
 }
 
 /// What the webhook would say to such a pod. It looks at JSON, as it is what it gets.
-fn obstacle(pod: &Pod) -> Option<String> {
-    serde_json::to_value(pod).ok().as_ref().and_then(injection::obstacle)
+fn obstacle(pod: &Pod, pipeline: &StreamPipeline) -> Option<Obstacle> {
+    let pod = serde_json::to_value(pod).ok()?;
+    injection::obstacle(&pod, &[pipeline]).map(Obstacle::of_pod)
 }
 
 fn neighbours(pod: &Pod, pipeline: &str) -> Vec<String> {
@@ -239,7 +268,7 @@ mod tests {
     }
 
     fn observe(pod: &Pod, pipeline: &StreamPipeline) -> Option<ObservedPod> {
-        ObservedPod::of(pod, pipeline, &Image::of(&options()))
+        ObservedPod::of(pod, pipeline, &[], &Image::of(&options()))
     }
 
     #[test]
@@ -278,7 +307,7 @@ mod tests {
             pod["spec"] = json!({ "containers": [{ "name": "app" }], "hostNetwork": true });
         });
         let observed = observe(&node, &sidecar_pipeline("orders")).unwrap();
-        assert!(observed.obstacle.unwrap().contains("hostNetwork"));
+        assert!(observed.obstacle.unwrap().why.contains("hostNetwork"));
     }
 
     #[test]

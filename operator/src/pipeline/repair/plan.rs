@@ -9,10 +9,11 @@ use sha2::{Digest as _, Sha256};
 use weir_crds::names::annotation;
 use weir_crds::v1alpha1::{Restart, RestartStatus, StreamPipeline};
 
+use crate::injection::granted;
 use crate::pipeline::namespace;
 use crate::pipeline::observe::{Observed, ObservedPod, Rollout, Workload};
 use crate::secrets;
-use crate::sidecar::{Image, keeps_data, memory_mebibytes};
+use crate::sidecar::{Image, grace_seconds, keeps_data};
 
 /// What was restarted in vain so often is not mended by restarting it.
 const MOST_ATTEMPTS: i32 = 3;
@@ -180,11 +181,12 @@ fn cause(pipeline: &StreamPipeline, image: &Image) -> String {
     let spec = &pipeline.spec;
     let log = &spec.log;
     let mut hasher = Sha256::new();
-    let memory = memory_mebibytes(log.retention.max_bytes.bytes()).to_string();
+    let granted = serde_json::to_string(&granted(&[pipeline])).unwrap_or_default();
+    let grace = grace_seconds([&spec.delivery.drain.window]).to_string();
     let disk = keeps_data([log]).to_string();
     let secrets = secrets::named_by([spec]);
     let name = pipeline.name_any();
-    let parts = [name.as_str(), image.reference.as_str(), memory.as_str(), disk.as_str()];
+    let parts = [name.as_str(), &image.reference, &granted, &grace, &disk];
     for part in parts.into_iter().chain(secrets) {
         hasher.update(part);
         // No part has this byte in it.

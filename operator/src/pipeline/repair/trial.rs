@@ -1,6 +1,8 @@
 //! Tries out what would become of a new pod, without making one: a dry run goes through the webhook, the
 //! policies and the quotas of the namespace, and leaves nothing.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
@@ -11,7 +13,7 @@ use weir_crds::v1alpha1::StreamPipeline;
 use crate::context::Context;
 use crate::failure::explain;
 use crate::pipeline::namespace;
-use crate::pipeline::observe::{ObservedPod, Workload};
+use crate::pipeline::observe::{Observed, ObservedPod, Workload};
 use crate::sidecar::Image;
 
 /// What a trial showed.
@@ -26,14 +28,15 @@ pub(super) enum Trial {
 /// Tries out what would become of a new pod of the workload.
 pub(super) async fn attempt(
     context: &Context,
-    pipeline: &StreamPipeline,
+    observed: &Observed,
     workload: &Workload,
     image: &Image,
 ) -> Trial {
+    let Observed { pipeline, others, .. } = observed;
     let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
     let api = context.namespaced::<Pod>(&namespace(pipeline));
     match api.create(&params, &pod(workload)).await {
-        Ok(pod) => judge(&pod, pipeline, image),
+        Ok(pod) => judge(&pod, pipeline, others, image),
         // Some other webhook can't be asked without consequences; that says nothing about the pod.
         Err(kube::Error::Api(status)) if status.message.contains("does not support dry run") => {
             Trial::Passed
@@ -66,13 +69,19 @@ fn pod(workload: &Workload) -> Pod {
     }
 }
 
-fn judge(pod: &Pod, pipeline: &StreamPipeline, image: &Image) -> Trial {
-    let Some(observed) = ObservedPod::of(pod, pipeline, image) else {
+fn judge(
+    pod: &Pod,
+    pipeline: &StreamPipeline,
+    others: &[Arc<StreamPipeline>],
+    image: &Image,
+) -> Trial {
+    let Some(observed) = ObservedPod::of(pod, pipeline, others, image) else {
         return Trial::Failed("a new pod would not be selected any more".to_owned());
     };
     if !observed.member {
         let noted = pod.annotations().get(annotation::NOT_INJECTED).cloned();
-        let why = noted.or(observed.obstacle).unwrap_or_else(|| {
+        let obstacle = observed.obstacle.map(|obstacle| obstacle.why);
+        let why = noted.or(obstacle).unwrap_or_else(|| {
             "nothing injects the pods of this namespace: see whether the operator runs with \
              webhook.enabled, and whether the namespace is labelled weir.dev/injection=disabled"
                 .to_owned()
@@ -108,7 +117,7 @@ mod tests {
         let pipeline = sidecar_pipeline("orders");
         let mut pod = serde_json::to_value(pod(&workload())).unwrap();
         change(&mut pod);
-        judge(&from_value(pod).unwrap(), &pipeline, &image)
+        judge(&from_value(pod).unwrap(), &pipeline, &[], &image)
     }
 
     fn injected(pod: &mut Value) {

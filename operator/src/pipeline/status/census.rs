@@ -44,6 +44,7 @@ impl Census {
     pub(super) fn of(observed: &Observed) -> Self {
         let Observed {
             pipeline,
+            others: _,
             slos: _,
             existing: _,
             pods,

@@ -9,7 +9,7 @@ use super::{condition, refused, some};
 use crate::conditions::{Finding, Status};
 use crate::injection::Lack;
 use crate::pipeline::namespace;
-use crate::pipeline::observe::{Observed, ObservedPod};
+use crate::pipeline::observe::{Observed, ObservedPod, Obstacle};
 use crate::pipeline::repair::{Repair, due, stale, workload_of};
 use crate::selector;
 
@@ -20,7 +20,8 @@ const MOST_WORKLOADS: usize = 3;
 
 /// Finds the condition; `None` where nothing is to be injected.
 pub(super) fn find(observed: &Observed, census: &Census, repairs: &[Repair]) -> Option<Finding> {
-    let Sidecar { selector, restart } = observed.pipeline.spec.placement.sidecar.as_ref()?;
+    let Sidecar { selector, restart, resources: _ } =
+        observed.pipeline.spec.placement.sidecar.as_ref()?;
     if census.desired == 0 {
         let (reason, message) = match refused::find(observed) {
             Some(refused) => ("PodsRefused", refused),
@@ -139,7 +140,8 @@ fn origin(pod: &ObservedPod) -> String {
 fn hopeless(observed: &Observed) -> Option<String> {
     let mut lacking = observed.pods.iter().filter(|pod| pod.selected && !pod.member);
     let (name, obstacle) = lacking.find_map(|pod| Some((&pod.name, pod.obstacle.as_ref()?)))?;
-    Some(format!("{name} can't be injected, because {obstacle}: change the pod or the selector"))
+    let Obstacle { why, remedy } = obstacle;
+    Some(format!("{name} can't be injected, because {why}: {remedy}"))
 }
 
 /// With which other pipelines the sidecar is shared, and what that means for the application.

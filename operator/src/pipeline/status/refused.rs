@@ -1,8 +1,12 @@
 //! Says of workloads whose pods are selected why they can't make them, and what to do: a pod that was
 //! refused is nowhere to be seen.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use crate::injection::granted;
 use crate::pipeline::observe::Observed;
-use crate::sidecar::{REQUESTED, memory_mebibytes};
 
 /// The words; `None` where every workload makes its pods.
 pub(super) fn find(observed: &Observed) -> Option<String> {
@@ -23,16 +27,23 @@ pub(super) fn find(observed: &Observed) -> Option<String> {
 fn remedy(observed: &Observed, message: &str) -> String {
     let opt_out = "label them weir.dev/injection=disabled to have them without the sidecar";
     if message.contains("exceeded quota") {
-        let memory = memory_mebibytes(observed.pipeline.spec.log.retention.max_bytes.bytes());
-        let [cpu, requested] = REQUESTED.map(|(_, amount)| amount);
+        let granted = granted(&[&observed.pipeline]);
+        let (requests, limits) =
+            (granted.requests.unwrap_or_default(), granted.limits.unwrap_or_default());
+        let of = |amounts: &BTreeMap<String, Quantity>, kind: &str| {
+            amounts.get(kind).map(|amount| amount.0.clone()).unwrap_or_default()
+        };
         format!(
-            "raise the quota (each sidecar asks for {cpu} of CPU and {requested} of memory, and may use \
-             {memory}Mi), or {opt_out}"
+            "raise the quota (each sidecar asks for {} of CPU and {} of memory, and may use {}; \
+             placement.sidecar.resources can grant it less), or {opt_out}",
+            of(&requests, "cpu"),
+            of(&requests, "memory"),
+            of(&limits, "memory"),
         )
     } else if message.contains("must specify") {
         format!(
-            "give the namespace a LimitRange with defaults, because the sidecar has no limit of CPU, or \
-             {opt_out}"
+            "set placement.sidecar.resources.limits.cpu, because the sidecar has no limit of CPU else, or give the \
+             namespace a LimitRange with defaults, or {opt_out}"
         )
     } else if message.contains("violates PodSecurity") {
         format!(

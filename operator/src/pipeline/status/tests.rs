@@ -11,7 +11,7 @@ use super::*;
 use crate::apply::ApplyError;
 use crate::conditions::get;
 use crate::injection::Lack;
-use crate::pipeline::observe::{ObservedPod, Replica, Report, Workload, WorkloadKind};
+use crate::pipeline::observe::{ObservedPod, Obstacle, Replica, Report, Workload, WorkloadKind};
 use crate::pipeline::testing::{observed, replica, running, serving_pod};
 use crate::pipeline::validate::Rejection;
 use crate::testing::{gateway, sidecar_pipeline};
@@ -230,7 +230,7 @@ fn pods_without_the_sidecar_are_counted_named_and_come_with_the_command_to_run()
 fn a_pod_that_nothing_restarts_is_to_be_deleted_and_one_with_an_obstacle_says_which() {
     let mut observed = observed(&sidecar_pipeline("orders"));
     observed.pods.push(uninjected("bare", None));
-    let obstacle = Some("it has hostNetwork".to_owned());
+    let obstacle = Some(Obstacle::of_pod("it has hostNetwork".to_owned()));
     observed.pods.push(ObservedPod { obstacle, ..uninjected("node", None) });
     let status = applied(&observed);
     let (.., message) = say(&status, "Injected");

@@ -6,7 +6,7 @@ use weir_crds::v1alpha1::{InjectionStatus, StreamPipelineStatus};
 
 use super::*;
 use crate::injection::Lack;
-use crate::pipeline::observe::WorkloadKind;
+use crate::pipeline::observe::{Obstacle, WorkloadKind};
 use crate::pipeline::testing::{running, serving_pod};
 use crate::testing::{options, sidecar_pipeline};
 
@@ -86,7 +86,8 @@ fn without_the_wish_nothing_is_restarted() {
 #[test]
 fn a_pod_that_lacks_nothing_is_unselected_or_can_not_be_injected_restarts_nothing() {
     let mut observed = observed(&["web"]);
-    observed.pods[1].obstacle = Some("it has hostNetwork".to_owned());
+    let obstacle = Obstacle::of_pod("it has hostNetwork".to_owned());
+    observed.pods[1].obstacle = Some(obstacle);
     assert_eq!(verdicts(&observed, now()), []);
     observed.pods[1].obstacle = None;
     observed.pods[1].selected = false;

@@ -1,0 +1,42 @@
+//! Finds what keeps all pods of a namespace from being injected, so that no remedy is named that can't help.
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, ResourceExt};
+use weir_crds::names::label;
+
+use super::pod::Obstacle;
+use super::{ObserveError, reading};
+use crate::context::Context;
+
+/// The obstacle, if there is one. Whoever may not look at the namespace is told of none.
+pub(super) async fn find(
+    context: &Context,
+    namespace: &str,
+) -> Result<Option<Obstacle>, ObserveError> {
+    if !context.options.injects {
+        return Ok(Some(Obstacle {
+            why: "this operator injects no pods".to_owned(),
+            remedy: "install the chart with webhook.enabled=true, or use placement.gateway"
+                .to_owned(),
+        }));
+    }
+    if !context.options.injects_into(namespace) {
+        return Ok(Some(Obstacle {
+            why: format!("no pod of the namespace {namespace} is ever injected"),
+            remedy: "use placement.gateway, or run the pods in another namespace".to_owned(),
+        }));
+    }
+    let namespaces: Api<Namespace> = Api::all(context.client.clone());
+    match namespaces.get_metadata_opt(namespace).await {
+        Ok(found) => {
+            let labels = found.map(|found| found.labels().clone()).unwrap_or_default();
+            let off = labels.get(label::INJECTION).is_some_and(|value| value == "disabled");
+            Ok(off.then(|| Obstacle {
+                why: format!("the namespace {namespace} is labelled {}=disabled", label::INJECTION),
+                remedy: format!("kubectl label namespace {namespace} {}-", label::INJECTION),
+            }))
+        }
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
+        Err(error) => Err(reading("the namespace")(error)),
+    }
+}

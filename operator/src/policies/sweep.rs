@@ -1,0 +1,189 @@
+//! Removes the policies of this release that nobody wants: those whose pipeline is gone, or in a namespace that is
+//! not watched any more, and all of them where the operator injects by a webhook.
+//!
+//! # Laws
+//!
+//! - Of a namespace that can't be read nothing is known, so its policies stay.
+//! - What is removed is what was seen: one of the same name that was made since stays.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, ListParams, Preconditions};
+use kube::{Api, Client, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use weir_crds::v1alpha1::StreamPipeline;
+use weir_crds::validate;
+
+use crate::context::Context;
+use crate::failure::{Category, chain};
+use crate::injection::policy;
+
+/// What a policy adds is harmless without its pipeline, so it may stay for so long.
+const INTERVAL: Duration = Duration::from_secs(15);
+/// The same where the operator lacks the permission to look.
+const FORBIDDEN: Duration = Duration::from_mins(10);
+
+/// What is swept.
+pub struct Sweep {
+    /// Asks the API server.
+    pub client: Client,
+    /// After which the policies are named.
+    pub release: String,
+    /// Whether the operator injects by policies; where it doesn't, none is wanted.
+    pub wants: bool,
+    /// Each scope that is watched, with whether it can be read.
+    pub scopes: Vec<(Arc<Context>, IsRead)>,
+}
+
+/// Says whether a scope can be read.
+pub type IsRead = Box<dyn Fn() -> bool + Send + Sync>;
+
+impl Sweep {
+    /// Removes them, time and again, until `stop` is cancelled. Where none is wanted, once is enough: nobody makes any.
+    pub async fn run(self, stop: CancellationToken) {
+        let sweeping = async {
+            loop {
+                let pause = match self.once().await {
+                    Ok(()) if !self.wants => return,
+                    Ok(()) => INTERVAL,
+                    // The API server is too old to know them.
+                    Err(error) if Category::of(&error) == Category::NotFound => return,
+                    Err(error) => {
+                        tracing::warn!(
+                            error = chain(&error),
+                            "policies that nobody wants not removed"
+                        );
+                        let forbidden = Category::of(&error) == Category::Forbidden;
+                        if forbidden { FORBIDDEN } else { INTERVAL }
+                    }
+                };
+                sleep(pause).await;
+            }
+        };
+        stop.run_until_cancelled(sweeping).await;
+        // A task that ends before it is told to is an error.
+        stop.cancelled().await;
+    }
+
+    async fn once(&self) -> Result<(), kube::Error> {
+        // The policies first: a pipeline that comes in between is among those that are listed then.
+        let policies = Api::<MutatingAdmissionPolicy>::all(self.client.clone());
+        let bindings = Api::<MutatingAdmissionPolicyBinding>::all(self.client.clone());
+        let params = ListParams::default().labels(&policy::of_release(&self.release));
+        let (found, bound) =
+            futures::try_join!(policies.list_metadata(&params), bindings.list_metadata(&params))?;
+        if found.items.is_empty() && bound.items.is_empty() {
+            return Ok(());
+        }
+        let wanted = self.wanted().await?;
+        // The bindings first: without one a policy does nothing.
+        for binding in bound.items.iter().filter(|found| !wanted.contains(&found.metadata)) {
+            remove(&bindings, &binding.metadata).await?;
+        }
+        for found in found.items.iter().filter(|found| !wanted.contains(&found.metadata)) {
+            remove(&policies, &found.metadata).await?;
+            tracing::info!(name = found.name_any(), "removed a policy that nobody wants any more");
+        }
+        Ok(())
+    }
+
+    async fn wanted(&self) -> Result<Wanted, kube::Error> {
+        let mut wanted = Wanted::default();
+        for (context, is_read) in self.scopes.iter().filter(|_| self.wants) {
+            if !is_read() {
+                wanted.unread.extend(context.options.watch_namespace.clone());
+                continue;
+            }
+            let listed = context.watched::<StreamPipeline>().list(&ListParams::default()).await;
+            let all = match (listed, &context.options.watch_namespace) {
+                (Ok(all), _) => all,
+                (Err(error), Some(namespace)) if Category::of(&error) == Category::Forbidden => {
+                    wanted.unread.insert(namespace.clone());
+                    continue;
+                }
+                (Err(error), _) => return Err(error),
+            };
+            let injected = all.items.iter().filter(|pipeline| is_injected(pipeline));
+            let names = injected
+                .map(|pipeline| (pipeline.namespace().unwrap_or_default(), pipeline.name_any()));
+            wanted
+                .pipelines
+                .extend(names.filter(|(namespace, _)| context.options.injects_into(namespace)));
+        }
+        Ok(wanted)
+    }
+}
+
+/// What is wanted, as far as it is known.
+#[derive(Default)]
+struct Wanted {
+    /// The namespace and name of each pipeline for which pods are injected.
+    pipelines: BTreeSet<(String, String)>,
+    /// The namespaces that can't be read.
+    unread: BTreeSet<String>,
+}
+
+impl Wanted {
+    fn contains(&self, metadata: &ObjectMeta) -> bool {
+        policy::pipeline_of(metadata).is_some_and(|(namespace, name)| {
+            self.unread.contains(namespace)
+                || self.pipelines.contains(&(namespace.to_owned(), name.to_owned()))
+        })
+    }
+}
+
+/// Whether pods get a sidecar for a pipeline, as the webhook sees it.
+fn is_injected(pipeline: &StreamPipeline) -> bool {
+    pipeline.metadata.deletion_timestamp.is_none()
+        && pipeline.spec.placement.sidecar.is_some()
+        && validate::pipeline(&pipeline.name_any(), &pipeline.spec).is_empty()
+}
+
+async fn remove<K>(api: &Api<K>, found: &ObjectMeta) -> Result<(), kube::Error>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    let name = found.name.clone().unwrap_or_default();
+    let preconditions = Preconditions { uid: found.uid.clone(), resource_version: None };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match api.delete(&name, &params).await {
+        // It is gone, or another one is there by now.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::injection::policy::build;
+    use crate::sidecar::Image;
+    use crate::testing::{options, sidecar_pipeline};
+
+    #[test]
+    fn a_policy_is_wanted_for_its_pipeline_and_where_nothing_is_known_of_its_namespace() {
+        let (policy, _) =
+            build("weir", &sidecar_pipeline("orders"), &Image::of(&options())).unwrap();
+        let metadata = policy.metadata;
+        let none = Wanted::default();
+        assert!(!none.contains(&metadata));
+        let pipelines = BTreeSet::from([("shop".to_owned(), "orders".to_owned())]);
+        assert!(Wanted { pipelines, ..Wanted::default() }.contains(&metadata));
+        let other = BTreeSet::from([("till".to_owned(), "orders".to_owned())]);
+        assert!(!Wanted { pipelines: other, ..Wanted::default() }.contains(&metadata));
+        let unread = BTreeSet::from(["shop".to_owned()]);
+        assert!(Wanted { unread, ..Wanted::default() }.contains(&metadata));
+        let stripped = ObjectMeta { labels: None, ..metadata };
+        let unread = BTreeSet::from(["shop".to_owned()]);
+        assert!(!Wanted { unread, ..Wanted::default() }.contains(&stripped));
+    }
+}
