@@ -7,9 +7,11 @@ mod certificate;
 mod definitions;
 mod finding;
 mod leader;
+mod namespaces;
 mod observe;
 pub mod operator;
 mod permissions;
+mod policies;
 mod resources;
 mod sidecars;
 mod webhook;
@@ -56,7 +58,9 @@ fn judge(observed: &Observed, now: Timestamp) -> Vec<Finding> {
     findings.extend(operator::judge(operators));
     for installed in operators.iter().flatten() {
         findings.push(leader::judge(installed, now));
-        findings.push(webhook::judge(installed, now));
+        findings.extend(namespaces::judge(installed));
+        findings.extend(webhook::judge(installed, now));
+        findings.extend(policies::judge(installed, pipelines));
     }
     findings.extend(sidecars::judge(pods, operators));
     findings.extend(resources::judge(pipelines, slos));

@@ -4,12 +4,14 @@ mod diff;
 mod manifest;
 mod select;
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::Api;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
+use kube::{Api, ResourceExt};
 use serde_json::Value;
 use weir_crds::manifest::Manifest;
 use weir_crds::v1alpha1::{STREAM_PIPELINE, StreamPipeline, StreamPipelineSpec};
@@ -126,6 +128,8 @@ struct Terms {
     image: Image,
     /// The operator's namespace, which is never injected.
     own: String,
+    /// Why no pod of `namespace` is injected, whatever it is like.
+    off: Option<String>,
 }
 
 async fn terms<O: Write, E: Write>(
@@ -134,20 +138,14 @@ async fn terms<O: Write, E: Write>(
     screen: &mut Screen<O, E>,
 ) -> Result<Terms, Error> {
     let given = asked.sidecar_image.clone();
-    let image = |reference: String, pull_policy| Image { reference, pull_policy };
     if !asked.pipelines.is_empty() {
         let namespace = reach.namespace.clone().unwrap_or_else(|| "default".to_owned());
         let mut pipelines = Vec::new();
         for path in &asked.pipelines {
             pipelines.extend(from_file(path, &namespace)?);
         }
-        let image = image(given.unwrap_or_else(|| DEFAULT_IMAGE.to_owned()), None);
-        return Ok(Terms {
-            pipelines,
-            namespace,
-            image,
-            own: operator::USUAL_NAMESPACE.to_owned(),
-        });
+        let own = operator::USUAL_NAMESPACE.to_owned();
+        return Ok(Terms { pipelines, namespace, image: image(given, None), own, off: None });
     }
     let cluster = Cluster::connect(reach).await.map_err(Error::Cluster)?;
     let pipelines = pipelines::all(&cluster).await?;
@@ -156,19 +154,37 @@ async fn terms<O: Write, E: Write>(
         screen.note(&format!("no operator was found, so the sidecar's image is {DEFAULT_IMAGE}"));
     }
     let own = installed.as_ref().and_then(|found| found.metadata.namespace.clone());
-    let (reference, pull_policy) =
-        installed.as_ref().map(operator::sidecar_image).unwrap_or_default();
-    let reference = given.or(reference).unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
     let own = own.unwrap_or_else(|| operator::USUAL_NAMESPACE.to_owned());
-    let image = image(reference, pull_policy);
-    Ok(Terms { pipelines, namespace: cluster.namespace, image, own })
+    let image = image(given, installed.as_ref().and_then(operator::sidecar_image));
+    let labels = labels(&cluster).await;
+    let off = select::off(&cluster.namespace, installed.as_ref(), &labels);
+    Ok(Terms { pipelines, namespace: cluster.namespace, image, own, off })
 }
 
-/// The operator's Deployment. Not everybody may look for it, and then its image is not known.
+/// The image that was given, else that of the operator, else that of the chart.
+fn image(given: Option<String>, known: Option<Image>) -> Image {
+    let usual =
+        Image { reference: DEFAULT_IMAGE.to_owned(), pull_policy: None, pull_secrets: Vec::new() };
+    let known = known.unwrap_or(usual);
+    Image { reference: given.unwrap_or_else(|| known.reference.clone()), ..known }
+}
+
+/// The Deployment of the operator that reconciles the namespace. Not everybody may look for it, and then its image is
+/// not known.
 async fn installed(cluster: &Cluster) -> Option<Deployment> {
     let api: Api<Deployment> = Api::all(cluster.client.clone());
     let found = api.list(&ListParams::default().labels(operator::SELECTOR)).await.ok()?;
-    found.items.into_iter().next()
+    found.items.into_iter().find(|found| {
+        let watched = operator::watched(found);
+        watched.is_empty() || watched.contains(&cluster.namespace)
+    })
+}
+
+/// The labels of the namespace, where one may look at it.
+async fn labels(cluster: &Cluster) -> BTreeMap<String, String> {
+    let api: Api<Namespace> = Api::all(cluster.client.clone());
+    let found = api.get_metadata_opt(&cluster.namespace).await.ok().flatten();
+    found.map(|found| found.labels().clone()).unwrap_or_default()
 }
 
 fn from_file(path: &Path, namespace: &str) -> Result<Vec<StreamPipeline>, Error> {
@@ -217,6 +233,9 @@ fn parse(path: &Path, error: &(dyn std::error::Error + 'static)) -> Error {
 fn inject(document: &mut Value, template: &Template, terms: &Terms) -> Result<String, Error> {
     let Template { what, place, namespace } = template;
     let Some(pod) = document.pointer_mut(place) else { return Ok("has no pod".to_owned()) };
+    if let Some(reason) = terms.off.as_ref().filter(|_| *namespace == terms.namespace) {
+        return Ok(format!("not injected: {reason}"));
+    }
     let pipelines = match select::selecting(pod, namespace, &terms.pipelines, &terms.own) {
         Ok(pipelines) => pipelines,
         Err(reason) => return Ok(format!("not injected: {reason}")),

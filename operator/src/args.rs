@@ -59,6 +59,15 @@ pub struct Args {
         value_name = "POLICY"
     )]
     pub sidecar_pull_policy: Option<String>,
+    /// A Secret with which the image of the data plane is pulled. It must be in the namespace of each pod that runs
+    /// it; may be given several times.
+    #[arg(
+        long = "sidecar-image-pull-secret",
+        env = "WEIR_SIDECAR_PULL_SECRETS",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
+    pub sidecar_image_pull_secrets: Vec<String>,
     /// When data planes that run are replaced because the operator is of another release, or its image of the
     /// data plane another one.
     #[arg(
@@ -164,6 +173,7 @@ impl Args {
             watch_namespace: None,
             sidecar_image: self.sidecar_image.clone(),
             sidecar_image_pull_policy: self.sidecar_pull_policy.clone(),
+            sidecar_image_pull_secrets: self.sidecar_image_pull_secrets.clone(),
             upgrades: self.sidecar_upgrade,
             policies: self.injection_policies.clone(),
             policies_owner: self.injection_policies_owner.clone(),

@@ -61,6 +61,8 @@ pub struct Options {
     pub sidecar_image: String,
     /// The pull policy of that image; the cluster's default where absent.
     pub sidecar_image_pull_policy: Option<String>,
+    /// The Secrets with which it is pulled, in the namespace of each pod.
+    pub sidecar_image_pull_secrets: Vec<String>,
     /// Which pipelines follow the operator's release.
     pub upgrades: Upgrades,
     /// The release after which the policies are named by which pods are injected; without it a webhook does it.

@@ -70,6 +70,7 @@ pub fn inject(
     parts::mark(&mut patch, &sorted)?;
     parts::add_volumes(&mut patch, &sorted)?;
     parts::add_sidecar(&mut patch, &sorted, image)?;
+    parts::add_pull_secrets(&mut patch, image)?;
     parts::connect_application(&mut patch, &sorted)?;
     parts::raise_grace_period(&mut patch, &sorted)?;
     Ok(patch.into_patch().map_or(Decision::Complete, Decision::Patch))

@@ -40,6 +40,8 @@ pub struct Image {
     pub reference: String,
     /// When it is pulled; the cluster's default where absent.
     pub pull_policy: Option<String>,
+    /// The Secrets of the pod's namespace with which it is pulled, beside those that the pod has anyway.
+    pub pull_secrets: Vec<String>,
 }
 
 impl Image {
@@ -49,6 +51,7 @@ impl Image {
         Self {
             reference: options.sidecar_image.clone(),
             pull_policy: options.sidecar_image_pull_policy.clone(),
+            pull_secrets: options.sidecar_image_pull_secrets.clone(),
         }
     }
 }
@@ -104,7 +107,8 @@ pub fn container(
     resources: ResourceRequirements,
     volume_mounts: Vec<VolumeMount>,
 ) -> Container {
-    let Image { reference, pull_policy } = image.clone();
+    // The secrets are the pod's.
+    let Image { reference, pull_policy, pull_secrets: _ } = image.clone();
     Container {
         name: SIDECAR_CONTAINER.to_owned(),
         image: Some(reference),
@@ -260,7 +264,11 @@ mod tests {
 
     #[test]
     fn the_container_passes_the_restricted_level() {
-        let image = Image { reference: "weir-sidecar:1".to_owned(), pull_policy: None };
+        let image = Image {
+            reference: "weir-sidecar:1".to_owned(),
+            pull_policy: None,
+            pull_secrets: Vec::new(),
+        };
         let container =
             serde_json::to_value(container(&image, Place::Gateway, resources(0), vec![])).unwrap();
         let expected = json!({

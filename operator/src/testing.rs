@@ -29,6 +29,7 @@ pub(crate) fn options() -> Options {
         watch_namespace: None,
         sidecar_image: "registry.test/weir-sidecar:1".to_owned(),
         sidecar_image_pull_policy: Some("IfNotPresent".to_owned()),
+        sidecar_image_pull_secrets: Vec::new(),
         upgrades: Upgrades::OnRequest,
         policies: None,
         policies_owner: None,

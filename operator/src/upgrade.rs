@@ -63,12 +63,16 @@ impl Upgrade {
 
 /// The operator's version, and six digits that stand for the image: it can be another one under the same version,
 /// and who has asked for the one has not asked for the other.
-fn release(Image { reference, pull_policy }: &Image) -> String {
+fn release(Image { reference, pull_policy, pull_secrets }: &Image) -> String {
     let mut hasher = Sha256::new();
     hasher.update(reference);
     // No reference has this byte in it.
     hasher.update([0]);
     hasher.update(pull_policy.as_deref().unwrap_or_default());
+    for secret in pull_secrets {
+        hasher.update([0]);
+        hasher.update(secret);
+    }
     let digits: String =
         hasher.finalize().iter().take(3).map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{digits}", env!("CARGO_PKG_VERSION"))

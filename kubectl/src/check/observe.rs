@@ -3,13 +3,16 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, MutatingWebhookConfiguration,
+};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
+    SubjectAccessReviewSpec,
 };
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::version::Info;
@@ -21,10 +24,13 @@ use tokio::time::sleep;
 use weir_crds::names::label;
 use weir_crds::v1alpha1::{StreamPipeline, StreamSLO};
 use weir_operator::failure::{Category, explain};
+use weir_operator::injection::policy;
 
 use super::finding::{Finding, Verdict};
+use super::namespaces::Watched;
 use super::operator::{self, Installed};
 use super::permissions::{NEEDED, Permission};
+use super::policies::Policies;
 use crate::args::Check;
 use crate::cluster::Cluster;
 
@@ -195,7 +201,74 @@ async fn installed(cluster: &Cluster, deployment: Deployment) -> Installed {
             (service, list(&api, &of).await.map_err(|error| explain(&error)))
         }
     };
-    Installed { deployment, lease, configuration, service, slices }
+    let (namespaces, policies) =
+        futures::join!(namespaces(cluster, &deployment), policies(cluster, &deployment));
+    Installed { deployment, lease, namespaces, policies, configuration, service, slices }
+}
+
+/// The namespaces that an operator watches by name.
+async fn namespaces(cluster: &Cluster, deployment: &Deployment) -> Vec<Watched> {
+    let watched = operator::watched(deployment).into_iter();
+    let each = watched.map(async |namespace| {
+        let read = is_read(cluster, deployment, &namespace).await;
+        (namespace, read.map_err(|error| explain(&error)))
+    });
+    futures::future::join_all(each).await
+}
+
+/// Whether the operator may read a namespace; `None` where it isn't there.
+async fn is_read(
+    cluster: &Cluster,
+    deployment: &Deployment,
+    namespace: &str,
+) -> Result<Option<bool>, kube::Error> {
+    let api: Api<Namespace> = Api::all(cluster.client.clone());
+    if api.get_metadata_opt(namespace).await?.is_none() {
+        return Ok(None);
+    }
+    let pods = deployment.spec.template.spec.as_ref();
+    let account = pods.and_then(|pods| pods.service_account_name.as_deref()).unwrap_or("default");
+    let own = deployment.namespace().unwrap_or_default();
+    let spec = SubjectAccessReviewSpec {
+        user: Some(format!("system:serviceaccount:{own}:{account}")),
+        groups: Some(vec![
+            "system:serviceaccounts".to_owned(),
+            format!("system:serviceaccounts:{own}"),
+        ]),
+        resource_attributes: Some(ResourceAttributes {
+            namespace: Some(namespace.to_owned()),
+            verb: Some("list".to_owned()),
+            group: Some(weir_crds::names::GROUP.to_owned()),
+            resource: Some("streampipelines".to_owned()),
+            ..ResourceAttributes::default()
+        }),
+        ..SubjectAccessReviewSpec::default()
+    };
+    let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+    let api: Api<SubjectAccessReview> = Api::all(cluster.client.clone());
+    let answer = api.create(&PostParams::default(), &review).await?;
+    Ok(Some(answer.status.is_some_and(|status| status.allowed)))
+}
+
+/// The policies that bear the name of the operator's release; in both modes of injection it is the same.
+async fn policies(cluster: &Cluster, deployment: &Deployment) -> Read<Option<Policies>> {
+    let flags = ["injection-policies", "webhook-config"];
+    let Some(release) = flags.iter().find_map(|name| operator::flag(deployment, name)) else {
+        return Ok(None);
+    };
+    let params = ListParams::default().labels(&policy::of_release(&release));
+    let policies: Api<MutatingAdmissionPolicy> = Api::all(cluster.client.clone());
+    let bindings: Api<MutatingAdmissionPolicyBinding> = Api::all(cluster.client.clone());
+    let found =
+        futures::try_join!(policies.list_metadata(&params), bindings.list_metadata(&params));
+    match found {
+        Ok((policies, bindings)) => Ok(Some(Policies {
+            policies: policies.iter().map(ResourceExt::name_any).collect(),
+            bindings: bindings.iter().map(ResourceExt::name_any).collect(),
+        })),
+        Err(error) if Category::of(&error) == Category::NotFound => Ok(None),
+        Err(error) => Err(explain(&error)),
+    }
 }
 
 /// The lease, and, where by this machine's clock it has expired, the same a renewal later: the clocks may

@@ -6,9 +6,12 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Container, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
+use weir_operator::sidecar::Image;
 
 use super::finding::{Finding, Verdict};
+use super::namespaces::Watched;
 use super::observe::Read;
+use super::policies::Policies;
 
 /// What selects the Deployments of operators: the labels that the chart gives them.
 pub const SELECTOR: &str = "app.kubernetes.io/part-of=weir";
@@ -20,6 +23,10 @@ pub(super) struct Installed {
     pub(super) deployment: Deployment,
     /// The lease as it was read first and last; `None` where there is none.
     pub(super) lease: Read<Option<(Lease, Lease)>>,
+    /// Each namespace that it watches by name.
+    pub(super) namespaces: Vec<Watched>,
+    /// The policies by which it injects, or did; `None` where the API server knows no such thing.
+    pub(super) policies: Read<Option<Policies>>,
     /// The webhook's configuration; `None` where it isn't there, or the operator has none.
     pub(super) configuration: Read<Option<MutatingWebhookConfiguration>>,
     pub(super) service: Read<Option<Service>>,
@@ -40,7 +47,7 @@ fn container(deployment: &Deployment) -> Option<&Container> {
 }
 
 /// The value of a flag of the operator.
-pub(super) fn flag(deployment: &Deployment, name: &str) -> Option<String> {
+pub(crate) fn flag(deployment: &Deployment, name: &str) -> Option<String> {
     flags(deployment, name).into_iter().next()
 }
 
@@ -52,20 +59,36 @@ fn flags(deployment: &Deployment, name: &str) -> Vec<String> {
     values.map(str::to_owned).collect()
 }
 
+/// The namespaces that it never injects, besides its own and that of Kubernetes.
+pub(crate) fn excluded(deployment: &Deployment) -> Vec<String> {
+    flags(deployment, "excluded-namespace")
+}
+
+/// Whether it injects pods at all.
+pub(crate) fn injects(deployment: &Deployment) -> bool {
+    ["webhook-config", "injection-policies"].iter().any(|name| flag(deployment, name).is_some())
+}
+
 /// The namespaces that it watches; all where there is none.
-pub(super) fn watched(deployment: &Deployment) -> Vec<String> {
+pub(crate) fn watched(deployment: &Deployment) -> Vec<String> {
     let lists = flags(deployment, "watch-namespace");
     lists.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect()
 }
 
-/// The sidecar's image, and when it is pulled, as the operator has them.
+/// The sidecar's image, as the operator has it.
 #[must_use]
-pub fn sidecar_image(deployment: &Deployment) -> (Option<String>, Option<String>) {
+pub fn sidecar_image(deployment: &Deployment) -> Option<Image> {
     let variable = |name: &str| {
         let variables = container(deployment)?.env.as_ref()?;
         variables.iter().find(|variable| variable.name == name)?.value.clone()
     };
-    (variable("WEIR_SIDECAR_IMAGE"), variable("WEIR_SIDECAR_PULL_POLICY"))
+    let secrets = variable("WEIR_SIDECAR_PULL_SECRETS").unwrap_or_default();
+    let secrets = secrets.split(',').filter(|name| !name.is_empty());
+    Some(Image {
+        reference: variable("WEIR_SIDECAR_IMAGE")?,
+        pull_policy: variable("WEIR_SIDECAR_PULL_POLICY"),
+        pull_secrets: secrets.map(str::to_owned).collect(),
+    })
 }
 
 /// What is to be said of the operators.
@@ -180,6 +203,8 @@ pub(super) mod tests {
         Installed {
             deployment,
             lease: Ok(None),
+            namespaces: Vec::new(),
+            policies: Ok(None),
             configuration: Ok(None),
             service: Ok(None),
             slices: Ok(Vec::new()),
@@ -232,7 +257,17 @@ pub(super) mod tests {
 
     #[test]
     fn the_sidecars_image_is_that_of_the_operators_environment() {
-        let (image, policy) = sidecar_image(&installed("a", &[]).deployment);
-        assert_eq!((image.as_deref(), policy), (Some("r.test/sidecar:1"), None));
+        let mut deployment = installed("a", &[]).deployment;
+        let image = Image {
+            reference: "r.test/sidecar:1".to_owned(),
+            pull_policy: None,
+            pull_secrets: Vec::new(),
+        };
+        assert_eq!(sidecar_image(&deployment), Some(image.clone()));
+        let variable = json!({ "name": "WEIR_SIDECAR_PULL_SECRETS", "value": "a,b" });
+        let spec = deployment.spec.template.spec.as_mut().unwrap();
+        spec.containers[0].env.as_mut().unwrap().push(serde_json::from_value(variable).unwrap());
+        let pull_secrets = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(sidecar_image(&deployment), Some(Image { pull_secrets, ..image }));
     }
 }

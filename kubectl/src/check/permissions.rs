@@ -18,18 +18,24 @@ const fn list(group: &'static str, resource: &'static str, commands: &'static st
     Permission { verb: "list", group, resource, subresource: None, commands }
 }
 
+const fn forward(verb: &'static str) -> Permission {
+    Permission {
+        verb,
+        group: "",
+        resource: "pods",
+        subresource: Some("portforward"),
+        commands: "status PIPELINE, tail and publish",
+    }
+}
+
 /// Everything that the commands need.
 pub(super) const NEEDED: &[Permission] = &[
     list("weir.dev", "streampipelines", "status, tail, publish and inject"),
     list("weir.dev", "streamslos", "status and slo"),
     list("", "pods", "status, tail and publish"),
-    Permission {
-        verb: "create",
-        group: "",
-        resource: "pods",
-        subresource: Some("portforward"),
-        commands: "status PIPELINE, tail and publish",
-    },
+    // An API server before 1.35 asks for the one or the other, by the way in which it is reached.
+    forward("get"),
+    forward("create"),
 ];
 
 /// What is to be said of them.
@@ -67,6 +73,6 @@ mod tests {
         some[3].1 = Ok(false);
         let finding = judge(&some);
         assert_eq!(finding.verdict, Verdict::Warning);
-        assert!(finding.message.contains("create pods/portforward (for status PIPELINE, tail"));
+        assert!(finding.message.contains("get pods/portforward (for status PIPELINE, tail"));
     }
 }

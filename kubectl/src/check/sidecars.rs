@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use weir_crds::names::annotation;
 
 use super::finding::{Finding, Verdict};
 use super::observe::Read;
@@ -21,13 +22,13 @@ pub(super) fn judge(pods: &Read<Vec<Pod>>, operators: &Read<Vec<Installed>>) -> 
     let current: Vec<String> = operators
         .iter()
         .flatten()
-        .filter_map(|installed| operator::sidecar_image(&installed.deployment).0)
+        .filter_map(|installed| operator::sidecar_image(&installed.deployment))
+        .map(|image| image.reference)
         .collect();
     let mut images: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for pod in pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
-        let image = sidecar(pod).and_then(|container| container.image.as_deref());
         let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
-        images.entry(image.unwrap_or("none")).or_default().push(name);
+        images.entry(image(pod)).or_default().push(name);
     }
     if images.is_empty() {
         return vec![Finding::ok(SUBJECT, "there is none yet")];
@@ -35,9 +36,23 @@ pub(super) fn judge(pods: &Read<Vec<Pod>>, operators: &Read<Vec<Installed>>) -> 
     images.iter().map(|(image, pods)| one(image, pods, &current)).collect()
 }
 
+/// The image that was asked for, where that is noted: another webhook may have it come from a mirror.
+fn image(pod: &Pod) -> &str {
+    let noted = pod.annotations().get(annotation::SIDECAR_IMAGE).map(String::as_str);
+    let running = || sidecar(pod)?.image.as_deref();
+    noted.or_else(running).unwrap_or("none")
+}
+
+/// Whether two references may mean one image, of which one comes from a mirror: gateways note nothing.
+fn is_same(one: &str, other: &str) -> bool {
+    let last = |reference: &str| reference.rsplit('/').next().map(str::to_owned);
+    one == other
+        || (last(one).is_some_and(|name| name.contains([':', '@'])) && last(one) == last(other))
+}
+
 fn one(image: &str, pods: &[String], current: &[String]) -> Finding {
     let count = pods.len();
-    if current.is_empty() || current.iter().any(|known| known == image) {
+    if current.is_empty() || current.iter().any(|known| is_same(known, image)) {
         return Finding::ok(SUBJECT, format!("{count} run {image}"));
     }
     let some: Vec<_> = pods.iter().take(3).cloned().collect();
@@ -77,6 +92,16 @@ mod tests {
         assert_eq!(findings[0].verdict, Verdict::Warning);
         assert!(findings[0].message.contains("shop/b"), "{findings:?}");
         assert_eq!(findings[1], Finding::ok(SUBJECT, "1 run r.test/sidecar:1"));
+    }
+
+    #[test]
+    fn an_image_that_comes_from_a_mirror_is_that_of_the_operator() {
+        let mut noted = pod("a", "mirror.test/other:1");
+        let asked = ("weir.dev/sidecar-image".to_owned(), "r.test/sidecar:1".to_owned());
+        noted.metadata.annotations = Some([asked].into());
+        let pods = vec![noted, pod("b", "mirror.test/r.test/sidecar:1")];
+        let findings = judge(&Ok(pods), &Ok(vec![installed("weir-system", &[])]));
+        assert!(findings.iter().all(|found| found.verdict == Verdict::Ok), "{findings:?}");
     }
 
     #[test]

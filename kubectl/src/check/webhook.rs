@@ -9,21 +9,23 @@ use super::finding::{Finding, Verdict};
 use super::observe::Read;
 use super::operator::{Installed, flag};
 
-/// What is to be said of an operator's webhook.
-pub(super) fn judge(installed: &Installed, now: Timestamp) -> Finding {
+/// What is to be said of an operator's webhook; nothing where it injects by policies.
+pub(super) fn judge(installed: &Installed, now: Timestamp) -> Option<Finding> {
+    if flag(&installed.deployment, "injection-policies").is_some() {
+        return None;
+    }
     let subject = format!("webhook of {}", installed.title());
     let Some(name) = flag(&installed.deployment, "webhook-config") else {
-        return Finding::ok(subject, "it has none, so that only gateways work");
+        return Some(Finding::ok(subject, "it has none, so that only gateways work"));
     };
-    let found = wrong(installed, &name, now);
-    match found {
+    Some(match wrong(installed, &name, now) {
         Ok(()) => Finding::ok(subject, "is registered, trusted, and reached"),
         Err(Flaw::Unseen(reason)) => Finding::unknown(subject, &reason),
         Err(Flaw::Seen(message, remedy)) => {
             let message = format!("{message}; new pods start without a sidecar");
             Finding::wrong(Verdict::Problem, subject, message, remedy)
         }
-    }
+    })
 }
 
 /// What keeps new pods from getting a sidecar.
@@ -35,7 +37,15 @@ enum Flaw {
 }
 
 fn wrong(installed: &Installed, name: &str, now: Timestamp) -> Result<(), Flaw> {
-    let Installed { deployment: _, lease: _, configuration, service, slices } = installed;
+    let Installed {
+        deployment: _,
+        lease: _,
+        namespaces: _,
+        policies: _,
+        configuration,
+        service,
+        slices,
+    } = installed;
     let configuration = configuration.as_ref().map_err(|reason| Flaw::Unseen(reason.clone()))?;
     let Some(configuration) = configuration else {
         let message = format!("there is no MutatingWebhookConfiguration {name}");
@@ -115,13 +125,15 @@ mod tests {
     }
 
     fn found(operator: &Installed) -> Finding {
-        judge(operator, Timestamp::now())
+        judge(operator, Timestamp::now()).unwrap()
     }
 
     #[test]
     fn a_webhook_that_is_trusted_and_reached_is_as_it_should_be() {
         assert_eq!(found(&sound()).verdict, Verdict::Ok);
         assert_eq!(found(&installed("weir-system", &[])).verdict, Verdict::Ok, "there is none");
+        let by_policies = installed("weir-system", &["--injection-policies=weir"]);
+        assert_eq!(judge(&by_policies, Timestamp::now()), None);
     }
 
     #[test]

@@ -2,12 +2,39 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 use serde_json::Value;
 use weir_crds::names::label;
 use weir_crds::v1alpha1::StreamPipeline;
 use weir_crds::validate;
 use weir_operator::injection::is_protected;
+
+use crate::check::operator;
+
+/// Why no pod of a namespace with these labels is injected by this operator, whatever the pod is like.
+pub(super) fn off(
+    namespace: &str,
+    operator: Option<&Deployment>,
+    labels: &BTreeMap<String, String>,
+) -> Option<String> {
+    let disabled = labels.get(label::INJECTION).is_some_and(|value| value == "disabled");
+    if disabled {
+        return Some(format!(
+            "the namespace {namespace} is labelled {}=disabled",
+            label::INJECTION
+        ));
+    }
+    let operator = operator?;
+    if !operator::injects(operator) {
+        return Some(
+            "the operator injects no pods: install the chart with webhook.enabled=true".to_owned(),
+        );
+    }
+    operator::excluded(operator).iter().any(|excluded| excluded == namespace).then(|| {
+        format!("no pod of the namespace {namespace} ever is (webhook.excludedNamespaces)")
+    })
+}
 
 /// The pipelines that select the pod, or why it is left alone.
 pub(super) fn selecting<'a>(
@@ -86,6 +113,26 @@ mod tests {
         assert_eq!(ask(&json!({ "app": "web" }), "shop").unwrap(), ["orders"]);
         let reason = ask(&json!({ "app": "web" }), "other").unwrap_err();
         assert_eq!(reason, "no pipeline of the namespace other selects its labels (app=web)");
+    }
+
+    #[test]
+    fn where_injection_is_off_that_is_said() {
+        let operator = |args: &[&str]| -> Deployment {
+            let containers = json!([{ "name": "operator", "args": args }]);
+            let template = json!({ "spec": { "containers": containers } });
+            serde_json::from_value(json!({ "spec": { "selector": {}, "template": template } }))
+                .unwrap()
+        };
+        let none = BTreeMap::new();
+        let webhook = ["--webhook-config=w", "--excluded-namespace=spared"];
+        let said = |namespace: &str, args: &[&str]| off(namespace, Some(&operator(args)), &none);
+        assert_eq!(said("shop", &webhook), None);
+        assert_eq!(said("shop", &["--injection-policies=w"]), None);
+        assert!(said("spared", &webhook).unwrap().contains("excludedNamespaces"));
+        assert!(said("shop", &[]).unwrap().contains("webhook.enabled"));
+        let labels = BTreeMap::from([("weir.dev/injection".to_owned(), "disabled".to_owned())]);
+        assert!(off("shop", None, &labels).unwrap().contains("the namespace shop is labelled"));
+        assert_eq!(off("shop", None, &none), None, "nothing is known");
     }
 
     #[test]

@@ -129,6 +129,17 @@ pub(super) fn add_sidecar(
     sidecar_mounts(pipelines).iter().try_for_each(|mount| add_mount(patch, &list, mount))
 }
 
+/// How the Secrets stand in a pod with which the sidecar's image is pulled.
+pub(super) fn pull_secrets(image: &Image) -> Vec<Value> {
+    image.pull_secrets.iter().map(|name| json!({ "name": name })).collect()
+}
+
+/// Adds those that the pod has not, which it may have of its account.
+pub(super) fn add_pull_secrets(patch: &mut PodPatch, image: &Image) -> Result<(), PatchError> {
+    let list = at(["spec", "imagePullSecrets"]);
+    pull_secrets(image).into_iter().try_for_each(|secret| add_named(patch, &list, secret))
+}
+
 /// What each container of the application needs to publish.
 pub(super) fn connect_application(
     patch: &mut PodPatch,

@@ -157,7 +157,7 @@ mod tests {
     use crate::testing::sidecar_pipeline;
 
     fn image(reference: &str) -> Image {
-        Image { reference: reference.to_owned(), pull_policy: None }
+        Image { reference: reference.to_owned(), pull_policy: None, pull_secrets: Vec::new() }
     }
 
     /// A pod as the webhook leaves it.

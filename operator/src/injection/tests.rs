@@ -10,6 +10,7 @@ fn image() -> Image {
     Image {
         reference: "registry.test/weir-sidecar:1".to_owned(),
         pull_policy: Some("IfNotPresent".to_owned()),
+        pull_secrets: Vec::new(),
     }
 }
 
@@ -284,6 +285,28 @@ fn what_is_no_pod_is_an_error_that_names_the_place() {
     let pipelines = orders();
     let error = inject(&pod, &[&pipelines[0]], &image()).unwrap_err();
     assert!(error.to_string().starts_with("/spec/containers of the pod"), "{error}");
+}
+
+#[test]
+fn the_secrets_of_the_image_are_added_to_the_pods_own() {
+    let mut before = pod();
+    before["spec"]["imagePullSecrets"] = json!([{ "name": "own" }, { "name": "both" }]);
+    let secrets = ["both", "mirror"].map(str::to_owned).to_vec();
+    let image = Image { pull_secrets: secrets, ..image() };
+    let add = |pod: &Value| {
+        let mut pod = pod.clone();
+        match inject(&pod, &[&sidecar_pipeline("orders")], &image).unwrap() {
+            Decision::Patch(patch) => json_patch::patch(&mut pod, &patch).unwrap(),
+            Decision::Complete => {}
+            Decision::Refused { reason, note: _ } => panic!("{reason}"),
+        }
+        pod
+    };
+    let after = add(&before);
+    assert_eq!(names(&after["spec"]["imagePullSecrets"]), ["own", "both", "mirror"]);
+    assert_eq!(names(&add(&pod())["spec"]["imagePullSecrets"]), ["both", "mirror"]);
+    assert_eq!(add(&after), after);
+    assert_eq!(injected(&pod(), &orders())["spec"].get("imagePullSecrets"), None);
 }
 
 #[test]

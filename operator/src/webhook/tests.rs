@@ -20,7 +20,11 @@ fn webhook(pipelines: Vec<StreamPipeline>) -> Arc<Webhook> {
     }
     Arc::new(Webhook {
         pipelines: vec![store],
-        image: Image { reference: "weir-sidecar:1".to_owned(), pull_policy: None },
+        image: Image {
+            reference: "weir-sidecar:1".to_owned(),
+            pull_policy: None,
+            pull_secrets: Vec::new(),
+        },
         namespace: "weir-system".to_owned(),
         metrics: WebhookMetrics::register(&mut Registry::default()),
     })

@@ -46,6 +46,7 @@ pub(crate) fn options(namespace: &str) -> Options {
         watch_namespace: Some(namespace.to_owned()),
         sidecar_image: "registry.test/weir-sidecar:1".to_owned(),
         sidecar_image_pull_policy: None,
+        sidecar_image_pull_secrets: Vec::new(),
         upgrades: Upgrades::OnRequest,
         policies: None,
         policies_owner: None,

@@ -97,6 +97,7 @@ fn pods() -> Vec<Value> {
             let second = json!({ "name": "worker", "image": "app.test/w:1" });
             pod["spec"]["containers"].as_array_mut().unwrap().push(second);
         }),
+        with(|pod| pod["spec"]["imagePullSecrets"] = json!([{ "name": "own" }])),
         with(|pod| pod["spec"]["hostNetwork"] = json!(true)),
         with(|pod| {
             pod["spec"]["containers"][0]["ports"] =
@@ -165,8 +166,11 @@ async fn as_by_webhook(plain: &Namespace, pod: &Value, by: &StreamPipeline) -> R
     let mut made = tried(plain, pod).await?;
     let labels = pod["metadata"]["labels"].clone();
     if labels["app"] == "shop" && labels["weir.dev/injection"] != "disabled" {
-        let image =
-            Image { reference: "registry.test/weir-sidecar:1".to_owned(), pull_policy: None };
+        let image = Image {
+            reference: "registry.test/weir-sidecar:1".to_owned(),
+            pull_policy: None,
+            pull_secrets: vec!["mirror".to_owned()],
+        };
         match inject(&made, &[by], &image)? {
             Decision::Patch(patch) | Decision::Refused { reason: _, note: Some(patch) } => {
                 json_patch::patch(&mut made, &patch)?;
@@ -185,7 +189,8 @@ async fn as_by_webhook(plain: &Namespace, pod: &Value, by: &StreamPipeline) -> R
 #[ignore = "needs a cluster: cargo xtask test"]
 async fn a_policy_makes_of_every_pod_what_the_webhook_does() -> Result<()> {
     with_system("policies", async |watched, system| {
-        let replica = Replica::start_with_policies(&watched, &system, &[]).await?;
+        let secrets = ["--sidecar-image-pull-secret=mirror".to_owned()];
+        let replica = Replica::start_with_policies(&watched, &system, &secrets).await?;
         replica.ready().await?;
         let spec = json!({
             "log": { "storage": { "disk": {} } },

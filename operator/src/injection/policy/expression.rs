@@ -30,8 +30,13 @@ pub(super) fn patch(pipeline: &StreamPipeline, image: &Image) -> String {
         missing_object("annotations"),
         set("annotations", annotation::NOT_INJECTED, "variables.obstacle"),
     ];
-    let parts =
-        [mark(pipeline), volumes(pipeline), sidecar(pipeline, image), application(pipeline)];
+    let parts = [
+        mark(pipeline),
+        volumes(pipeline),
+        sidecar(pipeline, image),
+        pull_secrets(image),
+        application(pipeline),
+    ];
     let injection = parts.concat().into_iter().chain([grace(pipeline)]);
     format!(
         "variables.obstacle != \"\" ? {} : {}",
@@ -95,6 +100,15 @@ fn append_all(list: &str, path: &str, key: &str, items: &[Value]) -> Vec<String>
 
 fn volumes(pipeline: &StreamPipeline) -> Vec<String> {
     append_all("object.spec.volumes", "/spec/volumes", "name", &parts::volumes(&[pipeline]))
+}
+
+fn pull_secrets(image: &Image) -> Vec<String> {
+    match &*parts::pull_secrets(image) {
+        [] => Vec::new(),
+        secrets => {
+            append_all("object.spec.imagePullSecrets", "/spec/imagePullSecrets", "name", secrets)
+        }
+    }
 }
 
 /// Adds the sidecar, or joins the one that is there.

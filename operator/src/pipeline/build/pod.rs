@@ -4,9 +4,9 @@
 //! themselves, so that no other change of it rolls a pod.
 
 use k8s_openapi::api::core::v1::{
-    Affinity, ConfigMapVolumeSource, EmptyDirVolumeSource, PodAffinityTerm, PodAntiAffinity,
-    PodSecurityContext, PodSpec, PodTemplateSpec, Toleration, TopologySpreadConstraint, Volume,
-    VolumeMount, WeightedPodAffinityTerm,
+    Affinity, ConfigMapVolumeSource, EmptyDirVolumeSource, LocalObjectReference, PodAffinityTerm,
+    PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Toleration,
+    TopologySpreadConstraint, Volume, VolumeMount, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use weir_crds::names::{CONFIG_DIR, config_map};
@@ -21,7 +21,7 @@ use crate::pipeline::validate::{Claim, ValidGateway, ValidatedPipeline};
 use crate::resources;
 use crate::secrets;
 use crate::sidecar::{
-    DATA_VOLUME, Place, USER, container, data_mount, grace_seconds, resources as usual,
+    DATA_VOLUME, Image, Place, USER, container, data_mount, grace_seconds, resources as usual,
 };
 
 /// The volume that holds the manifests.
@@ -93,6 +93,7 @@ fn pod(pipeline: &ValidatedPipeline, inputs: &PodInputs, claim: Option<&Claim>) 
             ..PodSecurityContext::default()
         }),
         containers: vec![container],
+        image_pull_secrets: Some(pull_secrets(&pipeline.image)).filter(|list| !list.is_empty()),
         volumes: Some(volumes),
         node_selector: Some(node_selector.clone()).filter(|labels| !labels.is_empty()),
         tolerations: Some(tolerations).filter(|tolerations| !tolerations.is_empty()),
@@ -101,6 +102,11 @@ fn pod(pipeline: &ValidatedPipeline, inputs: &PodInputs, claim: Option<&Claim>) 
         priority_class_name: priority_class_name.clone(),
         ..PodSpec::default()
     }
+}
+
+fn pull_secrets(image: &Image) -> Vec<LocalObjectReference> {
+    let reference = |name: &String| LocalObjectReference { name: name.clone() };
+    image.pull_secrets.iter().map(reference).collect()
 }
 
 fn volumes(
@@ -329,6 +335,15 @@ mod tests {
             "--status=never",
         ]);
         assert_eq!(container["args"], args);
+    }
+
+    #[test]
+    fn the_image_is_pulled_with_the_secrets_that_the_operator_was_told_of() {
+        let mut pipeline = valid(&gateway("orders", 1));
+        assert!(spec(&pipeline)["template"]["spec"].get("imagePullSecrets").is_none());
+        pipeline.image.pull_secrets = vec!["mirror".to_owned()];
+        let secrets = json!([{ "name": "mirror" }]);
+        assert_eq!(spec(&pipeline)["template"]["spec"]["imagePullSecrets"], secrets);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) fn build(pipeline: &ValidatedPipeline) -> Service {
             type_: Some(type_of(*kind).to_owned()),
             external_traffic_policy: external_traffic_policy.map(policy).map(str::to_owned),
             selector: Some(selector),
-            ports: Some(vec![public_port()]),
+            ports: Some(vec![public_port(pipeline.manifest.spec.endpoints.tls.is_some())]),
             ..ServiceSpec::default()
         }),
         ..Service::default()
@@ -51,10 +51,12 @@ const fn policy(policy: ExternalTrafficPolicy) -> &'static str {
 }
 
 /// The target is a number, because a named port of a native sidecar is not resolved by Kubernetes
-/// before 1.32.
-fn public_port() -> ServicePort {
+/// before 1.32. Meshes and Gateways go by its name, or by the protocol: who takes TLS for plain HTTP reads nothing.
+fn public_port(encrypted: bool) -> ServicePort {
+    let protocol = if encrypted { "https" } else { "http" };
     ServicePort {
-        name: Some("http".to_owned()),
+        name: Some(protocol.to_owned()),
+        app_protocol: Some(protocol.to_owned()),
         port: i32::from(port::PUBLIC),
         target_port: Some(IntOrString::Int(i32::from(port::PUBLIC))),
         protocol: Some("TCP".to_owned()),
@@ -79,9 +81,21 @@ mod tests {
         let expected = json!({
             "type": "ClusterIP",
             "selector": { "pipeline.weir.dev/orders": "true", "weir.dev/injected": "true" },
-            "ports": [{ "name": "http", "port": 7070, "targetPort": 7070, "protocol": "TCP" }],
+            "ports": [{
+                "name": "http", "appProtocol": "http", "port": 7070, "targetPort": 7070,
+                "protocol": "TCP",
+            }],
         });
         assert_eq!(spec(&valid(&sidecar_pipeline("orders"))), expected);
+    }
+
+    #[test]
+    fn a_port_with_tls_is_not_taken_for_plain_http() {
+        let mut pipeline = gateway("orders", 1);
+        pipeline.spec.endpoints.tls =
+            serde_json::from_value(json!({ "secretName": "tls" })).unwrap();
+        let port = spec(&valid(&pipeline))["ports"][0].clone();
+        assert_eq!((&port["name"], &port["appProtocol"]), (&json!("https"), &json!("https")));
     }
 
     #[test]
