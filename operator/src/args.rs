@@ -97,6 +97,14 @@ pub struct Args {
     /// A namespace that is never injected, besides the operator's own and kube-system; may be repeated.
     #[arg(long = "excluded-namespace", value_name = "NAME")]
     pub excluded_namespaces: Vec<String>,
+    /// Restart workloads whose pods lack something, where a pipeline asks for that. Without it no permission is needed to
+    /// create pods, nor to change workloads of others.
+    #[arg(long, action = ArgAction::Set, default_value_t = true, value_name = "BOOL")]
+    pub restarts: bool,
+    /// Make Ingresses, HTTPRoutes and NetworkPolicies, where a pipeline asks for them. Without it no permission on
+    /// these is needed.
+    #[arg(long, action = ArgAction::Set, default_value_t = true, value_name = "BOOL")]
+    pub exposure: bool,
     /// The Service under which the API server reaches the webhook.
     #[arg(long, default_value = "weir-operator", value_name = "NAME")]
     pub webhook_service: String,
@@ -179,6 +187,8 @@ impl Args {
             policies_owner: self.injection_policies_owner.clone(),
             injects: self.webhook_config.is_some() || self.injection_policies.is_some(),
             excluded_namespaces: self.excluded_namespaces.clone(),
+            restarts: self.restarts,
+            exposure: self.exposure,
             admin_port: port::ADMIN,
             concurrency: self.concurrency,
         }
@@ -234,5 +244,7 @@ mod tests {
         assert_eq!(parse(&[]).unwrap().lives(), Ok(Lives::default()));
         assert!(parse(&["--concurrency=0"]).is_err());
         assert!(parse(&["--leader-elect=false"]).is_ok_and(|args| !args.leader_elect));
+        let without = parse(&["--restarts=false", "--exposure=false"]).unwrap().options();
+        assert!(!without.restarts && !without.exposure);
     }
 }

@@ -73,6 +73,10 @@ pub struct Options {
     pub injects: bool,
     /// Namespaces that are never injected, besides the operator's own and that of Kubernetes.
     pub excluded_namespaces: Vec<String>,
+    /// Whether workloads are restarted, where a pipeline asks for it.
+    pub restarts: bool,
+    /// Whether Ingresses, HTTPRoutes and NetworkPolicies are made, where a pipeline asks for them.
+    pub exposure: bool,
     /// The sidecar's admin port, on which its samples are read. Another one only in tests.
     pub admin_port: u16,
     /// How many objects of a kind are reconciled at the same time.

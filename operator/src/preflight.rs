@@ -100,8 +100,8 @@ async fn problems(context: &Context) -> Vec<Problem> {
         problem::<Deployment>(context),
         problem::<StatefulSet>(context),
         problem::<PodDisruptionBudget>(context),
-        problem::<NetworkPolicy>(context),
-        problem::<Ingress>(context),
+        exposing::<NetworkPolicy>(context),
+        exposing::<Ingress>(context),
         problem::<Pod>(context),
     );
     let (a, b, c, d, e, f, g, h, i, j) = found;
@@ -109,6 +109,17 @@ async fn problems(context: &Context) -> Vec<Problem> {
     // One server that is out of reach is one problem.
     found.dedup();
     found
+}
+
+/// The problem with a kind that the operator may have been started without.
+async fn exposing<K>(context: &Context) -> Option<Problem>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
+    if context.options.exposure { problem::<K>(context).await } else { None }
 }
 
 async fn problem<K>(context: &Context) -> Option<Problem>

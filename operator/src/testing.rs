@@ -35,6 +35,8 @@ pub(crate) fn options() -> Options {
         policies_owner: None,
         injects: true,
         excluded_namespaces: Vec::new(),
+        restarts: true,
+        exposure: true,
         admin_port: 7071,
         concurrency: 4,
     }

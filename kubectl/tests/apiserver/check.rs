@@ -52,7 +52,13 @@ async fn where_nothing_is_installed_but_the_definitions_that_is_said() -> Result
 
 /// What the chart installs, as far as it is looked at. There is no node, so no replica comes up.
 async fn install(system: &Namespace) -> Result<()> {
-    let configuration = system.name.clone();
+    let webhook = [&format!("--webhook-config={}", system.name), "--webhook-service=weir"];
+    install_with(system, &webhook).await
+}
+
+/// The same with these arguments of the operator.
+async fn install_with(system: &Namespace, arguments: &[&str]) -> Result<()> {
+    let arguments = [&["run", "--lease=weir-leader"], arguments].concat();
     let deployment: Deployment = serde_json::from_value(json!({
         "metadata": { "name": "weir", "labels": { "app.kubernetes.io/part-of": "weir" } },
         "spec": {
@@ -62,8 +68,7 @@ async fn install(system: &Namespace) -> Result<()> {
                 "metadata": { "labels": { "app": "weir" } },
                 "spec": { "containers": [{
                     "name": "operator", "image": "r.test/operator:1",
-                    "args": ["run", "--lease=weir-leader", format!("--webhook-config={configuration}"),
-                             "--webhook-service=weir"],
+                    "args": arguments,
                     "env": [{ "name": "WEIR_SIDECAR_IMAGE", "value": "r.test/sidecar:1" }],
                 }] },
             },
@@ -151,6 +156,36 @@ async fn each_part_of_an_installation_is_looked_at() -> Result<()> {
             orders["message"].as_str().is_some_and(|text| text.contains("do this")),
             "{orders}"
         );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn an_operator_that_injects_by_policies_is_looked_at() -> Result<()> {
+    with_namespace("check-policies", async |system| {
+        definitions::install(&system.cluster).await?;
+        let (release, gone) = (system.name.clone(), format!("{}-gone", system.name));
+        let policies = format!("--injection-policies={release}");
+        let watched = format!("--watch-namespace={},{gone}", system.name);
+        install_with(&system, &[&policies, &watched]).await?;
+        // Its own namespace is never injected, so it watches another one, too, that is not there.
+        let (_, found) = findings(&system).await?;
+        let policies = about(&found, "policies of")?;
+        ensure!(policies["message"] == "0 are in force", "{policies}");
+        ensure!(about(&found, "webhook of").is_err(), "{found:?}");
+        let watched: Vec<_> = found
+            .iter()
+            .filter(|finding| {
+                finding["subject"].as_str().is_some_and(|it| it.starts_with("namespaces of"))
+            })
+            .collect();
+        let said = |words: &str| {
+            watched.iter().any(|it| it["message"].as_str().is_some_and(|it| it.contains(words)))
+        };
+        ensure!(said(&format!("{gone} is watched, and is not there")), "{watched:?}");
+        ensure!(said(&format!("may not read {}", system.name)), "{watched:?}");
         Ok(())
     })
     .await

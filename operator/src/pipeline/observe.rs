@@ -191,6 +191,9 @@ async fn route(
     namespace: &str,
     pipeline: &StreamPipeline,
 ) -> Result<(bool, Option<HTTPRoute>), ObserveError> {
+    if !context.options.exposure {
+        return Ok((false, None));
+    }
     let name = &pipeline.name_any();
     let exposure = pipeline.spec.exposure.as_ref();
     if exposure.is_none_or(|exposure| exposure.http_route.is_none()) {
@@ -270,13 +273,13 @@ async fn existing(
         reader.read(&made.deployments, name, gateway.is_some() && !stateful, "its Deployment"),
         reader.read(&made.stateful_sets, name, stateful, "its StatefulSet"),
         reader.read(&made.budgets, name, gateway.is_some(), "its PodDisruptionBudget"),
-        reader.read(
+        reader.read_exposing(
             &made.policies,
             name,
             exposure.is_some_and(|e| e.network_policy.is_some()),
             "its NetworkPolicy"
         ),
-        reader.read(
+        reader.read_exposing(
             &made.ingresses,
             name,
             exposure.is_some_and(|e| e.ingress.is_some()),
@@ -304,6 +307,20 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Reads what the operator may have been started without.
+    async fn read_exposing<K: Kind>(
+        &self,
+        kept: &Kept<K>,
+        name: &str,
+        wanted: bool,
+        what: &'static str,
+    ) -> Result<Option<K>, ObserveError> {
+        if !self.context.options.exposure {
+            return Ok(None);
+        }
+        self.read(kept, name, wanted, what).await
+    }
+
     async fn read<K: Kind>(
         &self,
         kept: &Kept<K>,

@@ -66,6 +66,11 @@ pub(super) async fn repair(
     for Plan { workload, need, cause, verdict } in plan(observed, &image, now) {
         let id = workload.id();
         let attempts = match verdict {
+            Verdict::Restart { .. } if !context.options.restarts => {
+                let words = off(&id, &super::namespace(&observed.pipeline));
+                repairs.push(Repair::without(id, words));
+                continue;
+            }
             Verdict::Restart { attempts } => attempts,
             Verdict::Wait(words) => {
                 repairs.push(Repair { is_moving: true, ..Repair::without(id, words) });
@@ -107,6 +112,14 @@ pub(super) async fn repair(
         repairs.push(repair);
     }
     repairs
+}
+
+/// What is said where the operator restarts nothing.
+fn off(id: &str, namespace: &str) -> String {
+    format!(
+        "is not restarted, because this operator restarts nothing (restarts.enabled of the chart): kubectl rollout \
+         restart {id} -n {namespace}"
+    )
 }
 
 /// Tells of a restart on the pipeline, and on the workload, where its owner looks.

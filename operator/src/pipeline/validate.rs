@@ -111,6 +111,8 @@ pub(super) enum Rejection {
     NameTaken(Vec<String>),
     /// The volumes are to be others than they were made as: says which, and what to do.
     VolumeFixed(String),
+    /// It is to be exposed in these ways, which this operator was started without.
+    ExposureOff(Vec<&'static str>),
 }
 
 /// Decides whether the pipeline can be brought about.
@@ -124,6 +126,7 @@ pub(super) fn validate(
     let Some(kind) = pipeline.spec.placement.kind().filter(|_| found.is_empty()) else {
         return Err(Rejection::Invalid(found));
     };
+    reject_exposure(pipeline.spec.exposure.as_ref(), options)?;
     let placement = placement(kind, observed);
     let uid = pipeline.uid().unwrap_or_default();
     let exposure = exposure(observed);
@@ -187,6 +190,19 @@ fn placement(kind: PlacementKind<'_>, observed: &Observed) -> ValidPlacement {
         inputs: PodInputs::of(spec, gateway),
         noted: Note::of(workload),
     }))
+}
+
+/// What can't be made is not left out in silence, least of all a NetworkPolicy.
+fn reject_exposure(exposure: Option<&Exposure>, options: &Options) -> Result<(), Rejection> {
+    let Some(exposure) = exposure.filter(|_| !options.exposure) else { return Ok(()) };
+    let Exposure { service: _, http_route, ingress, network_policy } = exposure;
+    let asked = [
+        (http_route.is_some(), "httpRoute"),
+        (ingress.is_some(), "ingress"),
+        (network_policy.is_some(), "networkPolicy"),
+    ];
+    let asked: Vec<_> = asked.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect();
+    if asked.is_empty() { Ok(()) } else { Err(Rejection::ExposureOff(asked)) }
 }
 
 /// How it is exposed. A route waits until the cluster knows routes; the status says so.
@@ -419,6 +435,21 @@ mod tests {
             Some(crate::pipeline::share::Rebalancing { share, is_on: true, begins: None });
         let labels = validate(&observed, &options()).unwrap().manifest.metadata.labels;
         assert_eq!(labels[label::SHARE], "5.7");
+    }
+
+    #[test]
+    fn what_this_operator_does_not_expose_is_rejected_and_a_service_is_not() {
+        let without = Options { exposure: false, ..options() };
+        let rejected = |exposure: serde_json::Value| {
+            let mut observed = observed(&gateway("orders", 1));
+            observed.pipeline.spec.exposure = serde_json::from_value(exposure).unwrap();
+            assert!(validate(&observed, &options()).is_ok());
+            validate(&observed, &without).err()
+        };
+        assert_eq!(rejected(serde_json::json!({ "service": { "type": "NodePort" } })), None);
+        let both = serde_json::json!({ "ingress": { "host": "a.test" }, "networkPolicy": {} });
+        let off = Rejection::ExposureOff(vec!["ingress", "networkPolicy"]);
+        assert_eq!(rejected(both), Some(off));
     }
 
     #[test]

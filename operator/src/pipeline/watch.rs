@@ -53,12 +53,19 @@ pub(super) fn add(
         owners(kept.deployments.watch(context.watched(), made())),
         owners(kept.stateful_sets.watch(context.watched(), made())),
         owners(kept.budgets.watch(context.watched(), made())),
-        owners(kept.policies.watch(context.watched(), made())),
-        owners(kept.ingresses.watch(context.watched(), made())),
         owners(kept.services.watch(context.watched(), made())),
         slos.filter_map(move |slo| future::ready(of_slo(&slo))).boxed(),
         by_itself("Pod", pods).flat_map(move |pod| stream::iter(of_pod(&pod, &store))).boxed(),
     ]);
+    let exposing = if context.options.exposure {
+        vec![
+            owners(kept.policies.watch(context.watched(), made())),
+            owners(kept.ingresses.watch(context.watched(), made())),
+        ]
+    } else {
+        Vec::new()
+    };
+    let triggers = stream::select(triggers, stream::select_all(exposing));
     controller.reconcile_on(gathered(triggers, TOGETHER))
 }
 

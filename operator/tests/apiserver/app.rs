@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::net::TcpListener;
 use weir_tests::{Namespace, eventually};
 
-use crate::fixture::{LIMIT, condition, create_pipeline, gateway, restrict, sidecar};
+use crate::fixture::{
+    LIMIT, condition, create_pipeline, gateway, gone, pipelines, restrict, sidecar, there,
+};
 use crate::installation::{
     Replica, configurations, configure, free, injected_pod, is_injected, pod, with_system,
 };
@@ -39,6 +41,44 @@ async fn a_selected_pod_is_created_with_the_sidecar_at_the_restricted_level() ->
         ensure!(replica.shows("weir_operator_webhook_configured 1").await?);
         ensure!(!replica.shows("weir_operator_injections_total{result=\"injected\"} 0").await?);
         ensure!(replica.shows("weir_operator_injections_total{result=\"skipped\"} 1").await?);
+        replica.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_deleted_pipeline_leaves_running_pods_alone_and_new_ones_without_a_sidecar() -> Result<()>
+{
+    with_system("deleted", async |watched, system| {
+        let webhook = free().await?;
+        configure(&watched, &system, webhook.port()).await?;
+        let replica = Replica::start(&watched, &system, "one", webhook).await?;
+        replica.ready().await?;
+        create_pipeline(&watched, "orders", sidecar()).await?;
+        let before = injected_pod(&watched).await?;
+        there::<ConfigMap>(&watched, "orders-weir").await?;
+        pipelines(&watched).delete("orders", &DeleteParams::default()).await?;
+        // From here on the kubelet takes the manifest out of the pod.
+        gone::<ConfigMap>(&watched, "orders-weir").await?;
+        gone::<Service>(&watched, "orders").await?;
+        let pods = watched.api::<Pod>();
+        let mut number = 0;
+        let bare = eventually("new pods have no sidecar", LIMIT, async || {
+            number += 1;
+            let made = pods.create(&PostParams::default(), &pod(&format!("bare-{number}"))).await?;
+            ensure!(!is_injected(&made), "{number} is injected");
+            Ok(made)
+        })
+        .await?;
+        let after = pods.get(&before.name_any()).await?;
+        ensure!(after.uid() == before.uid() && after.labels() == before.labels(), "{after:?}");
+        // One of the same name is served by the sidecars that are still there.
+        pods.delete(&bare.name_any(), &DeleteParams::default()).await?;
+        create_pipeline(&watched, "orders", sidecar()).await?;
+        there::<ConfigMap>(&watched, "orders-weir").await?;
+        let found = condition(&watched, "orders", "Injected", "True", "AllInjected").await?;
+        ensure!(!found.message.contains("restart"), "{found:?}");
         replica.stop().await
     })
     .await

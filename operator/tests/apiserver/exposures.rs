@@ -7,12 +7,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
+use weir_operator::context::Options;
 use weir_operator::routes::HTTPRoute;
 use weir_tests::{Namespace, eventually, with_namespace};
 
+use crate::account;
 use crate::fixture::{
-    Controller, LIMIT, change, condition, create_pipeline_with, gateway, gone, pipelines, sidecar,
-    there,
+    Controller, LIMIT, change, condition, create_pipeline_with, gateway, gone, install_definitions,
+    options, pipelines, sidecar, there,
 };
 
 async fn sse(namespace: &Namespace) -> Result<String> {
@@ -25,6 +27,27 @@ async fn found_at(namespace: &Namespace, url: &str) -> Result<()> {
         let found = sse(namespace).await?;
         ensure!(found == url, "{found}");
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn an_operator_that_may_expose_nothing_rejects_what_asks_for_it() -> Result<()> {
+    with_namespace("hidden", async |namespace| {
+        install_definitions(&namespace.cluster).await?;
+        let values = ["webhook.enabled=false", "exposure.enabled=false"].map(str::to_owned);
+        let watched = std::slice::from_ref(&namespace.name);
+        let client = account::of_chart(&namespace, watched, &values, &[]).await?;
+        let options = Options { exposure: false, ..options(&namespace.name) };
+        let controller = Controller::start_as(&namespace, client, options).await?;
+        let asking = json!({ "exposure": { "networkPolicy": {} } });
+        create_pipeline_with(&namespace, "orders", gateway(1), asking).await?;
+        let found = condition(&namespace, "orders", "Ready", "False", "ExposureOff").await?;
+        ensure!(found.message.contains("remove spec.exposure.networkPolicy, or"), "{found:?}");
+        change(&namespace, "orders", json!({ "spec": { "exposure": null } })).await?;
+        condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        controller.stop().await
     })
     .await
 }

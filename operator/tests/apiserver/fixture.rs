@@ -23,6 +23,8 @@ use weir_operator::samples::Sampler;
 use weir_operator::upgrade::Upgrades;
 use weir_tests::{Cluster, Namespace, definitions, eventually};
 
+use crate::account;
+
 /// Generous on a busy machine; nothing here takes more than a second on an idle one.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -52,6 +54,8 @@ pub(crate) fn options(namespace: &str) -> Options {
         policies_owner: None,
         injects: true,
         excluded_namespaces: Vec::new(),
+        restarts: true,
+        exposure: true,
         admin_port: port::ADMIN,
         concurrency: 4,
     }
@@ -65,7 +69,8 @@ pub(crate) fn context(client: Client, options: Options, registry: &mut Registry)
 
 impl Controller {
     pub(crate) async fn start(namespace: &Namespace) -> Result<Self> {
-        Self::start_as(namespace, namespace.cluster.client.clone(), options(&namespace.name)).await
+        let client = account::of_chart_in(namespace).await?;
+        Self::start_as(namespace, client, options(&namespace.name)).await
     }
 
     pub(crate) async fn start_as(

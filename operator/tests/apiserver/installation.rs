@@ -7,16 +7,18 @@ use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::Client;
 use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use weir_operator::app::{AppError, run_with};
-use weir_operator::args::Command;
+use weir_operator::args::{Args, Command};
 use weir_tests::client::http::Connection;
 use weir_tests::{Namespace, eventually, with_namespace};
 
+use crate::account;
 use crate::fixture::{LIMIT, install_definitions};
 
 /// A replica of the operator on this machine.
@@ -25,6 +27,30 @@ pub(crate) struct Replica {
     pub(crate) webhook: SocketAddr,
     stop: CancellationToken,
     pub(crate) task: JoinHandle<Result<(), AppError>>,
+}
+
+/// The account that the chart would give an operator with these arguments.
+async fn account(watched: &Namespace, system: &Namespace, args: &Args) -> Result<Client> {
+    let mut values = Vec::new();
+    let mut set = |is: bool, value: &str| {
+        if is {
+            values.push(value.to_owned());
+        }
+    };
+    set(args.injection_policies.is_some(), "injection.mode=policy");
+    set(
+        args.injection_policies.is_none() && args.webhook_config.is_none(),
+        "webhook.enabled=false",
+    );
+    set(!args.restarts, "restarts.enabled=false");
+    let certificates = args.webhook_certificate_dir.is_some();
+    set(certificates, "webhook.certManager.enabled=true,webhook.certManager.issuerRef.name=any");
+    let renamed = [
+        ("weir-leader".to_owned(), args.lease.clone()),
+        ("weir-webhook".to_owned(), args.webhook_secret.clone()),
+        (format!("{}-weir-injection", system.name), watched.name.clone()),
+    ];
+    account::of_chart(system, &args.watch_namespaces, &values, &renamed).await
 }
 
 /// A port that was free a moment ago.
@@ -112,9 +138,9 @@ impl Replica {
         }
         let command = Command::try_parse_from(usual.iter().chain(&arguments))?;
         let Command::Run(args) = command else { bail!("{command:?}") };
+        let client = account(watched, system, &args).await?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let stop = CancellationToken::new();
-        let client = watched.cluster.client.clone();
         let task = tokio::spawn(run_with(client, *args, provider, stop.clone()));
         Ok(Self { admin, webhook, stop, task })
     }
@@ -190,8 +216,10 @@ where
 {
     with_namespace(prefix, async |watched| {
         with_namespace(&format!("{prefix}-system"), async |system| {
+            let removed = system.clone();
             let told = story(watched.clone(), system).await;
             let _ = configurations(&watched).delete(&watched.name, &DeleteParams::default()).await;
+            account::remove(&removed).await;
             told
         })
         .await

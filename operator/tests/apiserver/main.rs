@@ -8,9 +8,11 @@
     reason = "a test may panic; the lints know only functions that are tests themselves"
 )]
 
+mod account;
 mod admission;
 mod app;
 mod certificates;
+mod chart;
 mod election;
 mod exposures;
 mod fixture;

@@ -166,6 +166,27 @@ async fn a_workload_whose_new_pods_would_be_refused_is_not_touched() -> Result<(
     .await
 }
 
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn an_operator_that_may_restart_nothing_says_so_with_the_command() -> Result<()> {
+    with_system("restless", async |watched, system| {
+        let _node = Node::start(&watched);
+        slipped(&watched, &[("Deployment", "web")]).await?;
+        let webhook = free().await?;
+        configure(&watched, &system, webhook.port()).await?;
+        let without = ["--restarts=false".to_owned()];
+        let replica = Replica::start_with(&watched, &system, "one", webhook, &without).await?;
+        replica.ready().await?;
+        create_pipeline(&watched, "orders", restarting()).await?;
+        says(&watched, "this operator restarts nothing").await?;
+        let command = format!("kubectl rollout restart deployment/web -n {}", watched.name);
+        says(&watched, &command).await?;
+        ensure!(generation(&watched, "Deployment", "web").await? == Some(1));
+        replica.stop().await
+    })
+    .await
+}
+
 /// Lets the pods of a namespace ask for so much of a CPU in all, and waits until the API server knows.
 pub(crate) async fn quota(namespace: &Namespace, cpu: &str) -> Result<()> {
     let quotas = namespace.api::<ResourceQuota>();

@@ -64,7 +64,7 @@ async fn replicas_follow_their_subscribers_up_to_the_most_and_the_status_says_wh
         let admin = Admin::start(samples(&namespace.name, 290)).await?;
         let mut options = options(&namespace.name);
         options.admin_port = admin.port;
-        let client = namespace.cluster.client.clone();
+        let client = crate::account::of_chart_in(&namespace).await?;
         let controller = Controller::start_as(&namespace, client, options).await?;
         create_pipeline(&namespace, "orders", autoscaled()).await?;
         condition(&namespace, "orders", "ScalingActive", "Unknown", "NoReplicaReady").await?;
@@ -118,7 +118,7 @@ async fn fewer_subscribers_take_nothing_away_for_a_while_and_a_new_leader_knows_
         let admin = Admin::start(samples(&namespace.name, 300)).await?;
         let mut options = options(&namespace.name);
         options.admin_port = admin.port;
-        let client = namespace.cluster.client.clone();
+        let client = crate::account::of_chart_in(&namespace).await?;
         let controller = Controller::start_as(&namespace, client.clone(), options.clone()).await?;
         create_pipeline(&namespace, "orders", autoscaled()).await?;
         there::<Deployment>(&namespace, "orders").await?;
@@ -217,7 +217,7 @@ async fn replicas_that_are_far_apart_are_told_their_share_for_a_while() -> Resul
             Ok(())
         })
         .await?;
-        let client = namespace.cluster.client.clone();
+        let client = crate::account::of_chart_in(&namespace).await?;
         let controller = Controller::start_as(&namespace, client, options).await?;
         let placement = json!({ "gateway": { "replicas": 2, "rebalance": { "window": "10s" } } });
         let log = json!({ "log": { "storage": { "redis": { "address": "redis:6379" } } } });

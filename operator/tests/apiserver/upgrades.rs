@@ -29,7 +29,8 @@ async fn release_with(namespace: &Namespace, tag: u8, upgrades: Upgrades) -> Res
     let mut options = options(&namespace.name);
     options.sidecar_image = image(tag);
     options.upgrades = upgrades;
-    Controller::start_as(namespace, namespace.cluster.client.clone(), options).await
+    let client = crate::account::of_chart_in(namespace).await?;
+    Controller::start_as(namespace, client, options).await
 }
 
 /// Waits until the operator says that the pipeline is held back. Answers the command that asks for the upgrade.

@@ -40,6 +40,14 @@ fn rejected(rejection: &Rejection) -> Finding {
             ),
         ),
         Rejection::VolumeFixed(sentence) => ("VolumeFixed", sentence.clone()),
+        Rejection::ExposureOff(asked) => (
+            "ExposureOff",
+            format!(
+                "this operator makes no Ingresses, HTTPRoutes and NetworkPolicies: remove spec.exposure.{}, or \
+                 install the chart with exposure.enabled=true",
+                asked.join(" and spec.exposure.")
+            ),
+        ),
     };
     Finding { type_: condition::READY, status: Status::False, reason, message }
 }

@@ -1,0 +1,140 @@
+//! What the chart makes of its values, and what it refuses.
+
+use anyhow::{Result, ensure};
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+use weir_tests::{Cluster, Namespace, with_namespace};
+
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weir");
+
+/// The objects that the chart makes with these values, or what it says against them.
+pub(crate) async fn render(
+    cluster: &Cluster,
+    namespace: &str,
+    values: &[&str],
+) -> Result<Result<Vec<Value>, String>> {
+    let mut helm = tokio::process::Command::new(cluster.helm()?);
+    helm.args(["template", "weir", CHART, "--namespace", namespace]);
+    helm.args(["--set", "crds.install=false"]);
+    for value in values {
+        helm.args(["--set", value]);
+    }
+    let ended = helm.output().await?;
+    if !ended.status.success() {
+        return Ok(Err(String::from_utf8_lossy(&ended.stderr).into_owned()));
+    }
+    let text = String::from_utf8(ended.stdout)?;
+    let documents = serde_yaml::Deserializer::from_str(&text);
+    let objects: Result<Vec<Value>, _> = documents.map(Value::deserialize).collect();
+    Ok(Ok(objects?.into_iter().filter(|object| !object.is_null()).collect()))
+}
+
+async fn rendered(namespace: &Namespace, values: &[&str]) -> Result<Vec<Value>> {
+    let made = render(&namespace.cluster, "weir-system", values).await?;
+    made.map_err(anyhow::Error::msg)
+}
+
+/// The verbs that the operator's roles grant on a resource.
+fn verbs(objects: &[Value], resource: &str) -> Vec<String> {
+    let is_role = |object: &&Value| {
+        let kind = object["kind"].as_str().unwrap_or_default();
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        kind.ends_with("Role") && !name.ends_with("-view") && !name.ends_with("-edit")
+    };
+    let rules = objects.iter().filter(is_role).flat_map(|role| role["rules"].as_array());
+    let of = |list: &Value| {
+        let texts = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let about =
+        rules.flatten().filter(|rule| of(&rule["resources"]).contains(&resource.to_owned()));
+    let mut verbs: Vec<String> = about.flat_map(|rule| of(&rule["verbs"])).collect();
+    verbs.sort();
+    verbs.dedup();
+    verbs
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn what_is_turned_off_takes_its_permissions_along() -> Result<()> {
+    with_namespace("chart", async |namespace| {
+        let all = rendered(&namespace, &[]).await?;
+        ensure!(verbs(&all, "pods") == ["create", "get", "list", "patch", "watch"]);
+        ensure!(verbs(&all, "daemonsets") == ["list", "patch"]);
+        let still = rendered(&namespace, &["restarts.enabled=false"]).await?;
+        ensure!(verbs(&still, "pods") == ["get", "list", "patch", "watch"]);
+        ensure!(verbs(&still, "daemonsets") == ["list"]);
+        let hidden = rendered(&namespace, &["exposure.enabled=false"]).await?;
+        for resource in ["ingresses", "networkpolicies", "httproutes"] {
+            ensure!(verbs(&all, resource).contains(&"patch".to_owned()), "{resource}");
+            ensure!(verbs(&hidden, resource).is_empty(), "{resource}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn values_that_would_break_the_release_are_refused_in_words() -> Result<()> {
+    with_namespace("chart", async |namespace| {
+        for (value, words) in [
+            ("log=null", "missing property 'log'"),
+            ("webhook=null", "missing property 'webhook'"),
+            ("webhook.certManager=null", "missing property 'certManager'"),
+            ("metrics.podMonitor=null", "missing property 'podMonitor'"),
+            (r"commonLabels.app\.kubernetes\.io/name=other", "app.kubernetes.io/name"),
+            (r"podLabels.app\.kubernetes\.io/component=other", "app.kubernetes.io/component"),
+        ] {
+            let made = render(&namespace.cluster, "weir-system", &[value]).await?;
+            let Err(said) = made else { anyhow::bail!("{value} is taken") };
+            ensure!(said.contains(words), "{value}: {said}");
+        }
+        rendered(&namespace, &["commonLabels.team=shop,podLabels.tier=web"]).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn the_api_server_takes_every_object_with_the_values_that_few_set() -> Result<()> {
+    with_namespace("chart", async |namespace| {
+        let values = [
+            "replicaCount=2",
+            "networkPolicy.enabled=true",
+            "networkPolicy.webhookFrom[0].ipBlock.cidr=10.0.0.0/28",
+            "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.team=metrics",
+            "nodeSelector.disk=fast",
+            "tolerations[0].operator=Exists",
+            "imagePullSecrets[0].name=mirror",
+            "sidecar.imagePullSecrets[0].name=mirror",
+            "sidecar.imagePullSecrets[1].name=other",
+            "restarts.enabled=false,exposure.enabled=false",
+        ];
+        let made = render(&namespace.cluster, &namespace.name, &values).await?;
+        let made = made.map_err(anyhow::Error::msg)?;
+        let find = |kind: &str| {
+            made.iter().find(|object| object["kind"] == kind).cloned().unwrap_or_default()
+        };
+        let pod = find("Deployment")["spec"]["template"]["spec"].clone();
+        ensure!(pod["terminationGracePeriodSeconds"] == 150, "{pod}");
+        let container = &pod["containers"][0];
+        for flag in ["--restarts=false", "--exposure=false"] {
+            let args = container["args"].as_array().cloned().unwrap_or_default();
+            ensure!(args.contains(&json!(flag)), "{args:?}");
+        }
+        let secrets = json!({ "name": "WEIR_SIDECAR_PULL_SECRETS", "value": "mirror,other" });
+        ensure!(container["env"].as_array().is_some_and(|env| env.contains(&secrets)));
+        let test = find("Pod")["spec"].clone();
+        ensure!(test["nodeSelector"] == pod["nodeSelector"], "{test}");
+        ensure!(test["tolerations"] == pod["tolerations"], "{test}");
+        for object in made.iter().filter(|object| !object["metadata"]["namespace"].is_null()) {
+            let text = serde_json::to_string(object)?;
+            let taken = namespace.kubectl.apply(&text, &["--dry-run=server"]).await?;
+            taken.into_success(&["apply"])?;
+        }
+        Ok(())
+    })
+    .await
+}
