@@ -295,6 +295,11 @@ fn amounts() -> Vec<Case> {
         "spec.placement.gateway.resources.limits.memory",
         "{spec: {placement: {gateway: {resources: {limits: {memory: $}}}}}}",
     );
+    let beside = Field {
+        base: HTTP,
+        path: "spec.placement.sidecar.resources.limits.memory",
+        patch: "{spec: {placement: {sidecar: {resources: {limits: {memory: $}}}}}}",
+    };
     let size =
         pipeline("spec.log.storage.disk.size", "{spec: {log: {storage: {disk: {size: $}}}}}");
     let of = |field: &Field| {
@@ -302,7 +307,7 @@ fn amounts() -> Vec<Case> {
         [field.form(11, BYTES, WRONG_AMOUNTS), right.into()].concat()
     };
     // These have least amounts of their own, so they take none of the small ones.
-    let large = [size, limit].into_iter().flat_map(|field| {
+    let large = [size, limit, beside].into_iter().flat_map(|field| {
         [field.form(11, BYTES, WRONG_AMOUNTS), vec![field.accepted("128Mi")]].concat()
     });
     fields.iter().flat_map(of).chain(large).collect()
