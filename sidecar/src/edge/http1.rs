@@ -155,7 +155,9 @@ fn announced(request: &Request<Incoming>) -> u64 {
 /// Whether a request asks for Server-Sent Events, for which a client need send nothing more. Any other that ends is
 /// given up: nobody waits for its answer.
 fn listens(request: &Request<Incoming>) -> bool {
-    request.method() == Method::GET && request.uri().path().ends_with("/sse")
+    let path = request.uri().path();
+    let pipeline = path.strip_suffix("/sse").and_then(|path| path.strip_prefix('/'));
+    request.method() == Method::GET && pipeline.is_some_and(|name| !name.contains('/'))
 }
 
 /// Answers one request.

@@ -103,6 +103,17 @@ async fn a_bad_event_is_refused_with_a_problem_and_leaves_no_trace() {
 }
 
 #[tokio::test]
+async fn a_text_in_letters_of_two_bytes_fits_however_it_is_escaped() {
+    let server = Server::start(OPEN).await;
+    let event = format!(
+        r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","datacontenttype":"text/plain","data":"{}"}}"#,
+        r"\u0436".repeat(500_000)
+    );
+    let answer = post(&server, "application/cloudevents+json", &event).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test]
 async fn json_that_no_filter_could_read_is_refused_and_everything_else_is_found_by_one() {
     let server = Server::start(OPEN).await;
     let mut sse = server.sse("?filter=has(event.data)").await;
