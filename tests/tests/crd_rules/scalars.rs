@@ -15,7 +15,7 @@ struct Field {
 /// Every such text, longer than any that is well-formed.
 const TOO_LONG: &str = "111111111111111111111111111111111";
 
-const DURATION: &str = "a duration such as 250ms, 15s or 1h30m";
+const DURATION: &str = "a duration with its unit (ms, s, m or h), such as 250ms, 15s or 1h30m";
 const WINDOW: &str = "a time window such as 30m, 12h, 28d or 4w";
 const PERCENT: &str = "a percentage from 0 to 100 such as \"99.5\"";
 const CORES: &str = "a number of cores such as 500m, 0.5 or 2";
