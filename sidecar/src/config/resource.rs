@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::Value;
 use weir_crds::{
     manifest::Manifest,
@@ -44,21 +47,38 @@ pub(super) fn read(
         return reader.found;
     }
     let mut documents = places(text).into_iter();
-    for document in serde_yaml::Deserializer::from_str(text) {
+    for (number, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
         let places = documents.next().unwrap_or_default();
         match serde_yaml::Value::deserialize(document) {
             Ok(value) => reader.document(value, &places),
             Err(error) => {
+                let error = whole(error, text, number);
                 reader.unreadable(&error, &places);
-                // After any other error what follows can't be told apart, and the iterator would give
-                // the same error forever.
-                if places.repeated.is_empty() {
+                // What follows can't be told apart: the iterator would give the same error forever, or panic.
+                if !is_repetition(&error) {
                     break;
                 }
             }
         }
     }
     reader.found
+}
+
+/// What is wrong with a document: a key that stands in it twice is found before what ends the reading of it.
+fn whole(error: serde_yaml::Error, text: &str, number: usize) -> serde_yaml::Error {
+    if !is_repetition(&error) {
+        return error;
+    }
+    let until_here = serde_yaml::Deserializer::from_str(text).take(number + 1);
+    until_here
+        .filter_map(|document| IgnoredAny::deserialize(document).err())
+        .next()
+        .unwrap_or(error)
+}
+
+/// Whether a document was read but for a key that stands in it twice.
+fn is_repetition(error: &serde_yaml::Error) -> bool {
+    error.to_string().contains("duplicate entry")
 }
 
 /// Where a resource stands, for what is found wrong with it later.
@@ -89,7 +109,7 @@ impl Reader<'_> {
         for (path, place) in &places.repeated {
             self.fail(Some(*place), path, "is given twice: remove one of them".into());
         }
-        if places.repeated.is_empty() {
+        if places.repeated.is_empty() || !is_repetition(error) {
             let place = error.location().map(|l| Place { line: l.line(), column: l.column() });
             let message = self.plain(&error.to_string(), place);
             self.fail(place.or_else(|| places.of("")), "", message);
@@ -105,6 +125,9 @@ impl Reader<'_> {
         match said {
             "found character that cannot start any token" if indented_by_tab => {
                 "a tab can't indent a line of YAML: use spaces".to_owned()
+            }
+            "unknown anchor" => {
+                "an alias (*name) of an anchor (&name) that doesn't stand before it: quote a text that begins with *".to_owned()
             }
             "found unexpected end of stream" => {
                 "the file ends inside of something that was opened and not closed, such as a quotation".to_owned()

@@ -354,6 +354,18 @@ fn a_key_that_stands_twice_is_refused() {
 }
 
 #[test]
+fn nothing_is_read_behind_an_alias_of_nothing() {
+    let told = errors("a: 1\na: *x\n---\nb: 2\n---\nc: 3\n");
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].contains("a: is given twice") && told[1].contains("an alias (*name)"),
+        "{told:?}"
+    );
+    let told = errors("a: *x\n---\nb: 2\n");
+    assert!(matches!(&*told, [only] if only.contains("an alias (*name)")), "{told:?}");
+}
+
+#[test]
 fn what_a_parser_of_yaml_stumbles_over_is_told_in_plain_words() {
     let text = ORDERS.replace("  placement:", "\tplacement:");
     assert_eq!(errors(&text), ["a.yaml:8:1: a tab can't indent a line of YAML: use spaces"]);
