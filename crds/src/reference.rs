@@ -22,8 +22,9 @@ const INTRODUCTION: &str = "\
 Made from the types in crds/src by `cargo xtask crds`; not to be edited.
 
 A *duration* is a number with its unit, `ms`, `s`, `m` or `h`, or up to three such: `250ms`, `15s`, `1h30m`.
-*Bytes* are a number, plain or with `Ki`, `Mi` or `Gi`: `4096`, `64Ki`, `1Gi`. *Cores* are `500m`, `0.5` or `2`. A
-*percentage* is a text such as `\"99.5\"`. A *time window* is one number with `m`, `h`, `d` or `w`: `30m`, `28d`.
+*Bytes* are a text, a number alone or with `Ki`, `Mi` or `Gi`: `\"4096\"`, `64Ki`, `1Gi`. *Cores* are a text, too:
+`500m`, `\"0.5\"` or `\"2\"`. A *percentage* is a text such as `\"99.5\"`. What would be a number in YAML stands in quotes.
+A *time window* is one number with `m`, `h`, `d` or `w`: `30m`, `28d`.
 A field without a default may be left out where it isn't required; the text says what holds then.
 ";
 

@@ -81,8 +81,8 @@ impl Admin {
         self.draining.is_cancelled()
     }
 
-    /// Sends the subscribers away, over their pipelines' windows and over no more than `most`; returns when they
-    /// are gone.
+    /// Sends the subscribers away, over their pipelines' windows; returns when they are gone, and after `most` in any
+    /// case: a subscriber that takes nothing is not waited for beyond.
     pub async fn drain(&self, most: Duration) {
         tracing::info!(
             connections = self.engine.connections(),
@@ -98,7 +98,8 @@ impl Admin {
                 time::sleep(POLL).await;
             }
         };
-        if time::timeout(longest + SLACK, gone).await.is_err() {
+        let patience = longest.saturating_add(SLACK).min(most);
+        if time::timeout(patience, gone).await.is_err() {
             tracing::warn!(
                 left = self.engine.connections(),
                 "subscribers were left after the drain"

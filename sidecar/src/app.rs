@@ -4,7 +4,10 @@ mod listeners;
 
 use std::{io, num::NonZero, path::Path, sync::Arc, thread, time::Duration};
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    time,
+};
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -171,8 +174,8 @@ impl App {
         &self.registry
     }
 
-    /// Sends the subscribers away, spread over their pipelines' drain windows and over no more than `most`;
-    /// returns when they are gone. Publishers are still served.
+    /// Sends the subscribers away, spread over their pipelines' drain windows; returns when they are gone, and after
+    /// `most` in any case. Publishers are still served.
     pub async fn drain(&self, most: Duration) {
         self.admin.drain(most).await;
     }
@@ -185,12 +188,22 @@ impl App {
 
     /// Answers the requests that have begun, sends the last subscribers away, closes the logs, and ends.
     pub async fn stop(self) {
+        self.stop_within(Duration::MAX).await;
+    }
+
+    /// The same, but waits no longer than `most` for requests that have begun.
+    pub async fn stop_within(self, most: Duration) {
         self.stopping.cancel();
         self.tasks.close();
         // At the same time: a connection of HTTP/2 ends after its last stream.
         self.engine.lane().stop();
-        self.tasks.wait().await;
-        self.engine.lane().stopped().await;
+        let answered = async {
+            self.tasks.wait().await;
+            self.engine.lane().stopped().await;
+        };
+        if time::timeout(most, answered).await.is_err() {
+            tracing::warn!("requests were left when the process had to end");
+        }
         let engine = Arc::clone(&self.engine);
         // Joining threads blocks.
         if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {

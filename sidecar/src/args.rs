@@ -102,8 +102,8 @@ pub struct Run {
     pub memory_limit: Option<Quantity>,
 
     /// How long a SIGTERM may take to send subscribers away one after the other, as spec.delivery.drain.window
-    /// says, where no drain has begun before it. By default less than the ten seconds that a container engine
-    /// grants. A second signal ends at once.
+    /// says, where no drain has begun before it. The process ends at most two seconds later: by default before the
+    /// ten seconds are over that a container engine grants. A second signal ends at once.
     #[arg(long, value_name = "DURATION", env = "WEIR_STOP_WINDOW", default_value = "8s")]
     pub stop_window: Duration,
 

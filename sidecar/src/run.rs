@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -36,6 +37,10 @@ use crate::{
     memory::Memory,
     registry::Registry,
 };
+
+/// How much later than the stop window requests are given up that have begun. With the second for last words and
+/// the closing of the logs, the end of the usual window is before the ten seconds of a container engine.
+const AFTER_THE_WINDOW: Duration = Duration::from_millis(500);
 
 /// Why the command ends with an error.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +89,7 @@ async fn serve(arguments: &Run) -> Result<(), RunError> {
     let (config, refused) = load(&arguments.paths)?;
     let files = open_files::raise();
     open_files::check(&config, files);
-    let mut watcher = Watcher::new(arguments.paths.clone(), config.clone());
+    let mut watcher = Watcher::new(arguments.paths.clone(), config.clone(), refused.clone());
     let listeners = Listeners::bind(arguments).await?;
     let data = DataDir::new(arguments.data_dir());
     claim(&data, &config, &arguments.paths)?;
@@ -106,16 +111,18 @@ async fn serve(arguments: &Run) -> Result<(), RunError> {
         }
     };
     drop(show);
+    let mut left = Duration::MAX;
     if told == Told::Terminate && !app.is_draining() {
+        let (began, window) = (Instant::now(), arguments.stop_window.get());
         tokio::select! {
-            () = app.drain(arguments.stop_window.get()) => {}
+            () = app.drain(window) => {}
             _ = next(&mut signals) => {}
         }
+        left = window.saturating_add(AFTER_THE_WINDOW).saturating_sub(began.elapsed());
     }
     let registry = Arc::clone(app.registry());
-    let stopped = app.stop();
     tokio::select! {
-        () = stopped => {}
+        () = app.stop_within(left) => {}
         // A second signal: whoever sent it doesn't want to wait.
         _ = next(&mut signals) => {}
     }
@@ -165,7 +172,7 @@ fn take_up(app: &App, change: Change, files: Option<u64>) {
             app.apply(config);
         }
         Change::Refused(errors) => {
-            tracing::error!("refused a changed configuration, the last good one stays:\n{errors}");
+            tracing::error!("refused a changed configuration, what is served stays:\n{errors}");
             app.refuse(&errors);
         }
     }

@@ -2,9 +2,9 @@
 //! filesystems that send no notifications.
 //!
 //! Laws: a change is taken only once two readings agree, because a file may be caught half-written, and
-//! an empty one would end every stream; what is refused is reported once, a second later at the
-//! earliest, because several files may be written one after the other; whatever is refused leaves what
-//! was loaded last in force.
+//! an empty one would end every stream; what is refused is reported once, at the start or a second
+//! later at the earliest, because several files may be written one after the other; whatever is refused
+//! leaves what was loaded last in force.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -42,12 +42,13 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// A watcher of these paths, of which `loaded` is in force. Must be called in a Tokio runtime.
+    /// A watcher of these paths, of which `loaded` is in force, and `refused` is known. Must be called in a Tokio
+    /// runtime.
     #[must_use]
-    pub fn new(paths: Vec<PathBuf>, loaded: Config) -> Self {
+    pub fn new(paths: Vec<PathBuf>, loaded: Config, refused: Option<ConfigErrors>) -> Self {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { paths, ticks, reading: None, judge: Judge::new(loaded) }
+        Self { paths, ticks, reading: None, judge: Judge::new(loaded, refused) }
     }
 
     /// Waits for the next change. It may be cancelled and called again without losing one.
@@ -81,14 +82,15 @@ impl Watcher {
 #[derive(Debug)]
 struct Judge {
     in_force: Config,
-    refused: bool,
+    /// What was reported since something good was read.
+    refused: Option<ConfigErrors>,
     /// The last reading, and how many have agreed with it since. `None` of them once it is dealt with.
     last: Option<(Files, Option<u32>)>,
 }
 
 impl Judge {
-    const fn new(in_force: Config) -> Self {
-        Self { in_force, refused: false, last: None }
+    const fn new(in_force: Config, refused: Option<ConfigErrors>) -> Self {
+        Self { in_force, refused, last: None }
     }
 
     fn see(&mut self, files: &Files) -> Option<Change> {
@@ -114,7 +116,10 @@ impl Judge {
             Err(_) if agreed < BAD_AFTER => None,
             Err(errors) => {
                 self.settle();
-                self.refused = true;
+                if self.refused.as_ref() == Some(&errors) {
+                    return None;
+                }
+                self.refused = Some(errors.clone());
                 Some(Change::Refused(errors))
             }
         }
@@ -127,7 +132,7 @@ impl Judge {
     }
 
     fn load(&mut self, config: Config) -> Option<Change> {
-        let was_refused = std::mem::take(&mut self.refused);
+        let was_refused = self.refused.take().is_some();
         if config == self.in_force && !was_refused {
             return None;
         }
@@ -163,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_change_is_taken_when_two_readings_agree() {
-        let mut judge = Judge::new(Config::default());
+        let mut judge = Judge::new(Config::default(), None);
         let [a, b] = ["a", "b"].map(|name| files(&[&pipeline(name)]));
         assert_eq!(judge.see(&files(&[])), None);
         assert_eq!(judge.see(&files(&[])), None, "that is in force already");
@@ -175,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_change_of_text_alone_is_none() {
-        let mut judge = Judge::new(assemble(&files(&[&pipeline("a")])).unwrap());
+        let mut judge = Judge::new(assemble(&files(&[&pipeline("a")])).unwrap(), None);
         let commented = files(&[&format!("# new\n{}", pipeline("a"))]);
         for _ in 0..3 {
             assert_eq!(judge.see(&commented), None);
@@ -185,7 +190,7 @@ mod tests {
     #[test]
     fn a_refusal_is_reported_once_and_its_repair_too() {
         let good = files(&[&pipeline("a")]);
-        let mut judge = Judge::new(assemble(&good).unwrap());
+        let mut judge = Judge::new(assemble(&good).unwrap(), None);
         let bad = files(&["kind: StreamPipeline\n"]);
         assert_eq!(judge.see(&bad), None);
         assert_eq!(judge.see(&bad), None, "another file may still come");
@@ -197,9 +202,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_refused_at_the_start_is_not_reported_again_but_another_mistake_is() {
+        let [bad, worse] = [files(&["kind: StreamPipeline\n"]), files(&["spec:\n  - {"])];
+        let mut judge = Judge::new(Config::default(), Some(assemble(&bad).unwrap_err()));
+        for _ in 0..4 {
+            assert_eq!(judge.see(&bad), None);
+        }
+        let mut reported = (0..4).filter_map(|_| judge.see(&worse));
+        let errors = assemble(&worse).unwrap_err();
+        assert_eq!(reported.next(), Some(Change::Refused(errors)));
+        assert_eq!(reported.next(), None);
+        drop(reported);
+        // A repair is one, also to what was in force.
+        let mended = (0..2).find_map(|_| judge.see(&files(&[])));
+        assert_eq!(mended, Some(Change::Loaded(Config::default())));
+    }
+
+    #[test]
     fn a_file_caught_half_written_does_no_harm() {
         let good = files(&[&pipeline("a")]);
-        let mut judge = Judge::new(assemble(&good).unwrap());
+        let mut judge = Judge::new(assemble(&good).unwrap(), None);
         for reading in [&good, &good, &files(&[""]), &good, &good, &files(&["spec:"]), &good, &good]
         {
             assert_eq!(judge.see(reading), None);
@@ -216,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_is_written_is_loaded() {
         let root = tempfile::tempdir().unwrap();
-        let mut watcher = Watcher::new(vec![root.path().to_owned()], Config::default());
+        let mut watcher = Watcher::new(vec![root.path().to_owned()], Config::default(), None);
         let deadline = Duration::from_secs(30);
         let brief = Duration::from_millis(5);
         assert!(

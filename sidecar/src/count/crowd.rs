@@ -1,4 +1,4 @@
-//! How many were turned away lately, and over how long they are to come back for that: where few are, soon; where
+//! How many were turned away lately for one reason, and over how long they are to come back for that: where few are, soon; where
 //! many are, spread, so that they don't come back as the crowd that they were.
 
 use std::{

@@ -78,6 +78,23 @@ impl TurnedAway {
         fastrand::u64(self.range())
     }
 
+    /// Whether those who are turned away for it wait for the same thing, so that many of them are to be spread. They
+    /// don't where another replica has room, and where each is at a bound of its own: nobody else is to wait longer
+    /// because one client tries over and over.
+    const fn makes_a_crowd(self) -> bool {
+        match self {
+            Self::TooManyConnections | Self::MemoryPressure | Self::LogUnavailable | Self::Busy => {
+                true
+            }
+            Self::Draining
+            | Self::TooManyFromAddress
+            | Self::TooManyFilters
+            | Self::FilterTooCostly
+            | Self::TooManyMessages
+            | Self::SlowMessage => false,
+        }
+    }
+
     const fn range(self) -> Range<u64> {
         match self {
             Self::Draining
@@ -104,15 +121,22 @@ pub fn retry_soon_ms() -> u64 {
 #[derive(Debug, Default)]
 pub struct Turnings {
     counts: [[Counter; TurnedAway::ALL.len()]; Transport::ALL.len()],
-    lately: Crowd,
+    /// By reason: who is turned away for one of them makes nobody wait who is for another.
+    lately: [Crowd; TurnedAway::ALL.len()],
 }
 
 impl Turnings {
-    /// Counts one, and says after how many milliseconds it is to come back: the later, the more there are.
+    /// Counts one, and says after how many milliseconds it is to come back: where they make a crowd, the later, the
+    /// more there are.
     pub fn send_back(&self, transport: Transport, reason: TurnedAway) -> u64 {
         self.count(transport, reason);
-        self.lately.add(Instant::now());
-        self.lately.spread(reason.range())
+        match self.lately.get(reason as usize).filter(|_| reason.makes_a_crowd()) {
+            Some(crowd) => {
+                crowd.add(Instant::now());
+                crowd.spread(reason.range())
+            }
+            None => reason.retry_ms(),
+        }
     }
 
     /// Counts one.
@@ -136,6 +160,26 @@ impl Turnings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_crowd_is_one_of_its_reason_and_of_no_client_at_its_own_bound() {
+        let longest = |turnings: &Turnings, reason| {
+            let hints = (0..1_000).map(|_| turnings.send_back(Transport::Sse, reason));
+            hints.max().unwrap()
+        };
+        for reason in TurnedAway::ALL {
+            let turnings = Turnings::default();
+            let most = longest(&turnings, reason);
+            assert_eq!(most > reason.range().end, reason.makes_a_crowd(), "{reason:?}: {most}");
+            for other in TurnedAway::ALL.into_iter().filter(|other| *other != reason) {
+                let hint = turnings.send_back(Transport::WebSocket, other);
+                assert!(other.range().contains(&hint), "{other:?} after {reason:?}: {hint}");
+            }
+        }
+        for alone in [TurnedAway::Draining, TurnedAway::TooManyFromAddress] {
+            assert!(!alone.makes_a_crowd());
+        }
+    }
 
     #[test]
     fn each_reason_is_counted_by_itself() {

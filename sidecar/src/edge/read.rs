@@ -213,7 +213,8 @@ impl Form {
         }
     }
 
-    /// The first form that the client names; where it takes anything, the first that it doesn't refuse.
+    /// The form that the client names, of several the one that weighs most, and then the first; where it takes
+    /// anything, the first that it doesn't refuse.
     fn accepted(headers: &HeaderMap) -> Option<Self> {
         let Accepted { named, refused } = Accepted::by(headers);
         let of = |range: &String| Self::ALL.into_iter().find(|form| form.media_type() == range);
@@ -576,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_is_the_first_that_the_client_names() {
+    fn the_form_is_the_one_that_the_client_likes_best_and_then_the_first() {
         let form = |accept: &'static str| {
             let headers = [(header::ACCEPT, HeaderValue::from_static(accept))];
             Form::accepted(&headers.into_iter().collect())
@@ -586,6 +587,10 @@ mod tests {
         assert_eq!(form("text/html, application/x-ndjson;q=0.9, */*;q=0.1"), Some(Form::Lines));
         assert_eq!(form("Application/CloudEvents-Batch+JSON"), Some(Form::Batch));
         assert_eq!(form("image/png"), None);
+        assert_eq!(form("application/json;q=0.1, application/x-ndjson"), Some(Form::Lines));
+        assert_eq!(form("application/json;q=0.5, application/x-ndjson; q=0.4"), Some(Form::Page));
+        assert_eq!(form("application/x-ndjson;q=0.5, application/json;q=.5"), Some(Form::Lines));
+        assert_eq!(form("application/x-ndjson;q=2, application/json;q=none"), Some(Form::Lines));
         assert_eq!(form("application/json;q=0, */*"), Some(Form::Lines));
         assert_eq!(form("application/json; q=0.000"), None);
         assert_eq!(form("application/x-ndjson;q=0.001"), Some(Form::Lines));

@@ -139,6 +139,16 @@ fn plain_text_route(service: &Service) -> Route {
         .boxed()
 }
 
+/// Takes a path as it is written: without a slash behind it, which [`warp::path::end`] doesn't see.
+fn exact() -> impl Filter<Extract = (), Error = Rejection> + Clone {
+    warp::path::full()
+        .and_then(|path: FullPath| {
+            let is_exact = !path.as_str().ends_with('/');
+            future::ready(if is_exact { Ok(()) } else { Err(warp::reject()) })
+        })
+        .untuple_one()
+}
+
 /// Whether a request came over TLS.
 fn secure() -> impl Filter<Extract = (bool,), Error = Infallible> + Clone {
     warp::ext::optional::<Secure>().map(|secure: Option<Secure>| secure.is_some())
@@ -163,7 +173,8 @@ fn subscribe_route(service: &Service, transport: Transport) -> Route {
         Transport::Sse => "sse",
         Transport::WebSocket => "ws",
     };
-    warp::path::param::<String>()
+    exact()
+        .and(warp::path::param::<String>())
         .and(warp::path(endpoint))
         .and(warp::path::end())
         .and(warp::get())
@@ -188,7 +199,8 @@ fn subscribe_route(service: &Service, transport: Transport) -> Route {
 
 fn publish_route(service: &Service, door: Door) -> Route {
     let service = service.clone();
-    warp::path!(String / "events")
+    exact()
+        .and(warp::path!(String / "events"))
         .and(warp::post())
         .and(warp::header::headers_cloned())
         .and(in_url())
@@ -218,7 +230,8 @@ fn publish_route(service: &Service, door: Door) -> Route {
 
 fn read_route(service: &Service) -> Routes {
     let service = service.clone();
-    warp::path!(String / "events")
+    exact()
+        .and(warp::path!(String / "events"))
         .and(warp::get().or(warp::head()).unify())
         .and(query())
         .and(warp::header::headers_cloned())
@@ -277,7 +290,8 @@ fn held(page: Response<Vec<u8>>, service: &Service) -> Answer {
 
 fn ticket_route(service: &Service) -> Route {
     let registry = Arc::clone(&service.registry);
-    warp::path!(String / "ticket")
+    exact()
+        .and(warp::path!(String / "ticket"))
         .and(warp::post())
         .and(warp::header::headers_cloned())
         .then(move |name: String, headers: HeaderMap| {

@@ -50,8 +50,15 @@ pub struct Gap {
 /// The moment of a wall-clock time (RFC 3339); before 1970 there was nothing.
 #[must_use]
 pub fn moment(time: &str) -> Option<Micros> {
-    let micros = time.parse::<jiff::Timestamp>().ok()?.as_microsecond();
-    Some(u64::try_from(micros).unwrap_or(0))
+    let read = time.parse::<jiff::Timestamp>().ok().or_else(|| last_moment(time));
+    Some(u64::try_from(read?.as_microsecond()).unwrap_or(0))
+}
+
+/// The last moment there is, for a time at the end of the year 9999, of which [`jiff::Timestamp`] knows no more than
+/// what has a date by every offset.
+fn last_moment(time: &str) -> Option<jiff::Timestamp> {
+    let date = time.strip_suffix(['Z', 'z'])?.parse::<jiff::civil::DateTime>().ok()?.date();
+    (date.year() == jiff::civil::Date::MAX.year()).then_some(jiff::Timestamp::MAX)
 }
 
 impl Start {
@@ -189,7 +196,10 @@ mod tests {
         for now in [0, at - 300 * second - 1] {
             assert!(asked(from, now).unwrap_err().contains("no time to come"));
         }
-        assert!(asked("9999-12-31T00:00:00Z", at).is_err());
+        for last in ["9999-12-31T00:00:00Z", "9999-12-30T23:59:59Z", "9999-12-31T23:59:59Z"] {
+            assert!(asked(last, at).unwrap_err().contains("no time to come"), "{last}");
+        }
+        assert!(moment("9999-12-30T00:00:00Z") < moment("9999-12-31T23:59:59Z"));
         assert!(asked("noon", at).unwrap_err().contains("earliest, latest, or a time"));
         assert_eq!(Position::asked(Some("x"), Some("noon"), at), Ok(Position::Malformed));
     }

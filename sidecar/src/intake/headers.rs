@@ -46,7 +46,10 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Box<str>>, R
     let key = text(&IDEMPOTENCY_KEY, value.as_bytes())?;
     match draft.set("id", Extension::Text(key)) {
         Ok(()) => Ok(draft.id),
-        Err(_) => Err(Reason::Header(IDEMPOTENCY_KEY.as_str().into())),
+        Err(Reason::Attribute { name: _, fault }) => {
+            Err(Reason::HeaderValue { name: IDEMPOTENCY_KEY.as_str().into(), fault })
+        }
+        Err(other) => Err(other),
     }
 }
 
@@ -107,8 +110,26 @@ mod tests {
     #[test]
     fn a_line_break_can_not_be_smuggled_in_by_percent_encoding() {
         assert!(id(b"a%0Adata:%20b").is_err());
+        assert!(refused_key("a%0D").contains("must not hold control characters"));
+    }
+
+    fn refused_key(value: &str) -> String {
         let mut headers = HeaderMap::new();
-        headers.insert("idempotency-key", HeaderValue::from_static("a%0D"));
-        assert_eq!(idempotency_key(&headers), Err(Reason::Header("idempotency-key".into())));
+        headers.insert("idempotency-key", HeaderValue::from_str(value).unwrap());
+        idempotency_key(&headers).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_key_is_refused_for_what_is_wrong_with_it() {
+        for (key, said) in [
+            ("".to_owned(), "must not be empty"),
+            ("\"\"".to_owned(), "must not be empty"),
+            ("k".repeat(2_049), "is too long: at most 2048 bytes"),
+            ("%ff".to_owned(), "must be UTF-8"),
+        ] {
+            let refused = refused_key(&key);
+            assert!(refused.starts_with("the header idempotency-key "), "{refused}");
+            assert!(refused.contains(said), "{refused}");
+        }
     }
 }

@@ -59,6 +59,14 @@ pub enum Reason {
     /// A header can't be read.
     #[error("the header {0} must be UTF-8 without control characters, after percent-decoding")]
     Header(Box<str>),
+    /// The value of a header breaks a rule.
+    #[error("the header {name} {fault}")]
+    HeaderValue {
+        /// The header.
+        name: Box<str>,
+        /// The rule.
+        fault: Fault,
+    },
     /// A header that says one thing says two.
     #[error("the header {0} is given twice: send it once")]
     HeaderTwice(Box<str>),
@@ -236,7 +244,10 @@ impl Reason {
                 "unreadable_json",
                 "The JSON is more than every reader reads",
             ),
-            Self::Header(_) | Self::HeaderTwice(_) | Self::IdForLines => {
+            Self::Header(_)
+            | Self::HeaderValue { .. }
+            | Self::HeaderTwice(_)
+            | Self::IdForLines => {
                 (StatusCode::BAD_REQUEST, "invalid_header", "A header is invalid")
             }
             Self::TooLarge { .. } | Self::BodyTooLarge { .. } => {

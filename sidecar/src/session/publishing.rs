@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{access::OutOfReach, reply::Failure, request::Publish};
 use crate::{
     auth::{Right, Visitor},
-    intake::{self, Context, MAX_BATCH},
+    intake::{self, Context, MAX_BATCH, Reason},
     pipeline::Pipeline,
 };
 
@@ -59,7 +59,12 @@ pub(super) async fn publish(
     };
     let decoded = intake::decode(&headers, body.as_bytes(), &context).map_err(|rejection| {
         source.reject();
-        let refused = failure(rejection.category(), &rejection.to_string());
+        let message = match &rejection.reason {
+            // What is a header there is a member here.
+            Reason::HeaderValue { name: _, fault } => format!("publish: key {fault}"),
+            reason => reason.to_string(),
+        };
+        let refused = failure(rejection.category(), &message);
         Failure { index: rejection.index, ..refused }
     })?;
     let appended = hub

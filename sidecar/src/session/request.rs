@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 /// The longest name that a client may give to a subscription or a publish.
@@ -70,7 +70,8 @@ pub(super) struct Publish {
     pub(super) pipeline: Option<String>,
     /// A list of CloudEvents.
     pub(super) events: Option<Box<RawValue>>,
-    /// One payload, instead of the list.
+    /// One payload, instead of the list; `null` is one.
+    #[serde(default, deserialize_with = "given")]
     pub(super) data: Option<Box<RawValue>>,
     /// The event type of `data`.
     pub(super) event: Option<String>,
@@ -183,6 +184,11 @@ fn publish(text: &str) -> Result<Publish, Malformed> {
     }
 }
 
+/// What is given, be it `null`.
+fn given<'a, D: Deserializer<'a>>(value: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Deserialize::deserialize(value).map(Some)
+}
+
 fn members<'a, T: Deserialize<'a>>(kind: &'static str, text: &'a str) -> Result<T, Malformed> {
     serde_json::from_str(text)
         .map_err(|error| Malformed::Member { kind, message: error.to_string() })
@@ -212,6 +218,7 @@ mod tests {
             r#"{"type":"ack","id":"a","cursor":"c"}"#,
             r#"{"type":"publish","id":"a","events":[]}"#,
             r#"{"type":"publish","id":"a","pipeline":"p","data":{"x":1},"event":"e","key":"k"}"#,
+            r#"{"type":"publish","id":"a","data":null,"event":"e"}"#,
             r#"{"type":"ping"}"#,
             r#"{"type":"ping","id":"a"}"#,
         ] {

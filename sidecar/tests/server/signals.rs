@@ -3,7 +3,11 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tokio::task::JoinSet;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
+};
 
 use crate::{
     client::{Request, Sse},
@@ -69,6 +73,36 @@ async fn it_takes_no_longer_for_that_than_it_has() {
     leave(all).await;
     assert!(told.elapsed() < Duration::from_secs(6), "{:?}", told.elapsed());
     program.ends().await;
+}
+
+/// A subscriber that reads no more than the head of the answer, and for which there is more than its socket takes.
+async fn stalled(program: &Program) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 * 1024).unwrap();
+    let mut socket = socket.connect(program.public).await.unwrap();
+    socket.write_all(b"GET /orders/sse HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+    let mut status = [0; 12];
+    socket.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    let large = format!("\"{}\"", "x".repeat(900_000));
+    for _ in 0..16 {
+        assert_eq!(program.post(&large).await.status, 200);
+    }
+    socket
+}
+
+#[tokio::test]
+async fn it_ends_in_time_also_where_a_subscriber_takes_nothing_and_a_request_does_not_end() {
+    let program = Program::start(&leaving_over("10m"), &["--stop-window=2s"]).await;
+    let _stalled = stalled(&program).await;
+    let mut endless = TcpStream::connect(program.publish).await.unwrap();
+    let head = "POST /orders/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n";
+    endless.write_all(format!("{head}content-length: 9\r\n\r\n1").as_bytes()).await.unwrap();
+    let told = Instant::now();
+    program.signal(Signal::TERM);
+    program.ends().await;
+    // The window, and the two seconds behind it.
+    assert!(told.elapsed() < Duration::from_millis(4_500), "{:?}", told.elapsed());
 }
 
 #[tokio::test]
