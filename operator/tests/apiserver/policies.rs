@@ -81,6 +81,10 @@ fn whole(cpu: &str, memory: &str) -> Value {
 }
 
 fn pods() -> Vec<Value> {
+    [plain_pods(), bounded_pods()].concat()
+}
+
+fn plain_pods() -> Vec<Value> {
     vec![
         with(|_| {}),
         with(|pod| {
@@ -136,6 +140,13 @@ fn pods() -> Vec<Value> {
         with(|pod| {
             pod["metadata"]["labels"] = json!({ "app": "shop", "weir.dev/injection": "disabled" });
         }),
+        with(|pod| pod["metadata"]["labels"] = json!({ "app": "other" })),
+    ]
+}
+
+/// Pods that ask for resources as a whole.
+fn bounded_pods() -> Vec<Value> {
+    vec![
         whole("119m", "1Gi"),
         whole("120m", "128Mi"),
         whole("0.12", "129Mi"),
@@ -157,7 +168,6 @@ fn pods() -> Vec<Value> {
                 json!([beside, one("first", "430m"), one("second", "80m")]);
             pod["spec"]["resources"] = json!({ "requests": { "cpu": "500m" } });
         }),
-        with(|pod| pod["metadata"]["labels"] = json!({ "app": "other" })),
     ]
 }
 

@@ -59,10 +59,11 @@ pub(super) async fn publish(
     };
     let decoded = intake::decode(&headers, body.as_bytes(), &context).map_err(|rejection| {
         source.reject();
-        let message = match &rejection.reason {
-            // What is a header there is a member here.
-            Reason::HeaderValue { name: _, fault } => format!("publish: key {fault}"),
-            reason => reason.to_string(),
+        // What is a header there is a member here.
+        let message = if let Reason::HeaderValue { name: _, fault } = &rejection.reason {
+            format!("publish: key {fault}")
+        } else {
+            rejection.reason.to_string()
         };
         let refused = failure(rejection.category(), &message);
         Failure { index: rejection.index, ..refused }
