@@ -5,7 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use hyper::Uri;
 use serde_json::Value;
+use weir_crds::names::port;
+use weir_tests::client::http::Connection;
 use weir_tests::{Kubectl, Namespace, eventually, with_namespace};
 
 use crate::cable::Cable;
@@ -42,7 +45,10 @@ pub(crate) async fn story() -> Result<()> {
         let pods = ready_pods(kubectl, GATEWAY, 1).await?;
         let address = address(kubectl, "orders").await?;
 
-        let (mut everyone, deliveries) = deliver(&address).await?;
+        let pod = pods.first().context("a pod is ready")?;
+        let admin = format!("http://{}:{}/metrics", text(pod, "/status/podIP")?, port::ADMIN);
+
+        let (mut everyone, deliveries) = deliver(&address, &admin.parse()?).await?;
         says_what_is_missing(kubectl).await?;
         is_counted(kubectl, deliveries).await?;
         kubectl.wait("streamslo/orders", "condition=Met", COUNTED).await?;
@@ -60,7 +66,7 @@ pub(crate) async fn story() -> Result<()> {
 
 /// Two subscribers of each kind read everything, one of them in spite of a cut; returns them, and how
 /// many deliveries the server must have counted.
-async fn deliver(address: &str) -> Result<(Vec<Subscriber>, u64)> {
+async fn deliver(address: &str, metrics: &Uri) -> Result<(Vec<Subscriber>, u64)> {
     let cable = Cable::lay(address.parse()?).await?;
     let [sse, socket] = ["http", "ws"].map(|scheme| format!("{scheme}://{address}/orders"));
     let mut everyone = vec![
@@ -87,6 +93,7 @@ async fn deliver(address: &str) -> Result<(Vec<Subscriber>, u64)> {
     })
     .await?;
     let sent = cable.cut().await? as u64;
+    lets_go(metrics).await?;
 
     let publish = publisher.publish_in_batches(CUT..EVENTS, 20);
     tokio::try_join!(publish, all_expect(&mut everyone, CUT..EVENTS), unlucky.expect(JAM..EVENTS))?;
@@ -100,6 +107,20 @@ async fn deliver(address: &str) -> Result<(Vec<Subscriber>, u64)> {
         everyone.len()
     );
     Ok((everyone, seen + unseen))
+}
+
+/// The server knows that a reader of Server-Sent Events is gone, so that what comes next isn't written to it.
+async fn lets_go(metrics: &Uri) -> Result<()> {
+    eventually("the server has let go of who was cut off", UP, async || {
+        let answer = Connection::open(metrics).await?.get(metrics.path()).await?;
+        let text = String::from_utf8_lossy(&answer.body);
+        let mut ended = text.lines().filter(|line| {
+            line.starts_with("weir_connections_ended_total{") && line.contains("transport=\"sse\"")
+        });
+        ensure!(ended.any(|line| !line.ends_with(" 0")), "none has ended");
+        Ok(())
+    })
+    .await
 }
 
 /// The counts on the StreamSLO are, to the last one, those of the deliveries.
