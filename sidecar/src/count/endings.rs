@@ -1,6 +1,6 @@
 //! Why connections of subscribers have ended: counted by transport and reason.
 
-use super::{Counter, Transport};
+use super::{Transport, reasons::ByTransport};
 
 /// Why a connection has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,24 +82,18 @@ impl EndReason {
 
 /// How many have ended.
 #[derive(Debug, Default)]
-pub struct Endings([[Counter; EndReason::ALL.len()]; Transport::ALL.len()]);
+pub struct Endings(ByTransport<{ EndReason::ALL.len() }>);
 
 impl Endings {
     /// Counts one.
     pub fn count(&self, transport: Transport, reason: EndReason) {
-        if let Some(counter) = self.counter(transport, reason) {
-            counter.add(1);
-        }
+        self.0.count(transport, reason as usize);
     }
 
     /// How many there were.
     #[must_use]
     pub fn get(&self, transport: Transport, reason: EndReason) -> u64 {
-        self.counter(transport, reason).map_or(0, Counter::get)
-    }
-
-    fn counter(&self, transport: Transport, reason: EndReason) -> Option<&Counter> {
-        self.0.get(transport as usize)?.get(reason as usize)
+        self.0.get(transport, reason as usize)
     }
 }
 

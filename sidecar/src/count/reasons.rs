@@ -1,7 +1,37 @@
 //! Counters of what has one of a few reasons.
 
-use super::{Counter, TurnedAway};
+use std::array;
+
+use super::{Counter, Transport, TurnedAway};
 use crate::{filter::Refused, frame::GapReason};
+
+/// What has one of so many reasons, on each transport.
+#[derive(Debug)]
+pub(super) struct ByTransport<const REASONS: usize>([[Counter; REASONS]; Transport::ALL.len()]);
+
+impl<const REASONS: usize> Default for ByTransport<REASONS> {
+    fn default() -> Self {
+        Self(array::from_fn(|_| array::from_fn(|_| Counter::default())))
+    }
+}
+
+impl<const REASONS: usize> ByTransport<REASONS> {
+    /// Counts one, for the reason in this place.
+    pub(super) fn count(&self, transport: Transport, place: usize) {
+        if let Some(counter) = self.counter(transport, place) {
+            counter.add(1);
+        }
+    }
+
+    /// How many there were.
+    pub(super) fn get(&self, transport: Transport, place: usize) -> u64 {
+        self.counter(transport, place).map_or(0, Counter::get)
+    }
+
+    fn counter(&self, transport: Transport, place: usize) -> Option<&Counter> {
+        self.0.get(transport as usize)?.get(place)
+    }
+}
 
 /// Gaps that subscribers were told about.
 #[derive(Debug, Default)]

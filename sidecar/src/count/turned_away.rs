@@ -2,7 +2,7 @@
 
 use std::{ops::Range, time::Instant};
 
-use super::{Counter, Transport, crowd::Crowd};
+use super::{Transport, crowd::Crowd, reasons::ByTransport};
 
 /// Why a subscriber is not served now, or no longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,7 +120,7 @@ pub fn retry_soon_ms() -> u64 {
 /// How many were turned away.
 #[derive(Debug, Default)]
 pub struct Turnings {
-    counts: [[Counter; TurnedAway::ALL.len()]; Transport::ALL.len()],
+    counts: ByTransport<{ TurnedAway::ALL.len() }>,
     /// By reason: who is turned away for one of them makes nobody wait who is for another.
     lately: [Crowd; TurnedAway::ALL.len()],
 }
@@ -141,19 +141,13 @@ impl Turnings {
 
     /// Counts one.
     pub fn count(&self, transport: Transport, reason: TurnedAway) {
-        if let Some(counter) = self.counter(transport, reason) {
-            counter.add(1);
-        }
+        self.counts.count(transport, reason as usize);
     }
 
     /// How many there were.
     #[must_use]
     pub fn get(&self, transport: Transport, reason: TurnedAway) -> u64 {
-        self.counter(transport, reason).map_or(0, Counter::get)
-    }
-
-    fn counter(&self, transport: Transport, reason: TurnedAway) -> Option<&Counter> {
-        self.counts.get(transport as usize)?.get(reason as usize)
+        self.counts.get(transport, reason as usize)
     }
 }
 
