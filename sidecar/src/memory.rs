@@ -20,7 +20,7 @@ use std::{
     },
 };
 
-pub use budget::{Budget, Budgets, Part};
+pub use budget::{Budget, Budgets, COPIES, Part};
 pub use reading::Reading;
 
 /// From this part of the limit on, in percent, new subscribers are asked to come back.

@@ -14,7 +14,7 @@ use warp::{Reply as _, Stream as BodyStream};
 use super::{
     gate::{self, InUrl},
     problem::{problem, set},
-    publish::{COPIES, collect},
+    publish::collect,
     read::is_known,
     routes::Service,
 };
@@ -32,6 +32,7 @@ use crate::{
     },
     hub::Hub,
     log::Micros,
+    memory::COPIES,
     pipeline::Pipeline,
 };
 

@@ -13,8 +13,8 @@ use bytes::Buf;
 use http::{HeaderMap, Response, StatusCode};
 use warp::Stream;
 
+pub(super) use self::body::collect;
 use self::body::discard;
-pub(super) use self::body::{COPIES, collect};
 use super::{
     problem::{problem, refusal, respond, unavailable},
     routes::Service,
@@ -23,7 +23,7 @@ use crate::{
     count::retry_soon_ms,
     intake::{self, Answer, Bound, Context, Decoded, MAX_BATCH, Rejection},
     log::LogError,
-    memory::Part,
+    memory::{COPIES, Part},
     pipeline::Pipeline,
     seldom::Seldom,
 };

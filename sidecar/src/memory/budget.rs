@@ -12,6 +12,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// How many times its size what is posted takes at most: itself, what its escapes or its base64 stand for, and its
+/// payloads once more without all around them, as the log gets them. While it grows, what it had stands beside what
+/// it has, which is less.
+pub const COPIES: usize = 3;
+
 /// What is counted in.
 const UNIT: usize = 1_024;
 

@@ -14,7 +14,7 @@ use super::{Conversation as _, Session};
 use crate::{
     count::{EndReason, Transport, TurnedAway},
     frame::websocket::{CloseCode, Coding, Dialogue},
-    memory::Part,
+    memory::{COPIES, Part},
 };
 
 /// What each session may keep besides: short requests and their answers.
@@ -22,9 +22,6 @@ const FREE: usize = 4 * 1024;
 
 /// How long a message may take, once it has begun: as a body over HTTP.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How many times its size a request takes while it is carried out: as a body over HTTP.
-const COPIES: usize = 3;
 
 /// What a session keeps.
 #[derive(Debug)]

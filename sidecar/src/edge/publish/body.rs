@@ -21,12 +21,10 @@ use super::{
     },
     busy,
 };
-use crate::{count::retry_soon_ms, memory::Part};
-
-/// How many times its size a body takes at most: itself, what its escapes or its base64 stand for, and its payloads
-/// once more without all around them, as the log gets them. While it grows, what it had stands beside what it has,
-/// which is less.
-pub(in crate::edge) const COPIES: usize = 3;
+use crate::{
+    count::retry_soon_ms,
+    memory::{COPIES, Part},
+};
 
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(60);
