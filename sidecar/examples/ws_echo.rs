@@ -158,6 +158,8 @@ impl Conversation for Echo {
         }
     }
 
+    fn hurry(&mut self) {}
+
     fn is_over(&self) -> bool {
         self.over && self.out.is_empty()
     }

@@ -3,16 +3,19 @@
 //! No I/O and no state: a frame depends on its arguments alone, so that the hub encodes an event once
 //! per format and shares the bytes. Laws:
 //!
-//! - A frame is whole: a reader that has all of its bytes needs none of the next frame's.
+//! - An event is whole: a reader that has all of its bytes needs none of the next one's. A large one is several
+//!   frames of a WebSocket, between which a control frame may stand.
 //! - Over SSE every event moves the reader's last event id to its cursor, so that a reconnection resumes
 //!   behind the last event that was dispatched.
 //! - A cursor is visible ASCII; whoever makes cursors keeps to that.
 
+mod asides;
 mod control;
 mod json;
 mod sse;
 pub mod websocket;
 
+pub(crate) use asides::Asides;
 pub use control::{Control, GapReason};
 pub use sse::{sse_heartbeat, sse_open};
 
@@ -83,7 +86,7 @@ impl Format {
     }
 }
 
-/// Appends the one whole frame of `event`, which is at `cursor`.
+/// Appends the whole of `event`, which is at `cursor`.
 pub fn encode(format: Format, cursor: &str, event: &Event, out: &mut Vec<u8>) {
     match format {
         Format::SseData => sse::push_data(None, cursor, event, out),
@@ -95,7 +98,7 @@ pub fn encode(format: Format, cursor: &str, event: &Event, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the one whole frame of `control`.
+/// Appends the whole of `control`.
 pub fn encode_control(format: Format, control: &Control<'_>, out: &mut Vec<u8>) {
     match format {
         Format::SseData | Format::SseNamed | Format::SseCloudEvents => {

@@ -10,8 +10,9 @@
 //!   buffered.
 //! - Subscriptions take turns, one message each: a backlog of one doesn't delay another by more than one
 //!   [chunk](crate::hub::Chunk).
-//! - Every subscription ends with a message that says so, unless the connection breaks. No events of it come
-//!   behind that, and its cursor is that of the last event that came before.
+//! - Every subscription ends with a message that says so, unless the connection breaks or the client closes it, or
+//!   the process ends within a large batch. No events of it come behind that, and its cursor is that of the last
+//!   event that came before.
 //! - A subscription counts as a connection of its pipeline. The socket itself counts as one of the pipeline
 //!   in its URL while no subscription does.
 
@@ -207,16 +208,16 @@ impl Session {
         let heard = self.dialogue.hear(rest, &mut reply);
         match heard {
             Heard::Nothing => {
-                self.outbox.push(&reply);
+                self.outbox.push_frames(&reply);
                 return false;
             }
             Heard::Text(text) => {
                 self.burden.end_message();
-                self.outbox.push(&reply);
+                self.outbox.push_frames(&reply);
                 self.take(&text);
             }
             Heard::Binary(_) => {
-                self.outbox.push(&reply);
+                self.outbox.push_frames(&reply);
                 self.hub.accounts().breaches.count_binary();
                 self.ends_for(EndReason::Breach);
                 self.close(CloseCode::UnsupportedData, "weir.v1 has text messages only");
@@ -228,7 +229,7 @@ impl Session {
                     self.ends_for(EndReason::Breach);
                 }
                 self.ends_for(EndReason::Client);
-                self.end(&reply);
+                self.end_now(&reply);
             }
         }
         true
@@ -540,6 +541,14 @@ impl Conversation for Session {
             self.say(Reply::Draining { id: &id, cursor: &cursor, retry_ms });
         }
         self.send_away(CloseCode::ServiceRestart, retry_ms);
+    }
+
+    fn hurry(&mut self) {
+        if self.leaving && self.outbox.is_within_batch() {
+            let mut close = Vec::new();
+            websocket::encode_close_hint(CloseCode::ServiceRestart, retry(), None, &mut close);
+            self.outbox.close(&close);
+        }
     }
 
     fn is_over(&self) -> bool {

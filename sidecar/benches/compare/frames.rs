@@ -21,6 +21,9 @@ pub(crate) enum Message<'a> {
     End,
 }
 
+/// The bit of a message's last frame.
+const FINAL: u8 = 0x80;
+
 const CONTINUATION: u8 = 0x0;
 const TEXT: u8 = 0x1;
 const CLOSE: u8 = 0x8;
@@ -58,7 +61,7 @@ fn first_sse(bytes: &[u8]) -> Option<(Message<'_>, usize)> {
 }
 
 fn first_websocket(bytes: &[u8]) -> Result<Option<(Message<'_>, usize)>> {
-    let Some((opcode, payload, size)) = frame(bytes)? else { return Ok(None) };
+    let Some((opcode, payload, size)) = message(bytes)? else { return Ok(None) };
     let message = match opcode {
         TEXT => event(Stamp::find(payload), first_member(payload)),
         PING => Message::Ping(payload),
@@ -77,11 +80,27 @@ fn first_member(payload: &[u8]) -> Option<&[u8]> {
     payload.strip_prefix(b"{\"cursor\":\"")?.split(|&byte| byte == b'"').next()
 }
 
-/// The opcode, the payload and the size of the first frame (RFC 6455, section 5.2).
+/// The opcode of the first message, the payload of its first frame and its size. Pings within it are passed over:
+/// a measure is over before one must be answered.
+fn message(bytes: &[u8]) -> Result<Option<(u8, &[u8], usize)>> {
+    let Some((first, payload, mut size)) = frame(bytes)? else { return Ok(None) };
+    ensure!(first & 0x0f != CONTINUATION, "a WebSocket frame continues none");
+    let mut last = first & FINAL != 0;
+    while !last {
+        let rest = bytes.get(size..).unwrap_or_default();
+        let Some((flags, _, more)) = frame(rest)? else { return Ok(None) };
+        let opcode = flags & 0x0f;
+        ensure!(opcode != TEXT, "a WebSocket message begins within another");
+        last = opcode == CONTINUATION && flags & FINAL != 0;
+        size += more;
+    }
+    Ok(Some((first & 0x0f, payload, size)))
+}
+
+/// The first byte, the payload and the size of the first frame (RFC 6455, section 5.2).
 fn frame(bytes: &[u8]) -> Result<Option<(u8, &[u8], usize)>> {
     let &[flags, length, ref rest @ ..] = bytes else { return Ok(None) };
-    ensure!(flags & 0xf0 == 0x80, "a WebSocket frame is not final, or has reserved bits");
-    ensure!(flags != 0x80 | CONTINUATION, "a WebSocket frame continues none");
+    ensure!(flags & 0x70 == 0, "a WebSocket frame has reserved bits");
     ensure!(length & 0x80 == 0, "a server's WebSocket frame is masked");
     let wide = match length {
         126 => 2,
@@ -94,5 +113,5 @@ fn frame(bytes: &[u8]) -> Result<Option<(u8, &[u8], usize)>> {
         _ => extended.iter().fold(0, |length, &byte| length << 8 | u64::from(byte)),
     };
     let length = usize::try_from(length)?;
-    Ok(rest.get(..length).map(|payload| (flags & 0x0f, payload, 2 + wide + length)))
+    Ok(rest.get(..length).map(|payload| (flags, payload, 2 + wide + length)))
 }

@@ -1,6 +1,7 @@
 //! One subscriber's socket, as its shard or its task drives it.
 
 mod alive;
+mod farewell;
 mod slow;
 
 use std::{
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     auth::Lease,
     count::{EndReason, Seat, Transport, TurnedAway},
-    frame::{self, Control, Format, GapReason, websocket},
+    frame::{Format, GapReason},
     hub::{Fetch, HeardCall, Hub, Mark},
     log::Offset,
 };
@@ -403,53 +404,6 @@ impl<W: Wire> Connection<W> {
         self.over()
     }
 
-    /// Sends the subscriber away, with its cursor and a hint when to come back.
-    pub(super) fn send_away(&mut self, now: Now<'_>, reason: EndReason) {
-        if self.phase != Phase::Streaming {
-            return;
-        }
-        self.end_for(reason);
-        let cursor = self.begin_to_leave(now);
-        // Who leaves at a moment of its own is spread already, and needn't be away for long.
-        let paced = self.leaves_at.is_some_and(|(at, _)| now.tick >= at);
-        let longest = if paced { 1_000 } else { 2_000 };
-        let control = Control::Draining { cursor: &cursor, retry_ms: fastrand::u64(100..longest) };
-        self.say_farewell(&control, websocket::CloseCode::ServiceRestart);
-    }
-
-    /// Ends a stream whose token has expired. With a new one, it goes on behind the cursor.
-    fn expire(&mut self, now: Now<'_>) {
-        now.hub.accounts().expired.add(1);
-        self.end_for(EndReason::TokenExpired);
-        let cursor = self.begin_to_leave(now);
-        let control = Control::Failure {
-            code: "token_expired",
-            message: "the token has expired: come back with a new one, and with the cursor",
-            retry_ms: Some(fastrand::u64(100..2_000)),
-            cursor: Some(&cursor),
-        };
-        self.say_farewell(&control, websocket::CloseCode::PolicyViolation);
-    }
-
-    /// Begins to leave. Returns the cursor from which the subscriber resumes.
-    fn begin_to_leave(&mut self, now: Now<'_>) -> String {
-        self.phase = Phase::Leaving;
-        self.outlet.take_back();
-        now.hub.cursor(self.outlet.next() - 1).to_string()
-    }
-
-    /// Says the last: over WebSocket once more in the close, for whoever reads nothing else.
-    fn say_farewell(&mut self, control: &Control<'_>, code: websocket::CloseCode) {
-        let mut farewell = Vec::new();
-        frame::encode_control(self.format, control, &mut farewell);
-        if self.seat.transport() == Transport::WebSocket {
-            let retry_ms = control.retry_ms().unwrap_or_default();
-            websocket::encode_close_hint(code, retry_ms, control.cursor(), &mut farewell);
-        }
-        self.outlet.push_control(&farewell);
-        self.outlet.push_end();
-    }
-
     /// How the connection ends.
     const fn over(&self) -> Turn {
         Turn::Over(match self.cut_off_at {
@@ -542,7 +496,7 @@ impl<W: Wire> Connection<W> {
         match self.reader.hear(heard, pace(hub, tick)) {
             Heard::Reply(reply) => {
                 if !reply.is_empty() {
-                    self.outlet.push_control(&reply);
+                    self.outlet.push_frames(&reply);
                 }
                 if self.outlet.waiting_control() > MOST_CONTROL {
                     return self.over_for(EndReason::Breach);
@@ -571,7 +525,7 @@ impl<W: Wire> Connection<W> {
     fn take_leave(&mut self, reply: &[u8]) -> Turn {
         self.phase = Phase::Leaving;
         self.outlet.take_back();
-        self.outlet.push_control(reply);
+        self.outlet.close(reply);
         Turn::More
     }
 }

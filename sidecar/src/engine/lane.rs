@@ -209,7 +209,7 @@ impl<W: TaskWire> Subscriber<W> {
                 }
                 () = &mut stopping, if last.is_none() => {
                     last = Some(time::Instant::now() + LAST_WORDS);
-                    self.connection.send_away(self.lane.now(&hub), EndReason::Drain);
+                    self.connection.send_away_now(self.lane.now(&hub));
                 }
                 () = at(last) => return,
                 () = &mut next_tick => {

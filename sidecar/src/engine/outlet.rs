@@ -1,11 +1,13 @@
 //! Decides which bytes a connection writes next. Sans-I/O.
 //!
 //! Laws: a frame is never interrupted; a control waits for the end of the chunk that is being written
-//! and goes before the next; each event is reported as written exactly once.
+//! and goes before the next; what answers a WebSocket's peer, or ends the stream, waits for the end of a frame
+//! only; each event is reported as written exactly once.
 
 use std::{io::IoSlice, ops::Range, sync::Arc};
 
 use crate::{
+    frame::Asides,
     hub::{Chunk, Framing, Passed},
     log::Offset,
 };
@@ -17,9 +19,10 @@ pub(super) struct Outlet {
     /// The offset after the last event that is encoded in `current`.
     next: Offset,
     current: Option<Current>,
-    /// Controls, framed; empty, and without an allocation, nearly always.
-    control: Vec<u8>,
-    control_sent: usize,
+    /// Controls, framed.
+    asides: Asides,
+    /// Whether they end the stream, and what of the chunk is left behind them is given up.
+    closing: bool,
 }
 
 #[derive(Debug)]
@@ -29,6 +32,15 @@ struct Current {
     sent: usize,
     /// How many events were reported as written.
     written: usize,
+}
+
+/// Where a stream can end though a chunk is being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Break {
+    /// The first offset that is not completely written there.
+    pub(super) next: Offset,
+    /// Whether it is within an event, where nothing but control frames can stand.
+    pub(super) within: bool,
 }
 
 /// Events whose last byte the socket has taken, and those that were passed over with them.
@@ -44,7 +56,7 @@ pub(super) struct Written {
 impl Outlet {
     /// An outlet that writes `head` as it is, then frames.
     pub(super) const fn new(framing: Framing, head: Vec<u8>, next: Offset) -> Self {
-        Self { framing, next, current: None, control: head, control_sent: 0 }
+        Self { framing, next, current: None, asides: Asides::new(head), closing: false }
     }
 
     /// The offset of the next event that is neither written nor being written.
@@ -75,17 +87,51 @@ impl Outlet {
 
     /// How many bytes of controls wait.
     pub(super) const fn waiting_control(&self) -> usize {
-        self.control.len() - self.control_sent
+        self.asides.waiting()
     }
 
     /// Adds a control or a heartbeat, to be framed.
     pub(super) fn push_control(&mut self, frame: &[u8]) {
-        self.framing.frame(frame, &mut self.control);
+        self.asides.push(|out| self.framing.frame(frame, out));
+    }
+
+    /// Adds control frames of a WebSocket, which may stand between any two frames.
+    pub(super) fn push_frames(&mut self, frames: &[u8]) {
+        match self.begun() {
+            Some(_) => self.asides.interject(frames),
+            None => self.asides.push(|out| out.extend_from_slice(frames)),
+        }
     }
 
     /// Adds what ends the stream.
     pub(super) fn push_end(&mut self) {
-        self.control.extend_from_slice(self.framing.end());
+        self.asides.push(|out| out.extend_from_slice(self.framing.end()));
+    }
+
+    /// Where the stream of a WebSocket can end before the chunk does that is being written; none where there is
+    /// no such chunk, or an end is there already.
+    pub(super) fn first_break(&self) -> Option<Break> {
+        let current = self.begun().filter(|_| !self.closing)?;
+        let end = current.chunk.frame_end(current.sent);
+        let written = current.chunk.written(self.framing, 0, end);
+        let (next, _) = current.chunk.settled(written, false);
+        Some(Break { next, within: !current.chunk.ends_event(end) })
+    }
+
+    /// Ends the stream of a WebSocket with these frames as soon as one may stand there. What is not sent by then
+    /// is given up.
+    pub(super) fn close(&mut self, frames: &[u8]) {
+        if self.begun().is_some() {
+            self.asides.interject_last(frames);
+            self.closing = true;
+        } else {
+            self.push_frames(frames);
+        }
+    }
+
+    /// The chunk that is being written.
+    fn begun(&self) -> Option<&Current> {
+        self.current.as_ref().filter(|current| current.sent > 0)
     }
 
     /// Adds the chunk that starts at [`Self::next`].
@@ -101,41 +147,48 @@ impl Outlet {
 
     /// Whether there is nothing to write.
     pub(super) fn is_idle(&self) -> bool {
-        self.current.is_none() && self.control.is_empty()
+        self.current.is_none() && self.asides.is_empty()
     }
 
     /// The bytes to write, in order, and at most so many. Empty slices where there are none.
     pub(super) fn slices(&self, most: usize) -> [IoSlice<'_>; 2] {
-        let control = self.control.get(self.control_sent..).unwrap_or_default();
         let Some(Current { chunk, sent, written: _ }) = &self.current else {
-            return both(control, &[], most);
+            return both(self.asides.rest(), &[], most);
         };
-        let chunk = chunk.bytes(self.framing).get(*sent..).unwrap_or_default();
-        if *sent == 0 { both(control, chunk, most) } else { both(chunk, control, most) }
+        let bytes = chunk.bytes(self.framing);
+        if let Some(pause) = self.pause() {
+            let frame = bytes.get(*sent..pause).unwrap_or_default();
+            return both(frame, self.asides.rest_within(), most);
+        }
+        let (rest, asides) = (bytes.get(*sent..).unwrap_or_default(), self.asides.rest());
+        if *sent == 0 { both(asides, rest, most) } else { both(rest, asides, most) }
+    }
+
+    /// How much of the chunk is sent when something stands within it; none where nothing is to.
+    fn pause(&self) -> Option<usize> {
+        let current = self.begun()?;
+        (!self.asides.rest_within().is_empty()).then(|| current.chunk.frame_end(current.sent))
     }
 
     /// Takes note that the socket took `count` bytes of the [`Self::slices`].
     pub(super) fn advance(&mut self, count: usize) -> Option<Written> {
-        let begun = self.current.as_ref().is_some_and(|current| current.sent > 0);
-        if begun {
-            let (written, rest) = self.advance_chunk(count);
-            self.advance_control(rest);
-            written
-        } else {
-            let rest = self.advance_control(count);
-            self.advance_chunk(rest).0
+        let Some(sent) = self.begun().map(|current| current.sent) else {
+            let rest = self.asides.advance(count);
+            return self.advance_chunk(rest).0;
+        };
+        let here = self.pause().map_or(count, |pause| count.min(pause - sent));
+        let (written, rest) = self.advance_chunk(here);
+        self.asides.advance(count - here + rest);
+        if self.closing && self.asides.is_empty() {
+            self.give_up_rest();
         }
+        written
     }
 
-    fn advance_control(&mut self, count: usize) -> usize {
-        let taken = count.min(self.control.len() - self.control_sent);
-        self.control_sent += taken;
-        if self.control_sent == self.control.len() {
-            // A new vector, not a cleared one: an idle connection keeps no buffer.
-            self.control = Vec::new();
-            self.control_sent = 0;
-        }
-        count - taken
+    /// Gives up what is left of a chunk.
+    fn give_up_rest(&mut self) {
+        self.next = self.unwritten();
+        self.current = None;
     }
 
     fn advance_chunk(&mut self, count: usize) -> (Option<Written>, usize) {
@@ -178,7 +231,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::hub::chunk::tests::chunk;
+    use crate::{
+        frame::{Format, websocket::Coding},
+        hub::chunk::tests::{chunk, chunk_in},
+    };
 
     const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
 
@@ -246,6 +302,76 @@ mod tests {
         outlet.advance(1);
         outlet.take_back();
         assert_eq!((outlet.next(), outlet.unwritten(), outlet.is_idle()), (3, 1, false));
+    }
+
+    /// An event of three frames of a WebSocket between two small ones.
+    fn large() -> Arc<Chunk> {
+        let middle: &[u8] = Box::leak(vec![b'7'; 140_000].into_boxed_slice());
+        Arc::new(chunk_in(Format::WsJson(Coding::Plain), &[b"1", middle, b"3"]))
+    }
+
+    /// The first bytes of the frames.
+    fn frames(mut bytes: &[u8]) -> Vec<u8> {
+        let mut frames = Vec::new();
+        while let [first, length, rest @ ..] = bytes {
+            frames.push(*first);
+            let (header, length) = match length {
+                126 => (2, usize::from(u16::from_be_bytes([rest[0], rest[1]]))),
+                short => (0, usize::from(*short)),
+            };
+            bytes = &rest[header + length..];
+        }
+        frames
+    }
+
+    #[test]
+    fn a_pong_waits_for_the_end_of_a_frame_wherever_the_chunk_is() {
+        let chunk = large();
+        let bytes = chunk.bytes(Framing::Bare);
+        for step in [1_000, 65_539, usize::MAX / 2] {
+            for begun in [1, 1_000, 70_000, 130_000, bytes.len() - 1] {
+                let mut outlet = Outlet::new(Framing::Bare, Vec::new(), 1);
+                outlet.push_chunk(Arc::clone(&chunk));
+                outlet.advance(begun);
+                outlet.push_control(b"\x81\x01m");
+                outlet.push_frames(b"\x8a\x01p");
+                let mut out = bytes[..begun].to_vec();
+                drain(&mut outlet, step, &mut out);
+                let place = frames(&out).iter().position(|first| *first == 0x8a).unwrap();
+                let end = chunk.frame_end(begun);
+                assert_eq!(&out[end..end + 3], b"\x8a\x01p", "begun {begun}, by {step}");
+                let mut without = frames(&out);
+                without.remove(place);
+                assert_eq!(without, [0x81, 0x01, 0x00, 0x80, 0x81, 0x81]);
+                assert!(out.ends_with(b"\x81\x01m"), "a message waits for the end of the chunk");
+            }
+        }
+    }
+
+    #[test]
+    fn a_close_ends_the_stream_behind_a_frame_and_gives_up_the_rest() {
+        let chunk = large();
+        let first = chunk.written(Framing::Bare, 0, 1_000);
+        assert_eq!(first, 1);
+        for (begun, next, within, kinds) in [
+            (1, 2, false, &[0x81, 0x88][..]),
+            (1_000, 2, true, &[0x81, 0x01, 0x88]),
+            (70_000, 2, true, &[0x81, 0x01, 0x00, 0x88]),
+            (138_000, 3, false, &[0x81, 0x01, 0x00, 0x80, 0x88]),
+        ] {
+            let mut outlet = Outlet::new(Framing::Bare, Vec::new(), 1);
+            outlet.push_chunk(Arc::clone(&chunk));
+            outlet.advance(begun);
+            outlet.push_control(b"\x81\x01m");
+            outlet.push_frames(b"");
+            assert_eq!(outlet.first_break(), Some(Break { next, within }), "begun {begun}");
+            outlet.close(b"\x88\x00");
+            assert_eq!(outlet.first_break(), None, "it ends already");
+            let mut out = chunk.bytes(Framing::Bare)[..begun].to_vec();
+            drain(&mut outlet, 1_000, &mut out);
+            assert_eq!(frames(&out), kinds, "begun {begun}");
+            assert_eq!((outlet.next(), outlet.unwritten()), (next, next), "begun {begun}");
+        }
     }
 
     #[test]

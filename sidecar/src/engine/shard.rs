@@ -359,7 +359,7 @@ impl Shard {
             let Some(member) = self.connections.get_mut(key) else { continue };
             let Some(group) = self.groups.get(member.group) else { continue };
             let now = Now { shard: self.index, tick: self.tick, hub: &group.hub };
-            member.connection.send_away(now, EndReason::Drain);
+            member.connection.send_away_now(now);
             self.queue(key);
         }
     }

@@ -6,6 +6,7 @@ mod close;
 mod decoder;
 mod deflate;
 mod dialogue;
+mod fragments;
 mod handshake;
 mod header;
 mod mask;
@@ -16,6 +17,8 @@ pub use close::CloseCode;
 pub use decoder::{Decoder, Message, ProtocolError};
 pub use deflate::{Agreement, Coding, Offer, OfferError, Window, push_stored};
 pub use dialogue::{Dialogue, Heard};
+pub use fragments::{Fragments, frame_end};
+use fragments::{Header, MOST};
 pub use handshake::{Handshake, HandshakeError, accept_key, handshake, tunnel_handshake};
 pub use subprotocol::{Offered, Subprotocol, offered};
 
@@ -52,7 +55,7 @@ pub fn encode_text(payload: &str, out: &mut Vec<u8>) {
     encode_data(Data::Text(payload), Coding::Plain, out);
 }
 
-/// Appends a message.
+/// Appends a message, in as many frames as it takes.
 pub fn encode_data(data: Data<'_>, coding: Coding, out: &mut Vec<u8>) {
     let (opcode, payload) = match data {
         Data::Text(text) => (TEXT, text.as_bytes()),
@@ -63,18 +66,15 @@ pub fn encode_data(data: Data<'_>, coding: Coding, out: &mut Vec<u8>) {
         Some(compressed) => (opcode | COMPRESSED, &compressed[..]),
         None => (opcode, payload),
     };
-    push_header(opcode, payload.len(), out);
-    out.extend_from_slice(payload);
+    push_message(opcode, payload, out);
 }
 
-/// Appends the header of a text message whose payload, of so many bytes, follows.
-pub fn encode_text_header(length: usize, out: &mut Vec<u8>) {
-    push_header(TEXT, length, out);
-}
-
-/// The same where the payload is compressed.
-pub fn encode_compressed_header(length: usize, out: &mut Vec<u8>) {
-    push_header(TEXT | COMPRESSED, length, out);
+impl Fragments {
+    /// A text message whose payload has so many bytes, compressed or not.
+    #[must_use]
+    pub fn of_text(length: usize, compressed: bool) -> Self {
+        Self::new(if compressed { TEXT | COMPRESSED } else { TEXT }, length)
+    }
 }
 
 /// Appends an event as an element of a list, with a comma behind it.
@@ -181,46 +181,37 @@ fn push_statement(
     });
 }
 
-/// Appends what `write` appends, with the header of a text message before it. The header's size depends
-/// on the length, so it goes in last.
+/// Appends what `write` appends as a text message. The header's size depends on the length, so it goes in last.
 fn push_framed(coding: Coding, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     write(out);
-    let mut header = Vec::with_capacity(10);
-    match coding.compress(out.get(start..).unwrap_or_default()) {
-        Some(compressed) => {
-            push_header(TEXT | COMPRESSED, compressed.len(), &mut header);
-            out.truncate(start);
-            out.extend_from_slice(&header);
-            out.extend_from_slice(&compressed);
-        }
-        None => {
-            push_header(TEXT, out.len() - start, &mut header);
-            out.splice(start..start, header);
-        }
+    let length = out.len() - start;
+    if let Some(compressed) = coding.compress(out.get(start..).unwrap_or_default()) {
+        out.truncate(start);
+        push_message(TEXT | COMPRESSED, &compressed, out);
+    } else if length <= MOST {
+        out.splice(start..start, Header::new(TEXT, length).bytes().iter().copied());
+    } else {
+        let payload = out.split_off(start);
+        push_message(TEXT, &payload, out);
+    }
+}
+
+/// Appends a message, in as many frames as it takes; `first` is the first byte of one that is a single frame.
+fn push_message(first: u8, payload: &[u8], out: &mut Vec<u8>) {
+    let mut fragments = Fragments::new(first, payload.len());
+    while !fragments.is_over() {
+        let (header, range) = fragments.left();
+        out.extend_from_slice(header);
+        out.extend_from_slice(payload.get(range).unwrap_or_default());
+        fragments.advance(usize::MAX);
     }
 }
 
 fn push_short(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
     let payload = payload.get(..MAX_CONTROL).unwrap_or(payload);
-    push_header(opcode, payload.len(), out);
+    out.extend_from_slice(Header::new(opcode, payload.len()).bytes());
     out.extend_from_slice(payload);
-}
-
-/// Appends the header of an unmasked frame, with the shortest form of its length (section 5.2).
-fn push_header(opcode: u8, length: usize, out: &mut Vec<u8>) {
-    out.push(opcode);
-    match (u8::try_from(length), u16::try_from(length)) {
-        (Ok(short @ ..=125), _) => out.push(short),
-        (_, Ok(medium)) => {
-            out.push(126);
-            out.extend_from_slice(&medium.to_be_bytes());
-        }
-        (_, Err(_)) => {
-            out.push(127);
-            out.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
 }
 
 #[cfg(test)]

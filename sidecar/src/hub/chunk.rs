@@ -12,7 +12,10 @@ use std::{
 
 use crate::{
     event::TraceId,
-    frame::{self, Format, websocket::Window},
+    frame::{
+        self, Format,
+        websocket::{self, Window},
+    },
     log::{Cursor, Entry, LogId, Offset},
 };
 
@@ -240,6 +243,24 @@ impl Chunk {
             Some(last) if last.end <= sent => rest.len(),
             _ => rest.partition_point(|event| event.end <= sent),
         }
+    }
+
+    /// Where the frame of a WebSocket ends that the byte before `sent` is in: there another may stand.
+    #[must_use]
+    pub fn frame_end(&self, sent: usize) -> usize {
+        let sent = sent + SIZE_LINE;
+        let place = self.events.partition_point(|event| event.end < sent);
+        let before = place.checked_sub(1).and_then(|before| self.events.get(before));
+        let start = before.map_or(SIZE_LINE, |before| before.end);
+        let end = self.events.get(place).map_or(self.body().end, |event| event.end);
+        let frames = self.bytes.get(start..end).unwrap_or_default();
+        start + websocket::frame_end(frames, sent.saturating_sub(start)) - SIZE_LINE
+    }
+
+    /// Whether an event ends with the byte before `sent`, where nothing is around the frames.
+    #[must_use]
+    pub fn ends_event(&self, sent: usize) -> bool {
+        self.events.binary_search_by_key(&(sent + SIZE_LINE), |event| event.end).is_ok()
     }
 
     /// When each of a range of events was accepted.

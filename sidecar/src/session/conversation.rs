@@ -36,6 +36,9 @@ pub trait Conversation: Send + 'static {
     /// Sends the peer away, for this reason.
     fn leave(&mut self, why: EndReason);
 
+    /// Takes note that a peer that is sent away has little time: what takes long is given up.
+    fn hurry(&mut self);
+
     /// Takes note why the connection ends, unless it does for something that came before.
     fn ends_for(&mut self, why: EndReason);
 

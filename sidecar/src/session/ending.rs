@@ -63,10 +63,20 @@ impl Session {
     }
 
     /// Says the last that is said. Nothing that has not begun to be sent comes behind it.
-    pub(super) fn end(&mut self, farewell: &[u8]) {
+    fn end(&mut self, farewell: &[u8]) {
+        self.begin_to_leave();
+        self.outbox.push(farewell);
+    }
+
+    /// The same, as soon as a frame has ended: the client has closed, or broken the protocol, and wants nothing more.
+    pub(super) fn end_now(&mut self, farewell: &[u8]) {
+        self.begin_to_leave();
+        self.outbox.close(farewell);
+    }
+
+    fn begin_to_leave(&mut self) {
         self.leaving = true;
         self.end_subscriptions();
-        self.outbox.push(farewell);
         self.unburden();
     }
 }

@@ -1,15 +1,16 @@
 //! Decides which bytes a session writes next. Sans-I/O.
 //!
-//! Laws: a message is never interrupted; what the server says about streams goes before the next events;
-//! a batch of events is written when its last byte is, because only then it is of any use.
+//! Laws: a message is never interrupted, but by control frames between two of its own, or by the end of it all;
+//! what the server says about streams goes before the next events; a batch of events is written when its last byte
+//! is, because only then it is of any use.
 
-use std::{io::IoSlice, sync::Arc};
+use std::{io::IoSlice, ops::Range, sync::Arc};
 
 use crate::{
     event::push_string,
-    frame::websocket::{
-        Coding, Data, Window, encode_compressed_header, encode_data, encode_text_header,
-        push_stored,
+    frame::{
+        Asides,
+        websocket::{Coding, Fragments, Window, push_stored},
     },
     hub::Chunk,
 };
@@ -24,20 +25,21 @@ const DEFLATED_END: &[u8] = &[0, 2, 0, 0xfd, 0xff, b']', b'}', 0];
 /// What a session has yet to write.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// Whole frames; empty, and without an allocation, nearly always.
-    control: Vec<u8>,
-    control_sent: usize,
+    /// Whole frames.
+    asides: Asides,
     batch: Option<Batch>,
+    /// Whether the frames end it all, and what of the batch is left behind them is given up.
+    closing: bool,
 }
 
 /// A message of events.
 #[derive(Debug)]
 struct Batch {
-    /// The frame's header and what stands before the events; or the whole frame.
+    /// What stands before the events; or the whole message.
     head: Vec<u8>,
     body: Body,
     delivery: Delivery,
-    sent: usize,
+    fragments: Fragments,
 }
 
 /// Where the events' bytes are.
@@ -92,42 +94,46 @@ impl Batch {
             let compressed = if delivery.events == delivery.chunk.len() {
                 share(&start, &delivery.chunk, window, size)
             } else {
-                Some((compress(start.clone(), &delivery, coding), Body::Own))
+                compress(&start, &delivery, coding).map(|head| (head, Body::Own))
             };
             if let Some((head, body)) = compressed {
-                return Self { head, body, delivery, sent: 0 };
+                let length = length(parts(&head, body, &delivery));
+                let fragments = Fragments::of_text(length, true);
+                return Self { head, body, delivery, fragments };
             }
         }
-        let mut head = Vec::new();
-        encode_text_header(size, &mut head);
-        head.append(&mut start);
-        Self { head, body: Body::Shared, delivery, sent: 0 }
+        let fragments = Fragments::of_text(size, false);
+        Self { head: start, body: Body::Shared, delivery, fragments }
     }
 
-    fn parts(&self) -> [&[u8]; 3] {
-        let Self { head, body, delivery, sent: _ } = self;
-        match *body {
-            Body::Shared => [head, delivery.list(), END],
-            Body::Deflated(window) => {
-                [head, delivery.chunk.blocks(window).unwrap_or_default(), DEFLATED_END]
-            }
-            Body::Own => [head, &[], &[]],
+    /// What of its frame is not sent yet: of the header, and of what it is made of.
+    fn rest(&self) -> [&[u8]; 4] {
+        let Self { head, body, delivery, fragments } = self;
+        let (header, Range { start, end }) = fragments.left();
+        let mut passed = 0;
+        let [a, b, c] = parts(head, *body, delivery).map(|part| {
+            let place = |offset: usize| offset.saturating_sub(passed).min(part.len());
+            let here = place(start)..place(end);
+            passed += part.len();
+            part.get(here).unwrap_or_default()
+        });
+        [header, a, b, c]
+    }
+}
+
+/// What a message is made of.
+fn parts<'a>(head: &'a [u8], body: Body, delivery: &'a Delivery) -> [&'a [u8]; 3] {
+    match body {
+        Body::Shared => [head, delivery.list(), END],
+        Body::Deflated(window) => {
+            [head, delivery.chunk.blocks(window).unwrap_or_default(), DEFLATED_END]
         }
+        Body::Own => [head, &[], &[]],
     }
+}
 
-    fn len(&self) -> usize {
-        self.parts().iter().map(|part| part.len()).sum()
-    }
-
-    /// What of it is not sent yet.
-    fn rest(&self) -> [&[u8]; 3] {
-        let mut skip = self.sent;
-        self.parts().map(|part| {
-            let here = skip.min(part.len());
-            skip -= here;
-            part.get(here..).unwrap_or_default()
-        })
-    }
+fn length(parts: [&[u8]; 3]) -> usize {
+    parts.iter().map(|part| part.len()).sum()
 }
 
 impl Delivery {
@@ -137,34 +143,25 @@ impl Delivery {
     }
 }
 
-/// The head of a message of all events of a chunk whose compressed bytes are shared; nothing where it would
-/// not be smaller.
+/// What stands before all events of a chunk whose compressed bytes are shared; nothing where the message would not
+/// be smaller.
 fn share(start: &[u8], chunk: &Chunk, window: Window, size: usize) -> Option<(Vec<u8>, Body)> {
     let blocks = chunk.blocks(window)?;
-    let mut before = Vec::new();
-    push_stored(start, &mut before);
-    let compressed = before.len() + blocks.len() + DEFLATED_END.len();
     let mut head = Vec::new();
-    encode_compressed_header(compressed, &mut head);
-    head.append(&mut before);
+    push_stored(start, &mut head);
+    let compressed = head.len() + blocks.len() + DEFLATED_END.len();
     (compressed < size).then_some((head, Body::Deflated(window)))
 }
 
-/// A whole message, compressed where that makes it smaller.
-fn compress(mut start: Vec<u8>, delivery: &Delivery, coding: Coding) -> Vec<u8> {
-    start.extend_from_slice(delivery.list());
-    start.extend_from_slice(END);
-    // It is made of texts.
-    let text = std::str::from_utf8(&start).unwrap_or_default();
-    let mut head = Vec::new();
-    encode_data(Data::Text(text), coding, &mut head);
-    head
+/// A whole message, compressed; nothing where that doesn't make it smaller.
+fn compress(start: &[u8], delivery: &Delivery, coding: Coding) -> Option<Vec<u8>> {
+    coding.compress(&[start, delivery.list(), END].concat())
 }
 
 impl Outbox {
     /// How many bytes wait that are no events.
     pub(super) const fn waiting(&self) -> usize {
-        self.control.len() - self.control_sent
+        self.asides.waiting()
     }
 
     /// Whether another batch can be begun.
@@ -173,12 +170,40 @@ impl Outbox {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.batch.is_none() && self.control.is_empty()
+        self.batch.is_none() && self.asides.is_empty()
     }
 
-    /// Adds whole frames.
+    /// Whether a batch is being written, and more than one frame of it is left.
+    pub(super) fn is_within_batch(&self) -> bool {
+        self.begun().is_some_and(|batch| !batch.fragments.is_last()) && !self.closing
+    }
+
+    /// Adds whole messages, and what is to come behind them.
     pub(super) fn push(&mut self, frames: &[u8]) {
-        self.control.extend_from_slice(frames);
+        self.asides.push(|out| out.extend_from_slice(frames));
+    }
+
+    /// Adds control frames, which may stand between any two frames.
+    pub(super) fn push_frames(&mut self, frames: &[u8]) {
+        match self.begun() {
+            Some(_) => self.asides.interject(frames),
+            None => self.push(frames),
+        }
+    }
+
+    /// Adds the last frames as soon as they may stand. What is not sent by then of a batch that has begun is given up.
+    pub(super) fn close(&mut self, frames: &[u8]) {
+        if self.begun().is_some() {
+            self.asides.interject_last(frames);
+            self.closing = true;
+        } else {
+            self.push(frames);
+        }
+    }
+
+    /// The batch that is being written.
+    fn begun(&self) -> Option<&Batch> {
+        self.batch.as_ref().filter(|batch| batch.fragments.has_begun())
     }
 
     /// Begins a message of events.
@@ -189,7 +214,8 @@ impl Outbox {
     /// Gives up a subscription's batch of which nothing was sent: before its end, so that no events come
     /// behind that. Says whether there was one.
     pub(super) fn take_back(&mut self, number: u64) -> bool {
-        let unsent = |batch: &mut Batch| batch.sent == 0 && batch.delivery.number == number;
+        let unsent =
+            |batch: &mut Batch| !batch.fragments.has_begun() && batch.delivery.number == number;
         self.batch.take_if(unsent).is_some()
     }
 
@@ -198,47 +224,42 @@ impl Outbox {
         self.batch.as_ref().is_some_and(|batch| batch.delivery.number == number)
     }
 
-    /// The bytes to write, in order.
+    /// What goes before the rest of the batch.
+    fn first(&self) -> &[u8] {
+        match self.begun() {
+            None => self.asides.rest(),
+            Some(batch) if batch.fragments.is_between() => self.asides.rest_within(),
+            Some(_) => &[],
+        }
+    }
+
+    /// Bytes to write, in order.
     pub(super) fn slices(&self) -> [IoSlice<'_>; 4] {
-        let control = IoSlice::new(self.control.get(self.control_sent..).unwrap_or_default());
-        let Some(batch) = &self.batch else {
-            return [control, IoSlice::new(&[]), IoSlice::new(&[]), IoSlice::new(&[])];
+        let first = self.first();
+        let last = self.closing && !first.is_empty();
+        let [a, b, c, d] = match &self.batch {
+            Some(batch) if !last => batch.rest(),
+            Some(_) | None => [&[][..]; 4],
         };
-        let [a, b, c] = batch.rest().map(IoSlice::new);
-        if batch.sent > 0 { [a, b, c, control] } else { [control, a, b, c] }
+        // Of many, the last ones have their turn later.
+        if first.is_empty() { [a, b, c, d] } else { [first, a, b, c] }.map(IoSlice::new)
     }
 
     /// Takes note that the socket took `count` bytes of the [`Self::slices`].
     pub(super) fn advance(&mut self, count: usize) -> Taken {
-        if self.batch.as_ref().is_some_and(|batch| batch.sent > 0) {
-            let (events, rest) = self.advance_batch(count);
-            self.advance_control(rest);
-            Taken { control: rest, events }
-        } else {
-            let rest = self.advance_control(count);
-            Taken { control: count - rest, events: self.advance_batch(rest).0 }
+        let control = count.min(self.first().len());
+        self.asides.advance(control);
+        if self.closing && self.asides.is_empty() {
+            self.batch = None;
         }
+        Taken { control, events: self.advance_batch(count - control) }
     }
 
-    fn advance_control(&mut self, count: usize) -> usize {
-        let taken = count.min(self.waiting());
-        self.control_sent += taken;
-        if self.control_sent == self.control.len() {
-            // A new vector, not a cleared one: an idle session keeps no buffer.
-            self.control = Vec::new();
-            self.control_sent = 0;
-        }
-        count - taken
-    }
-
-    /// Returns what it took of the batch, and how many bytes it took besides.
-    fn advance_batch(&mut self, count: usize) -> (Option<TakenEvents>, usize) {
-        let Some(batch) = &mut self.batch else { return (None, count) };
-        let (bytes, number) = (count.min(batch.len() - batch.sent), batch.delivery.number);
-        batch.sent += bytes;
-        let whole = self.batch.take_if(|batch| batch.sent == batch.len());
-        let whole = whole.map(|batch| batch.delivery);
-        (Some(TakenEvents { number, bytes, whole }), count - bytes)
+    fn advance_batch(&mut self, count: usize) -> Option<TakenEvents> {
+        let Batch { fragments, delivery, .. } = self.batch.as_mut()?;
+        let (bytes, number) = (fragments.advance(count), delivery.number);
+        let whole = self.batch.take_if(|batch| batch.fragments.is_over());
+        Some(TakenEvents { number, bytes, whole: whole.map(|batch| batch.delivery) })
     }
 }
 

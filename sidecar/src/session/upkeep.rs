@@ -66,7 +66,7 @@ impl Session {
             self.pinged = true;
             let mut ping = Vec::new();
             websocket::encode_ping(b"", &mut ping);
-            self.outbox.push(&ping);
+            self.outbox.push_frames(&ping);
         }
         let answers = silent < interval * 2;
         if !answers {

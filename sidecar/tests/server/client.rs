@@ -278,7 +278,14 @@ pub(crate) struct WebSocket {
     pub(crate) compressed: usize,
     /// The reason of the close.
     close_reason: Vec<u8>,
+    /// Of each frame that came, the first byte and how much of a message is in it.
+    pub(crate) frames: Vec<(u8, usize)>,
+    /// The message of which not all frames have come, with its first byte.
+    open: Option<(u8, Vec<u8>)>,
 }
+
+/// The most of a message that may be in one frame: a pong waits for the end of one.
+const MOST_IN_FRAME: usize = 65_535;
 
 impl WebSocket {
     pub(crate) async fn open(to: SocketAddr, path: &str) -> Self {
@@ -329,7 +336,8 @@ impl WebSocket {
     /// A WebSocket of which nothing was read yet.
     pub(crate) fn bare(socket: Socket) -> Self {
         let (head, raw, opened_at) = (String::new(), Vec::new(), String::new());
-        Self { socket, head, raw, opened_at, compressed: 0, close_reason: Vec::new() }
+        let (close_reason, frames, open) = (Vec::new(), Vec::new(), None);
+        Self { socket, head, raw, opened_at, compressed: 0, close_reason, frames, open }
     }
 
     /// A WebSocket whose handshake is done.
@@ -344,7 +352,18 @@ impl WebSocket {
         self
     }
 
-    /// The next frame; `None` at the end of the connection.
+    /// Reads until so many frames have come, whatever they are.
+    pub(crate) async fn read_frames(&mut self, count: usize) {
+        while self.frames.len() < count {
+            while self.take_frame().is_some() {}
+            if self.frames.len() < count {
+                let read = timeout(PATIENCE, self.socket.read_buf(&mut self.raw)).await;
+                assert!(read.expect("bytes in time").unwrap() > 0, "the end");
+            }
+        }
+    }
+
+    /// The next message or control frame; `None` at the end of the connection.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         loop {
             if let Some(frame) = self.take_frame() {
@@ -388,25 +407,57 @@ impl WebSocket {
         self.socket.write_all(&frame).await.unwrap();
     }
 
+    /// The message or the control frame that is whole with the next frames (RFC 6455, section 5.4).
     fn take_frame(&mut self) -> Option<Frame> {
+        loop {
+            let (first, payload) = self.take_raw()?;
+            self.frames.push((first, payload.len()));
+            let is_last = first & 0x80 != 0;
+            let (begun, message) = match (first & 0x0f, self.open.take()) {
+                (8..=10, open) => {
+                    self.open = open;
+                    assert!(is_last && payload.len() <= 125, "a control frame is one, and short");
+                    (first, payload)
+                }
+                (0, Some((begun, message))) => {
+                    assert_eq!(first & 0x70, 0, "no bit of a message that goes on");
+                    (begun, [message, payload].concat())
+                }
+                (1, None) => (first, payload),
+                (opcode, open) => {
+                    panic!("opcode {opcode} while a message is open: {}", open.is_some())
+                }
+            };
+            if is_last {
+                return Some(self.read(begun, message));
+            }
+            self.open = Some((begun, message));
+        }
+    }
+
+    /// The first byte of the next frame, and what is in it.
+    fn take_raw(&mut self) -> Option<(u8, Vec<u8>)> {
         let [first, second, rest @ ..] = &self.raw[..] else { return None };
         assert_eq!(second & 0x80, 0, "a server's frame is not masked");
-        assert_eq!(first & 0xb0, 0x80, "a whole message in one frame, no reserved bits");
-        let compressed = first & 0x40 != 0;
-        let (size, header) = match second & 0x7f {
-            126 => (usize::from(u16::from_be_bytes(rest.get(..2)?.try_into().unwrap())), 4),
-            127 => (u64::from_be_bytes(rest.get(..8)?.try_into().unwrap()) as usize, 10),
-            size => (usize::from(size), 2),
+        assert_eq!(first & 0x30, 0, "no reserved bits");
+        let (first, (size, header)) = match second & 0x7f {
+            126 => (*first, (u16::from_be_bytes(rest.get(..2)?.try_into().unwrap()).into(), 4)),
+            127 => panic!("a frame has {MOST_IN_FRAME} bytes at most"),
+            size => (*first, (usize::from(size), 2)),
         };
-        let mut payload = self.raw.get(header..header + size)?.to_vec();
-        let opcode = first & 0x0f;
+        assert!(header == 2 || size > 125, "the shortest length");
+        let payload = self.raw.get(header..header + size)?.to_vec();
         self.raw.drain(..header + size);
-        if compressed {
+        Some((first, payload))
+    }
+
+    fn read(&mut self, first: u8, mut payload: Vec<u8>) -> Frame {
+        if first & 0x40 != 0 {
             assert!(self.head.contains("permessage-deflate"), "{}", self.head);
             self.compressed += 1;
             payload = inflate(&payload);
         }
-        Some(match opcode {
+        match first & 0x0f {
             1 => {
                 let text = String::from_utf8(payload).unwrap();
                 hold_to_subprotocol(&self.head, &text);
@@ -423,14 +474,14 @@ impl WebSocket {
             9 => Frame::Ping(payload),
             10 => Frame::Pong(payload),
             other => panic!("unexpected opcode {other}"),
-        })
+        }
     }
 }
 
 /// What a compressed message says.
 fn inflate(payload: &[u8]) -> Vec<u8> {
     let input = [payload, &[0, 0, 0xff, 0xff]].concat();
-    let mut out = Vec::with_capacity(1 << 20);
+    let mut out = Vec::with_capacity(1 << 22);
     let mut inflate = flate2::Decompress::new(false);
     inflate.decompress_vec(&input, &mut out, flate2::FlushDecompress::Sync).unwrap();
     out

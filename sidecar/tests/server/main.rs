@@ -3,6 +3,7 @@
 //! - `publish`: what an application posts, and what it is answered.
 //! - `read`: pages of the log.
 //! - `sse`, `websocket`: what a subscriber gets, byte by byte where that matters.
+//! - `large`: what else goes over a WebSocket while a large event does.
 //! - `session`: several pipelines on one WebSocket; `schema` holds its messages to the documentation.
 //! - `refusals`: who can't be served now, and is asked to come back.
 //! - `resume`: cursors, gaps, order.
@@ -46,6 +47,7 @@ mod filters;
 mod fixture;
 mod h2_client;
 mod http2;
+mod large;
 mod life;
 mod limits;
 mod memory;

@@ -19,7 +19,7 @@ impl Client {
         client
     }
 
-    async fn open_with(server: &Server, headers: &[(&str, &str)]) -> Self {
+    pub(crate) async fn open_with(server: &Server, headers: &[(&str, &str)]) -> Self {
         let headers = [&[("sec-websocket-protocol", "weir.v1")], headers].concat();
         let socket = server.web_socket_with(&headers).await;
         assert!(socket.head.contains("sec-websocket-protocol: weir.v1\r\n"), "{}", socket.head);

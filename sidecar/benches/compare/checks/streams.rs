@@ -139,8 +139,8 @@ fn an_sse_body_without_a_coding_is_read_to_its_end() {
 }
 
 #[test]
-fn a_websocket_frame_of_any_length_is_read() {
-    for length in [0, 125, 126, 65_535, 65_536] {
+fn a_websocket_message_of_any_length_is_read() {
+    for length in [0, 125, 126, 65_535, 65_536, 200_000] {
         let (mut bytes, text) = (Vec::new(), "x".repeat(length));
         websocket::encode_text(&text, &mut bytes);
         let (message, size) = frames::first(Transport::WebSocket, &bytes).unwrap().unwrap();
@@ -152,9 +152,11 @@ fn a_websocket_frame_of_any_length_is_read() {
 
 #[test]
 fn frames_that_no_server_may_send_are_errors() {
-    for frame in [[0x81, 0x80], [0x01, 0x00], [0x80, 0x00], [0xc1, 0x00]] {
+    for frame in [[0x81, 0x80], [0x80, 0x00], [0xc1, 0x00]] {
         assert!(frames::first(Transport::WebSocket, &frame).is_err(), "{frame:?}");
     }
+    let within = [0x01, 0x00, 0x89, 0x00, 0x81, 0x00];
+    assert!(frames::first(Transport::WebSocket, &within).is_err(), "a message within another");
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl<W: Wire> Connection<W> {
         self.pinged = true;
         let mut frame = Vec::new();
         websocket::encode_ping(b"", &mut frame);
-        self.outlet.push_control(&frame);
+        self.outlet.push_frames(&frame);
         Turn::More
     }
 

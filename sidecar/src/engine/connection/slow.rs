@@ -27,14 +27,14 @@ impl<W: Wire> Connection<W> {
         }
         self.phase = Phase::Leaving;
         self.outlet.take_back();
-        let cursor = now.hub.cursor(self.outlet.next() - 1).to_string();
-        let control = Control::Failure {
+        let retry_ms = Some(fastrand::u64(100..2_000));
+        let code = websocket::CloseCode::TryAgainLater;
+        self.say_farewell_soon(now, code, |cursor| Control::Failure {
             code: "slow_consumer",
             message: "you are too far behind: come back with this cursor, and read faster",
-            retry_ms: Some(fastrand::u64(100..2_000)),
-            cursor: Some(&cursor),
-        };
-        self.say_farewell(&control, websocket::CloseCode::TryAgainLater);
+            retry_ms,
+            cursor: Some(cursor),
+        });
         // The kernel says that there is room when a third is free; there may be some before that.
         self.blocked_since = None;
         Turn::More

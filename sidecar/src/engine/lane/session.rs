@@ -108,6 +108,7 @@ impl<W: TaskWire, C: Conversation> Talk<W, C> {
                 () = &mut stopping, if last.is_none() => {
                     last = Some(time::Instant::now() + LAST_WORDS);
                     self.session.leave(EndReason::Drain);
+                    self.session.hurry();
                 }
                 () = at(last) => return,
                 () = &mut look => {

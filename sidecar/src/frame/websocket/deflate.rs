@@ -110,7 +110,7 @@ impl Coding {
 
     /// The payload compressed, where that is agreed on, worth it, and makes it smaller.
     #[must_use]
-    pub(super) fn compress(self, payload: &[u8]) -> Option<Vec<u8>> {
+    pub fn compress(self, payload: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Deflate { window, min_size: _ } if self.is_worth(payload.len()) => {
                 let compressed = deflate(window, payload)?;

@@ -13,8 +13,17 @@ const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// A client's frame, masked; `first` is its first byte.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    push_header(first, payload.len(), &mut out);
-    out[1] |= 0x80;
+    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(short @ ..126), _) => out.extend_from_slice(&[first, 0x80 | short]),
+        (_, Ok(medium)) => {
+            out.extend_from_slice(&[first, 0x80 | 126]);
+            out.extend_from_slice(&medium.to_be_bytes());
+        }
+        (_, Err(_)) => {
+            out.extend_from_slice(&[first, 0x80 | 127]);
+            out.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+        }
+    }
     out.extend_from_slice(&KEY);
     out.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
     out
@@ -168,7 +177,6 @@ fn server_frames_have_the_shortest_header() {
         (125, &[0x81, 125]),
         (126, &[0x81, 126, 0, 126]),
         (65_535, &[0x81, 126, 0xff, 0xff]),
-        (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
     ] {
         let text = "x".repeat(length);
         let mut out = b"before".to_vec();
@@ -177,6 +185,31 @@ fn server_frames_have_the_shortest_header() {
         let mut framed = b"before".to_vec();
         push_framed(Coding::Plain, &mut framed, |out| out.extend_from_slice(text.as_bytes()));
         assert!(framed == out, "{length}");
+    }
+}
+
+#[test]
+fn a_large_message_is_cut_into_frames_of_which_the_first_says_what_it_is() {
+    let text: String = (0..100_000).map(|n| format!("{n} ")).collect();
+    let squeezed = Coding::Deflate { window: Window::Full, min_size: 0 };
+    for (coding, first) in [(Coding::Plain, 0x01), (squeezed, 0x41)] {
+        let mut out = Vec::new();
+        encode_data(Data::Text(&text), coding, &mut out);
+        let mut framed = Vec::new();
+        push_framed(coding, &mut framed, |out| out.extend_from_slice(text.as_bytes()));
+        assert!(out == framed, "{coding:?}");
+        let (mut kinds, mut payload, mut rest) = (Vec::new(), Vec::new(), &out[..]);
+        while !rest.is_empty() {
+            let (frame, behind) = rest.split_at(frame_end(rest, 1));
+            kinds.push(frame[0]);
+            payload.extend_from_slice(&frame[if frame[1] == 126 { 4 } else { 2 }..]);
+            rest = behind;
+        }
+        let (last, middle) = kinds[1..].split_last().unwrap();
+        assert_eq!((kinds[0], *last), (first, 0x80));
+        assert!(middle.iter().all(|kind| *kind == 0x00), "{kinds:?}");
+        let expected = coding.compress(text.as_bytes()).unwrap_or_else(|| text.clone().into());
+        assert!(payload == expected, "{coding:?}");
     }
 }
 

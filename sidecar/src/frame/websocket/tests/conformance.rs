@@ -33,18 +33,28 @@ fn echo(stream: &[u8], piece: usize, coding: Coding) -> Vec<Sent> {
     sent(&out)
 }
 
-/// The frames of a server: whole messages, unmasked.
+/// What a server's frames say.
 fn sent(mut out: &[u8]) -> Vec<Sent> {
     let mut all = Vec::new();
+    // The first byte of a message that goes on, and what has come of it.
+    let mut open: Option<(u8, Vec<u8>)> = None;
     while let [first, second, rest @ ..] = out {
         let (length, rest) = match second {
             126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
-            127 => (u64::from_be_bytes(rest[..8].try_into().unwrap()) as usize, &rest[8..]),
             short => (usize::from(*short), rest),
         };
         let (payload, behind) = rest.split_at(length);
         out = behind;
-        let payload = if first & COMPRESSED == 0 { payload.to_vec() } else { inflated(payload) };
+        let (first, payload) = match (first & 0x0f, open.take()) {
+            (0, Some((begun, message))) => (begun | first, [&message[..], payload].concat()),
+            (_, None) => (*first, payload.to_vec()),
+            (_, Some(_)) => panic!("the echo sends no frame within a message"),
+        };
+        if first & 0x80 == 0 {
+            open = Some((first, payload));
+            continue;
+        }
+        let payload = if first & COMPRESSED == 0 { payload } else { inflated(&payload) };
         all.push(match first & !COMPRESSED {
             TEXT => Sent::Text(String::from_utf8(payload).unwrap()),
             BINARY => Sent::Binary(payload),
