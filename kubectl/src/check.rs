@@ -13,7 +13,9 @@ pub mod operator;
 mod permissions;
 mod policies;
 mod resources;
+mod rights;
 mod sidecars;
+mod versions;
 mod webhook;
 
 use std::io::Write;
@@ -59,6 +61,8 @@ fn judge(observed: &Observed, now: Timestamp) -> Vec<Finding> {
     for installed in operators.iter().flatten() {
         findings.push(leader::judge(installed, now));
         findings.extend(namespaces::judge(installed));
+        findings.extend(rights::judge(installed));
+        findings.extend(versions::judge(installed, pods, definitions));
         findings.extend(webhook::judge(installed, now));
         findings.extend(policies::judge(installed, pipelines));
     }

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, MutatingWebhookConfiguration,
 };
@@ -31,11 +32,14 @@ use super::namespaces::Watched;
 use super::operator::{self, Installed};
 use super::permissions::{NEEDED, Permission};
 use super::policies::Policies;
+use super::rights::{Right, Scope, has, needed};
 use crate::args::Check;
 use crate::cluster::Cluster;
 
 /// A leader renews its lease every two seconds.
 const RENEWAL: Duration = Duration::from_secs(5);
+/// How many questions about permissions are under way at the same time.
+const AT_ONCE: usize = 8;
 
 /// What was read, or why it was not.
 pub(super) type Read<T> = Result<T, String>;
@@ -201,9 +205,12 @@ async fn installed(cluster: &Cluster, deployment: Deployment) -> Installed {
             (service, list(&api, &of).await.map_err(|error| explain(&error)))
         }
     };
-    let (namespaces, policies) =
-        futures::join!(namespaces(cluster, &deployment), policies(cluster, &deployment));
-    Installed { deployment, lease, namespaces, policies, configuration, service, slices }
+    let (namespaces, scopes, policies) = futures::join!(
+        namespaces(cluster, &deployment),
+        scopes(cluster, &deployment),
+        policies(cluster, &deployment)
+    );
+    Installed { deployment, lease, namespaces, scopes, policies, configuration, service, slices }
 }
 
 /// The namespaces that an operator watches by name.
@@ -226,20 +233,58 @@ async fn is_read(
     if api.get_metadata_opt(namespace).await?.is_none() {
         return Ok(None);
     }
+    let right = Right { verb: "list", group: weir_crds::names::GROUP, resource: "streampipelines" };
+    may(cluster, deployment, Some(namespace), right).await.map(Some)
+}
+
+/// What the operator may do in each scope that it reconciles, of what it needs there.
+async fn scopes(cluster: &Cluster, deployment: &Deployment) -> Vec<Scope> {
+    let named = operator::watched(deployment).into_iter().map(Some).collect::<Vec<_>>();
+    let all = if named.is_empty() { vec![None] } else { named };
+    let needed = needed(has(deployment, "exposure"), has(deployment, "restarts"));
+    let mut scopes = Vec::new();
+    for namespace in all {
+        let asked = stream::iter(needed.clone()).map(|right| {
+            let place = namespace.as_deref();
+            async move { (right, may(cluster, deployment, place, right).await) }
+        });
+        let answers: Vec<_> = asked.buffered(AT_ONCE).collect().await;
+        let explained = |(right, answer): (Right, Result<bool, kube::Error>)| {
+            (right, answer.map_err(|error| explain(&error)))
+        };
+        let rights = answers.into_iter().map(explained).collect();
+        scopes.push(Scope { namespace, rights });
+    }
+    scopes
+}
+
+/// Whether the operator may do something, in a namespace or in all of them.
+async fn may(
+    cluster: &Cluster,
+    deployment: &Deployment,
+    namespace: Option<&str>,
+    Right { verb, group, resource }: Right,
+) -> Result<bool, kube::Error> {
     let pods = deployment.spec.template.spec.as_ref();
     let account = pods.and_then(|pods| pods.service_account_name.as_deref()).unwrap_or("default");
     let own = deployment.namespace().unwrap_or_default();
+    let (resource, subresource) = match resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+        None => (resource, None),
+    };
     let spec = SubjectAccessReviewSpec {
         user: Some(format!("system:serviceaccount:{own}:{account}")),
         groups: Some(vec![
             "system:serviceaccounts".to_owned(),
             format!("system:serviceaccounts:{own}"),
+            "system:authenticated".to_owned(),
         ]),
         resource_attributes: Some(ResourceAttributes {
-            namespace: Some(namespace.to_owned()),
-            verb: Some("list".to_owned()),
-            group: Some(weir_crds::names::GROUP.to_owned()),
-            resource: Some("streampipelines".to_owned()),
+            namespace: namespace.map(str::to_owned),
+            verb: Some(verb.to_owned()),
+            group: Some(group.to_owned()),
+            resource: Some(resource.to_owned()),
+            subresource,
             ..ResourceAttributes::default()
         }),
         ..SubjectAccessReviewSpec::default()
@@ -247,7 +292,7 @@ async fn is_read(
     let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
     let api: Api<SubjectAccessReview> = Api::all(cluster.client.clone());
     let answer = api.create(&PostParams::default(), &review).await?;
-    Ok(Some(answer.status.is_some_and(|status| status.allowed)))
+    Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
 /// The policies that bear the name of the operator's release; in both modes of injection it is the same.

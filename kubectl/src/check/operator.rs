@@ -12,6 +12,7 @@ use super::finding::{Finding, Verdict};
 use super::namespaces::Watched;
 use super::observe::Read;
 use super::policies::Policies;
+use super::rights::Scope;
 
 /// What selects the Deployments of operators: the labels that the chart gives them.
 pub const SELECTOR: &str = "app.kubernetes.io/part-of=weir";
@@ -25,6 +26,8 @@ pub(super) struct Installed {
     pub(super) lease: Read<Option<(Lease, Lease)>>,
     /// Each namespace that it watches by name.
     pub(super) namespaces: Vec<Watched>,
+    /// What it may do in each scope that it reconciles.
+    pub(super) scopes: Vec<Scope>,
     /// The policies by which it injects, or did; `None` where the API server knows no such thing.
     pub(super) policies: Read<Option<Policies>>,
     /// The webhook's configuration; `None` where it isn't there, or the operator has none.
@@ -204,6 +207,7 @@ pub(super) mod tests {
             deployment,
             lease: Ok(None),
             namespaces: Vec::new(),
+            scopes: Vec::new(),
             policies: Ok(None),
             configuration: Ok(None),
             service: Ok(None),

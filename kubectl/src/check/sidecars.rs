@@ -37,7 +37,7 @@ pub(super) fn judge(pods: &Read<Vec<Pod>>, operators: &Read<Vec<Installed>>) -> 
 }
 
 /// The image that was asked for, where that is noted: another webhook may have it come from a mirror.
-fn image(pod: &Pod) -> &str {
+pub(super) fn image(pod: &Pod) -> &str {
     let noted = pod.annotations().get(annotation::SIDECAR_IMAGE).map(String::as_str);
     let running = || sidecar(pod)?.image.as_deref();
     noted.or_else(running).unwrap_or("none")

@@ -41,6 +41,7 @@ fn wrong(installed: &Installed, name: &str, now: Timestamp) -> Result<(), Flaw> 
         deployment: _,
         lease: _,
         namespaces: _,
+        scopes: _,
         policies: _,
         configuration,
         service,
