@@ -24,7 +24,7 @@ pub use autoscaling::{Autoscaling, ScalingPolicy, ScalingPolicyKind, ScalingRule
 pub use delivery::{Delivery, Drain, MaxLag, SlowConsumer};
 pub use endpoints::{Cors, DurableStreams, Endpoints, Publish, Read, Sse, Tls, WebSocket};
 pub use exposure::{
-    Exposure, ExternalTrafficPolicy, HttpRouteExposure, IngressExposure, IngressTls,
+    AppProtocol, Exposure, ExternalTrafficPolicy, HttpRouteExposure, IngressExposure, IngressTls,
     NetworkPolicyExposure, ParentRef, Peer, Scheme, ServiceExposure, ServiceType,
 };
 pub use gateway::{

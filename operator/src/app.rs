@@ -145,5 +145,7 @@ fn registry() -> Registry {
 fn context(args: &Args, client: Client, registry: &mut Registry) -> Context {
     let metrics = ReconcileMetrics::register(registry);
     let sampler = Arc::new(Sampler::register(SAMPLE_TIMEOUT, registry));
-    Context::new(client, metrics, sampler, args.options())
+    let context = Context::new(client, metrics, sampler, args.options());
+    context.farewells.register(registry);
+    context
 }

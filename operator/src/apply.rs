@@ -6,7 +6,7 @@
 //! - An object that is not controlled by the owner is never written and never deleted.
 //! - A write that would change nothing changes nothing: no new resourceVersion, no event for watchers.
 //! - An object that was made anew between reading and writing is not overwritten: the uid that was read
-//!   goes along as a precondition.
+//!   goes along as a precondition, and where there was none, that there is none.
 
 use std::fmt::Debug;
 
@@ -87,8 +87,11 @@ pub fn is_controlled(metadata: &ObjectMeta, owner_uid: &str) -> bool {
     metadata.owner_references.iter().flatten().any(controls)
 }
 
-/// Applies an object whose absence, or uid, was read before. An object that is absent is applied
-/// without force, so that one made in between by somebody else is a conflict.
+/// A version that no object has: the API server's store begins with a higher one.
+const NO_VERSION: &str = "1";
+
+/// Applies an object whose absence, or uid, was read before. An object that is absent is applied as of
+/// a version that no object has, so that one that is there is a conflict, whatever is in it.
 ///
 /// # Errors
 ///
@@ -103,7 +106,10 @@ where
             object.meta_mut().uid = Some(uid.clone());
             params.force()
         }
-        Ownership::Absent | Ownership::Foreign => params,
+        Ownership::Absent | Ownership::Foreign => {
+            object.meta_mut().resource_version = Some(NO_VERSION.to_owned());
+            params
+        }
     };
     let name = object.name_any();
     let result = api.patch(&name, &params, &Patch::Apply(&object)).await;

@@ -9,6 +9,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource};
 use tokio::sync::OnceCell;
 
+use crate::carriers::Carriers;
 use crate::failure::explain;
 use crate::farewells::Farewells;
 use crate::injection::is_protected;
@@ -31,6 +32,8 @@ pub struct Context {
     pub metrics: ReconcileMetrics,
     /// What asks the replicas for their samples, for all controllers.
     pub sampler: Arc<Sampler>,
+    /// The pods that carry the data plane, in the scope that is watched.
+    pub carriers: Arc<Carriers>,
     /// The final counters of sidecars that have ended.
     pub farewells: Arc<Farewells>,
     /// The reference to the owner of the policies by which pods are injected, once it was read.
@@ -107,12 +110,14 @@ impl Context {
         };
         let recorder = Recorder::new(client.clone(), reporter);
         let (farewells, written, patience) = (Arc::default(), Arc::default(), Arc::default());
+        let carriers = Arc::default();
         let (policies_owner, policies, routes) = (Arc::default(), Arc::default(), Arc::default());
         Self {
             client,
             recorder,
             metrics,
             sampler,
+            carriers,
             farewells,
             policies_owner,
             policies,
@@ -129,6 +134,7 @@ impl Context {
     pub fn within(&self, namespace: Option<String>, count: usize) -> Self {
         let mut context = self.clone();
         let count = u16::try_from(count).unwrap_or(u16::MAX).max(1);
+        context.carriers = Arc::default();
         context.options.watch_namespace = namespace;
         context.options.concurrency = context.options.concurrency.div_ceil(count);
         context

@@ -116,7 +116,10 @@ fn watched<R: Reconciler>(context: &Context) -> Controller<R::Object> {
     let news = events.default_backoff().reflect(writer).filter(move |event| {
         future::ready(event.as_ref().map_or(true, |event| is_news(&written, event)))
     });
-    Controller::for_stream(by_itself(R::KIND, news.applied_objects()).map(Ok), store)
+    Controller::for_stream(
+        by_itself(R::KIND, &context.metrics, news.applied_objects()).map(Ok),
+        store,
+    )
 }
 
 /// Whether an event is more than this replica's own last write. A list may hold what others have changed before

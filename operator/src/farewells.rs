@@ -1,26 +1,22 @@
 //! Keeps the final counters of sidecars that have ended.
 //!
 //! A sidecar writes them into its container's termination message, which the kubelet puts into the pod's
-//! status, and the pod may be gone a moment later. So pods are watched for them, and what they said is
+//! status, and the pod may be gone a moment later. So `carriers` watches pods for them, and what they said is
 //! kept until every SLO has been evaluated once more. To count one twice does no harm: an evaluator
 //! counts only what an instance's counters grew by.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 use kube::ResourceExt;
-use kube::runtime::{WatchStreamExt, watcher};
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use weir_crds::names::{SIDECAR_CONTAINER, label};
+use weir_crds::names::SIDECAR_CONTAINER;
 use weir_slo::Samples;
-
-use crate::context::Context;
 
 /// Twice the longest interval of an SLO.
 const KEPT: Duration = Duration::from_secs(600);
@@ -33,7 +29,7 @@ const MOST: usize = 1_024;
 pub struct Farewells {
     kept: Mutex<HashMap<String, Farewell>>,
     /// How many could not be kept.
-    missed: AtomicU64,
+    missed: Counter,
 }
 
 #[derive(Debug)]
@@ -44,6 +40,16 @@ struct Farewell {
 }
 
 impl Farewells {
+    /// Registers the metric of those that could not be kept.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "farewells_missed",
+            "Sidecars whose last counts could not be kept, as too many ended within ten minutes: what they delivered in \
+             the end is counted by no SLO",
+            self.missed.clone(),
+        );
+    }
+
     /// Keeps what the pod's sidecars said when they ended.
     pub fn hear(&self, pod: &Pod) {
         let namespace = pod.namespace().unwrap_or_default();
@@ -68,7 +74,7 @@ impl Farewells {
             return;
         }
         drop(kept);
-        let missed = self.missed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let missed = self.missed.inc().saturating_add(1);
         // Each would be a line in a storm of them.
         if missed.is_power_of_two() {
             tracing::warn!(
@@ -87,28 +93,6 @@ impl Farewells {
             kept.values().filter(|farewell| farewell.namespace == namespace).collect();
         found.sort_by_key(|farewell| farewell.heard);
         found.into_iter().map(|farewell| Arc::clone(&farewell.samples)).collect()
-    }
-}
-
-/// Watches the pods that carry a sidecar or are a gateway, until `stop` is cancelled.
-pub async fn watch(context: Arc<Context>, stop: CancellationToken) {
-    let selected = |labels: String| {
-        let config = watcher::Config::default().labels(&labels);
-        watcher(context.watched::<Pod>(), config).default_backoff().touched_objects().boxed()
-    };
-    let injected = selected(format!("{}=true", label::INJECTED));
-    let gateways = selected(label::PIPELINE.to_owned());
-    let mut pods = futures::stream::select(injected, gateways);
-    loop {
-        let pod = tokio::select! {
-            pod = pods.next() => pod,
-            () = stop.cancelled() => return,
-        };
-        match pod {
-            Some(Ok(pod)) => context.farewells.hear(&pod),
-            Some(Err(error)) => tracing::debug!(%error, "pods are not watched for a moment"),
-            None => return,
-        }
     }
 }
 
@@ -203,7 +187,7 @@ pub(crate) mod tests {
         // A pod's status comes again with every change of it.
         end(0);
         assert_eq!(heard(&farewells).len(), MOST);
-        assert_eq!(farewells.missed.load(Ordering::Relaxed), 3);
+        assert_eq!(farewells.missed.get(), 3);
         tokio::time::advance(KEPT).await;
         end(MOST);
         assert_eq!(heard(&farewells), [MOST.to_string()]);

@@ -23,11 +23,13 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
+use crate::context::Context;
 use crate::failure::chain;
+use crate::metrics::ReconcileMetrics;
 
 /// A kind that can be kept.
 pub trait Kind:
@@ -71,16 +73,28 @@ impl<K: Kind> Default for Kept<K> {
 impl<K: Kind> Kept<K> {
     /// Watches the kind, keeps what comes, and passes on what was touched. There is one watch; a second one tells
     /// nothing.
-    pub fn watch(&self, api: Api<K>, config: watcher::Config) -> BoxStream<'static, Arc<K>> {
+    pub fn watch(&self, context: &Context, config: watcher::Config) -> BoxStream<'static, Arc<K>> {
+        self.watch_trimmed(context, config, |_| {})
+    }
+
+    /// The same, and keeps no more of each object than `trim` leaves.
+    pub fn watch_trimmed(
+        &self,
+        context: &Context,
+        config: watcher::Config,
+        trim: fn(&mut K),
+    ) -> BoxStream<'static, Arc<K>> {
         let Some(writer) = self.writer.lock().take() else { return stream::empty().boxed() };
-        let events = watcher(api, config).default_backoff().modify(|object| {
-            // They are most of an object, and of no use here.
-            object.managed_fields_mut().clear();
-        });
+        let events =
+            watcher(context.watched::<K>(), config).default_backoff().modify(move |object| {
+                // They are most of an object, and of no use here.
+                object.managed_fields_mut().clear();
+                trim(object);
+            });
         let failing = Arc::clone(&self.failing);
         let events = events.reflect(writer).inspect(move |event| note(&failing, event));
         let mut touched = Touched { store: self.store.clone(), before: Vec::new() };
-        let events = by_itself(&K::kind(&()), events);
+        let events = by_itself(&K::kind(&()), &context.metrics, events);
         events.flat_map(move |event| stream::iter(touched.by(event))).boxed()
     }
 
@@ -153,12 +167,14 @@ impl<K: Kind> Touched<K> {
 /// failure would let all its watches wait.
 pub fn by_itself<T: Send + 'static>(
     kind: &str,
+    metrics: &ReconcileMetrics,
     told: impl Stream<Item = Result<T, watcher::Error>> + Send + 'static,
 ) -> BoxStream<'static, T> {
-    let kind = kind.to_owned();
+    let (kind, metrics) = (kind.to_owned(), metrics.clone());
     let told = told.filter_map(move |told| {
         let told = told.inspect_err(|error| {
             tracing::warn!(of = kind, error = chain(error), "watch interrupted");
+            metrics.watch_failed(&kind);
         });
         future::ready(told.ok())
     });
@@ -179,6 +195,8 @@ fn note<K>(failing: &AtomicBool, event: &Result<Event<K>, watcher::Error>) {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
     use serde_json::json;
 
     use super::*;
@@ -261,7 +279,12 @@ mod tests {
             Ok(config_map("shop", "a")),
             Err(watcher::Error::NoResourceVersion),
         ];
-        let heard: Vec<_> = by_itself("ConfigMap", stream::iter(told)).collect().await;
-        assert_eq!(heard, [config_map("shop", "a")]);
+        let mut registry = Registry::default();
+        let metrics = ReconcileMetrics::register(&mut registry);
+        let heard = by_itself("ConfigMap", &metrics, stream::iter(told));
+        assert_eq!(heard.collect::<Vec<_>>().await, [config_map("shop", "a")]);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        assert!(text.contains("watch_failures_total{kind=\"ConfigMap\"} 2"), "{text}");
     }
 }

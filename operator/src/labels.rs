@@ -18,8 +18,12 @@ pub fn member(pipeline: &str) -> String {
 
 /// The pipelines that the labels of a pod name: those of its sidecar, and that of a gateway.
 pub fn pipelines_of(labels: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
-    let members = labels.keys().filter_map(|key| key.strip_prefix(MEMBER_PREFIX));
-    members.chain(labels.get(label::PIPELINE).map(String::as_str))
+    sidecars_of(labels).chain(labels.get(label::PIPELINE).map(String::as_str))
+}
+
+/// The pipelines of the sidecar of a pod, by its labels.
+pub fn sidecars_of(labels: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+    labels.keys().filter_map(|key| key.strip_prefix(MEMBER_PREFIX))
 }
 
 /// The annotation on a pod that holds the hash of the configuration of `pipeline` last written. Its
@@ -56,6 +60,12 @@ pub fn of_gateway(pipeline: &str) -> BTreeMap<String, String> {
 #[must_use]
 pub fn of_sidecar(pipeline: &str) -> BTreeMap<String, String> {
     pairs([(member(pipeline).as_str(), "true"), (label::INJECTED, "true")])
+}
+
+/// Whether `labels` has all that is `wanted`.
+#[must_use]
+pub fn contain(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {

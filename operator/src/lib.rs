@@ -5,7 +5,8 @@
 //!
 //! - [`app`]: what runs where, and in which order it starts and stops.
 //! - [`pipeline`]: the StreamPipeline controller.
-//! - [`slo`], [`samples`], [`farewells`]: the StreamSLO controller, and what the sidecars counted.
+//! - [`slo`], [`samples`], [`farewells`]: the StreamSLO controller, and what the sidecars counted;
+//!   [`carriers`]: the pods in which they are.
 //! - [`webhook`], [`injection`], [`certificates`]: how a pod gets the sidecar when it is created;
 //!   [`policies`]: the same without a webhook. [`upgrade`]: when it gets a newer one.
 //! - [`controller`]: what drives every kind: spans, metrics, backoff, bounded concurrency.
@@ -18,6 +19,7 @@ pub mod admin;
 pub mod app;
 pub mod apply;
 pub mod args;
+pub mod carriers;
 pub mod certificates;
 pub mod check_health;
 pub mod conditions;

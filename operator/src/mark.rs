@@ -40,6 +40,12 @@ impl Mark {
         found.deletion_timestamp.is_some().hash(&mut hasher);
         Self { uid: found.uid.clone(), changes, metadata: hasher.finish() }
     }
+
+    /// Whether it is a mark of this very object, whatever has become of that.
+    #[must_use]
+    pub fn is_of(&self, found: &ObjectMeta) -> bool {
+        self.uid.is_some() && self.uid == found.uid
+    }
 }
 
 type Pairs = BTreeMap<String, String>;

@@ -1,4 +1,4 @@
-//! Counts and times reconciles.
+//! Counts and times reconciles, and counts how watches fail.
 //!
 //! Each module owns the metrics that it moves, and registers them itself; this is the part that both
 //! controllers have in common.
@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
@@ -17,10 +18,17 @@ struct ReconcileLabels {
     outcome: &'static str,
 }
 
-/// The metrics of the reconciles.
+/// What a watch is labelled with. There are as many kinds as the operator watches.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WatchLabels {
+    kind: String,
+}
+
+/// The metrics of the reconciles, and of the watches that lead to them.
 #[derive(Clone)]
 pub struct ReconcileMetrics {
     duration: Family<ReconcileLabels, Histogram, fn() -> Histogram>,
+    watches_failed: Family<WatchLabels, Counter>,
 }
 
 impl ReconcileMetrics {
@@ -35,13 +43,25 @@ impl ReconcileMetrics {
             Unit::Seconds,
             duration.clone(),
         );
-        Self { duration }
+        let watches_failed = Family::default();
+        registry.register(
+            "watch_failures",
+            "Failures of watches, by the kind of the resource; where they go on, the operator may not read it, or does \
+             not reach the API server",
+            Family::clone(&watches_failed),
+        );
+        Self { duration, watches_failed }
     }
 
     /// Notes one reconcile.
     pub fn observe(&self, kind: &'static str, outcome: &'static str, duration: Duration) {
         let labels = ReconcileLabels { kind, outcome };
         self.duration.get_or_create_owned(&labels).observe(duration.as_secs_f64());
+    }
+
+    /// Notes that a watch has failed.
+    pub fn watch_failed(&self, kind: &str) {
+        self.watches_failed.get_or_create_owned(&WatchLabels { kind: kind.to_owned() }).inc();
     }
 }
 

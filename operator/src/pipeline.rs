@@ -16,6 +16,7 @@
 mod apply;
 mod build;
 mod given;
+mod heard;
 mod made;
 mod observe;
 mod orphans;
@@ -56,7 +57,7 @@ use crate::apply::ApplyError;
 use crate::context::Context;
 use crate::controller::{Done, Next, Phase, Reconciler};
 use crate::failure::{Category, Failure};
-use crate::policies;
+use crate::policies::{self, PutError};
 
 /// Finds what no watch tells: a source that fell ill, a replica that no longer answers.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -123,9 +124,26 @@ pub enum Error {
     /// The policy by which its pods are injected could not be written.
     #[error("can't put the policy in force by which its pods are injected")]
     Policy(#[source] ApplyError),
+    /// Somebody else has the name of that policy.
+    #[error("{kind} {name} was not made for this pipeline")]
+    PolicyTaken {
+        /// The kind that is in the way.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
     /// The status could not be written.
     #[error("can't report the pipeline's status")]
     Report(#[source] ApplyError),
+}
+
+impl From<PutError> for Error {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::Apply(error) => Self::Policy(error),
+            PutError::Taken { kind, name } => Self::PolicyTaken { kind, name },
+        }
+    }
 }
 
 impl Failure for Error {
@@ -133,6 +151,7 @@ impl Failure for Error {
         match self {
             Self::Observe(error) => Category::of(error.cause()),
             Self::Build(_) => Category::Internal,
+            Self::PolicyTaken { .. } => Category::Invalid,
             Self::Apply(error) | Self::Policy(error) | Self::Report(error) => {
                 Category::of(error.cause())
             }
@@ -140,12 +159,20 @@ impl Failure for Error {
     }
 }
 
+/// What stands in the cluster that the objects don't tell.
+#[derive(Debug, Default)]
+struct Stands {
+    /// What the gateway's pods are kept at, where this release would make others.
+    held: Option<HeldBack>,
+    /// The hash of the note of what they were given.
+    noted: Option<String>,
+}
+
 /// How far a reconcile got.
 #[derive(Debug)]
 enum Outcome {
-    /// Everything that the pipeline asks for stands in the cluster; its gateway's pods may be kept at what another
-    /// release made.
-    Applied(Option<HeldBack>),
+    /// Everything that the pipeline asks for stands in the cluster.
+    Applied(Stands),
     /// What the pipeline asks for can't be done.
     Rejected(Rejection),
     /// A phase failed, and will be tried again.
@@ -180,7 +207,7 @@ impl Reconciler for Pipelines {
         observed.scaling = self.histories.decide(&observed);
         observed.rebalancing = self.shares.decide(&observed, now_in_seconds());
         observed.told = told::told(&observed);
-        let outcome = Box::pin(self.advance(&observed)).await;
+        let outcome = Box::pin(self.advance(&mut observed)).await;
         if let Outcome::Applied(_) = outcome {
             self.histories.note(&observed);
             self.shares.note(&observed, now_in_seconds());
@@ -207,7 +234,7 @@ impl Reconciler for Pipelines {
 
 impl Pipelines {
     /// The phases between the observation and the report.
-    async fn advance(&self, observed: &Observed) -> Outcome {
+    async fn advance(&self, observed: &mut Observed) -> Outcome {
         let context = &*self.context;
         let valid = match validate::validate(observed, &context.options) {
             Ok(valid) => valid,
@@ -217,16 +244,24 @@ impl Pipelines {
             Ok(objects) => objects,
             Err(error) => return Outcome::Failed(error.into()),
         };
-        let held = objects.held.clone();
+        let stands = Stands { held: objects.held.clone(), noted: objects.noted.clone() };
+        // Before the workload bears the note: else whoever comes after a crash would not believe it.
+        if let Some(status) = report::intention(&observed.pipeline, stands.noted.as_deref()) {
+            let intending = report::intend(context, &mut observed.pipeline, status);
+            if let Err(error) = Phase::Report.run(intending).await {
+                return Outcome::Failed(error);
+            }
+        }
         let Self { made, settled, .. } = self;
+        let observed = &*observed;
         let applying = async {
             let applied = apply::apply(context, made, settled, &valid, objects, observed).await;
             applied.map_err(Error::Apply)?;
             // Last: what it has pods mount stands by then.
-            policies::put(context, &observed.pipeline).await.map_err(Error::Policy)
+            policies::put(context, &observed.pipeline).await.map_err(Error::from)
         };
         match Phase::Apply.run(applying).await {
-            Ok(()) => Outcome::Applied(held),
+            Ok(()) => Outcome::Applied(stands),
             Err(error) => Outcome::Failed(error),
         }
     }

@@ -1,5 +1,7 @@
 //! Puts the pipelines' MutatingAdmissionPolicies in force, where the operator injects by them. They are in no
 //! namespace, so nothing takes them along: `sweep` removes those that nobody wants.
+//!
+//! One that somebody else has made under such a name is never written and never deleted.
 
 mod standing;
 mod sweep;
@@ -8,29 +10,44 @@ use std::fmt::Debug;
 
 use k8s_openapi::api::admissionregistration::v1::MutatingAdmissionPolicy;
 use k8s_openapi::api::rbac::v1::ClusterRole;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::core::ClusterResourceScope;
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use weir_crds::names::FIELD_MANAGER;
 use weir_crds::v1alpha1::StreamPipeline;
 
 pub use self::standing::Standing;
 pub use self::sweep::{IsRead, Sweep};
-use crate::apply::ApplyError;
+use crate::apply::{ApplyError, Ownership, apply};
 use crate::context::Context;
 use crate::injection::policy;
 use crate::mark::Mark;
 use crate::sidecar::Image;
 
+/// Why a policy could not be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// It could not be written.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// Somebody else made one of that name, which is left alone.
+    #[error("{kind} {name} was not made for this pipeline")]
+    Taken {
+        /// The kind of the object.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+}
+
 /// Puts the policy of a pipeline in force; nothing where the operator injects by a webhook, or not here.
 ///
 /// # Errors
 ///
-/// Fails where the API server refuses, is not reached, or knows no such policies.
-pub async fn put(context: &Context, pipeline: &StreamPipeline) -> Result<(), ApplyError> {
+/// Fails where the API server refuses, is not reached, or knows no such policies, and where somebody else has one of
+/// that name.
+pub async fn put(context: &Context, pipeline: &StreamPipeline) -> Result<(), PutError> {
     let Some(release) = &context.options.policies else { return Ok(()) };
     let namespace = pipeline.namespace().unwrap_or_default();
     if !context.options.injects_into(&namespace) {
@@ -55,8 +72,9 @@ pub async fn put(context: &Context, pipeline: &StreamPipeline) -> Result<(), App
         return Ok(());
     }
     // The binding last: it puts in force what stands.
-    let mark = write(context, &policy).await?;
-    let bound = write(context, &binding).await?;
+    let [known, known_bound] = standing.known(&uid);
+    let mark = write(context, &policy, known.as_ref()).await?;
+    let bound = write(context, &binding, known_bound.as_ref()).await?;
     standing.note(&uid, &policy, &binding, [mark, bound]);
     Ok(())
 }
@@ -82,8 +100,8 @@ async fn owner(context: &Context) -> Result<Option<&OwnerReference>, ApplyError>
     context.policies_owner.get_or_try_init(read).await.map(Some)
 }
 
-/// Writes one, and answers its mark.
-async fn write<K>(context: &Context, object: &K) -> Result<Mark, ApplyError>
+/// Writes one, and answers its mark; `known` is that of the one which was written last.
+async fn write<K>(context: &Context, object: &K, known: Option<&Mark>) -> Result<Mark, PutError>
 where
     K: Resource<DynamicType = (), Scope = ClusterResourceScope>
         + Serialize
@@ -91,11 +109,72 @@ where
         + Clone
         + Debug,
 {
-    let name = object.name_any();
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    let written = Api::<K>::all(context.client.clone());
-    let written = written.patch(&name, &params, &Patch::Apply(object)).await;
-    let kind = || K::kind(&()).into_owned();
-    let written = written.map_err(|source| ApplyError::Apply { kind: kind(), name, source })?;
+    let api = Api::<K>::all(context.client.clone());
+    let (kind, name) = (K::kind(&()).into_owned(), object.name_any());
+    let found = match api.get_metadata_opt(&name).await {
+        Ok(found) => found.map(|found| found.metadata),
+        Err(source) => return Err(ApplyError::Apply { kind, name, source }.into()),
+    };
+    let ownership = ownership(found.as_ref(), object.meta(), known);
+    if ownership == Ownership::Foreign {
+        return Err(PutError::Taken { kind, name });
+    }
+    let written = apply(&api, object.clone(), &ownership).await?;
     Ok(Mark::of(written.meta(), object.meta()))
+}
+
+/// Whose a policy is that has the name of one that is wanted. Its labels say so, and where somebody has taken those
+/// away, with what it goes, and which one was written last.
+fn ownership(found: Option<&ObjectMeta>, wanted: &ObjectMeta, known: Option<&Mark>) -> Ownership {
+    let Some(found) = found else { return Ownership::Absent };
+    let wanted_owners = wanted.owner_references.as_deref().unwrap_or_default();
+    let owners = found.owner_references.iter().flatten();
+    let is_ours = policy::is_of_one(found, wanted)
+        || owners.into_iter().any(|owner| wanted_owners.iter().any(|one| one.uid == owner.uid))
+        || known.is_some_and(|known| known.is_of(found));
+    match &found.uid {
+        Some(uid) if is_ours => Ownership::Ours { uid: uid.clone() },
+        Some(_) | None => Ownership::Foreign,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{options, sidecar_pipeline};
+
+    fn made(release: &str) -> ObjectMeta {
+        let image = Image::of(&options());
+        let (policy, _) = policy::build(release, &sidecar_pipeline("orders"), &image).unwrap();
+        ObjectMeta { uid: Some("a".to_owned()), ..policy.metadata }
+    }
+
+    #[test]
+    fn a_policy_of_somebody_else_is_not_taken_over() {
+        let wanted = made("weir");
+        let whose =
+            |found: &ObjectMeta, known: Option<&Mark>| ownership(Some(found), &wanted, known);
+        let ours = Ownership::Ours { uid: "a".to_owned() };
+        assert_eq!(ownership(None, &wanted, None), Ownership::Absent);
+        assert_eq!(whose(&wanted, None), ours);
+        assert_eq!(whose(&made("weir-two"), None), Ownership::Foreign);
+        let stripped = ObjectMeta { labels: None, ..wanted.clone() };
+        assert_eq!(whose(&stripped, None), Ownership::Foreign);
+        assert_eq!(whose(&stripped, Some(&Mark::of(&wanted, &wanted))), ours);
+        let other = ObjectMeta { uid: Some("b".to_owned()), ..stripped };
+        assert_eq!(whose(&other, Some(&Mark::of(&wanted, &wanted))), Ownership::Foreign);
+    }
+
+    #[test]
+    fn a_policy_that_goes_with_the_operator_is_its_own() {
+        let owner = OwnerReference { uid: "role".to_owned(), ..OwnerReference::default() };
+        let with = |labels| ObjectMeta {
+            labels,
+            owner_references: Some(vec![owner.clone()]),
+            ..made("weir")
+        };
+        let wanted = with(made("weir").labels);
+        let ours = Ownership::Ours { uid: "a".to_owned() };
+        assert_eq!(ownership(Some(&with(None)), &wanted, None), ours);
+    }
 }

@@ -103,11 +103,10 @@ impl Reconciler for Slos {
         let of_pipeline = store.clone();
         // The controller is built once, so nothing is there yet.
         let _ = self.store.set(store);
-        let pipelines = self.context.watched::<StreamPipeline>();
-        let pipelines = self.pipelines.watch(pipelines, watcher::Config::default());
+        let pipelines = self.pipelines.watch(&self.context, watcher::Config::default());
         let triggers =
             pipelines.flat_map(move |pipeline| stream::iter(referring(&pipeline, &of_pipeline)));
-        controller.reconcile_on(gathered(triggers, TOGETHER))
+        controller.reconcile_on(gathered(triggers, TOGETHER, || false))
     }
 
     async fn reconcile(&self, slo: Arc<StreamSLO>) -> Result<Done, Error> {

@@ -49,6 +49,10 @@ pub struct ServiceExposure {
     /// those of the node that they reach. Limits on one client's address need the latter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_traffic_policy: Option<ExternalTrafficPolicy>,
+    /// What Gateways and meshes are told that the port speaks. It serves HTTP and WebSocket alike, and most pass both
+    /// on where it is called Http; WebSocket is for a Gateway that passes no WebSocket on else.
+    #[serde(default)]
+    pub app_protocol: AppProtocol,
     /// Annotations, which tell a cloud what its load balancer is to be like.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32, "additionalProperties" = { "type": "string", "maxLength": 1024 }))]
@@ -60,6 +64,17 @@ pub struct ServiceExposure {
         )
     )]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// What a port is said to speak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AppProtocol {
+    /// HTTP: `http`, or with TLS `https`.
+    #[default]
+    Http,
+    /// WebSocket, and the HTTP that it begins with: `kubernetes.io/ws`, or with TLS `kubernetes.io/wss`. A Gateway that
+    /// has never heard of these refuses the route.
+    WebSocket,
 }
 
 /// Who reaches a Service.

@@ -32,6 +32,11 @@ pub struct StreamPipelineStatus {
     /// The pods that should carry the sidecar; absent for a gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub injection: Option<InjectionStatus>,
+    /// What the gateway's pods were given last, as a hash of the annotation weir.dev/pod-template of their workload,
+    /// and while that is about to change what they will be given, too. An annotation with another hash isn't believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub pod_templates: Vec<String>,
 }
 
 /// The URLs of a pipeline.

@@ -40,7 +40,7 @@ pub(super) fn check_exposure(
 }
 
 fn check_service(found: &mut Violations, service: &ServiceExposure) {
-    let ServiceExposure { kind, external_traffic_policy, annotations } = service;
+    let ServiceExposure { kind, external_traffic_policy, app_protocol: _, annotations } = service;
     found.require(
         external_traffic_policy.is_none() || *kind != ServiceType::ClusterIP,
         "spec.exposure.service.externalTrafficPolicy",

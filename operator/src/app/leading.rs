@@ -13,7 +13,6 @@ use crate::args::Args;
 use crate::certificates::{CertificateMetrics, Keeper, Lives};
 use crate::context::Context;
 use crate::controller::drive;
-use crate::farewells;
 use crate::leader::{Elector, KubeLeases, Timing};
 use crate::pipeline::Pipelines;
 use crate::policies::{IsRead, Sweep};
@@ -126,8 +125,6 @@ fn start(
         let context = || Arc::clone(&scope.context);
         let driving = drive(pipelines.within(context()), context(), stop.clone());
         tasks.spawn("pipelines", scope.clone().once_served(driving, stop.clone()));
-        let watching = farewells::watch(context(), stop.clone());
-        tasks.spawn("farewells", scope.clone().once_served(watching, stop.clone()));
         let driving = drive(slos.within(context()), context(), stop.clone());
         tasks.spawn("slos", scope.clone().once_served(driving, stop.clone()));
     }

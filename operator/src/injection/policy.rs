@@ -53,6 +53,16 @@ pub fn pipeline_of(metadata: &ObjectMeta) -> Option<(&str, &str)> {
     Some((labels.get(NAMESPACE)?, labels.get(label::PIPELINE)?))
 }
 
+/// Whether both were made for the same pipeline by the same release of the operator.
+#[must_use]
+pub fn is_of_one(found: &ObjectMeta, wanted: &ObjectMeta) -> bool {
+    let release =
+        |of: &ObjectMeta| of.labels.as_ref().and_then(|labels| labels.get(RELEASE)).cloned();
+    release(wanted).is_some()
+        && release(found) == release(wanted)
+        && pipeline_of(found) == pipeline_of(wanted)
+}
+
 /// The policy of a pipeline with a sidecar, and the binding that puts it in force; `None` for a gateway.
 #[must_use]
 pub fn build(

@@ -67,6 +67,7 @@ async fn write(
         http_route,
         config_hash: _,
         held: _,
+        noted: _,
     } = objects;
     let OwnershipOfObjects {
         config_map: config_map_owner,
@@ -136,6 +137,7 @@ impl Wanted {
             http_route,
             config_hash: _,
             held: _,
+            noted: _,
         } = objects;
         Self {
             deployment: deployment.is_some(),
@@ -245,9 +247,11 @@ async fn announce(
     told.try_collect().await
 }
 
-/// The pods that mount the configuration and were not told of this one.
+/// The pods that mount the configuration and were not told of this one. One that no kubelet has yet is told when one
+/// has it.
 fn unaware<'a>(pods: &'a [ObservedPod], hash: &str) -> impl Iterator<Item = &'a ObservedPod> {
-    pods.iter().filter(move |pod| pod.member && pod.config_hash.as_deref() != Some(hash))
+    pods.iter()
+        .filter(move |pod| pod.member && pod.has_node && pod.config_hash.as_deref() != Some(hash))
 }
 
 #[cfg(test)]
@@ -258,6 +262,7 @@ mod tests {
         ObservedPod {
             name: name.to_owned(),
             member,
+            has_node: name != "unscheduled",
             config_hash: config_hash.map(str::to_owned),
             ..ObservedPod::default()
         }
@@ -270,6 +275,7 @@ mod tests {
             pod("old", true, Some("a")),
             pod("current", true, Some("b")),
             pod("uninjected", false, None),
+            pod("unscheduled", true, None),
         ];
         let told: Vec<_> = unaware(&pods, "b").map(|pod| pod.name.as_str()).collect();
         assert_eq!(told, ["new", "old"]);

@@ -25,7 +25,7 @@ use weir_crds::names::annotation;
 use weir_crds::v1alpha1::Exposure;
 
 pub(super) use self::config_map::{MANIFEST, render};
-use super::given::{Given, HeldBack};
+use super::given::{Given, HeldBack, hash_of};
 use super::validate::{ValidPlacement, ValidatedPipeline};
 use crate::labels;
 use crate::routes::HTTPRoute;
@@ -53,6 +53,8 @@ pub(super) struct Objects {
     pub(super) config_hash: String,
     /// What the gateway's pods are kept at, where this release would make others.
     pub(super) held: Option<HeldBack>,
+    /// The hash of the note of what they are given.
+    pub(super) noted: Option<String>,
 }
 
 impl Objects {
@@ -69,6 +71,7 @@ impl Objects {
             http_route,
             config_hash: _,
             held: _,
+            noted: _,
         } = self;
         let mut hasher = DefaultHasher::new();
         text(config_map).hash(&mut hasher);
@@ -125,6 +128,7 @@ pub(super) fn build(pipeline: &ValidatedPipeline) -> Result<Objects, BuildError>
         network_policy: policy.as_ref().map(|policy| network_policy::build(pipeline, policy)),
         ingress: entry.as_ref().map(|entry| ingress::build(pipeline, entry)),
         http_route: route.as_ref().map(|route| http_route::build(pipeline, route)),
+        noted: given.as_ref().map(|(_, given)| hash_of(&given.note)),
         held: given.and_then(|(_, given)| given.held),
     })
 }
@@ -201,6 +205,7 @@ mod tests {
             http_route,
             config_hash: _,
             held: _,
+            noted: _,
         } = build(&valid(pipeline)).unwrap();
         let optional = [
             deployment.map(|made| made.metadata),

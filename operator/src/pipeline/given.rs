@@ -8,14 +8,18 @@
 //! - What was given stands in an annotation of the workload, and is written together with it. So a template that
 //!   somebody has changed is put right by what was given, also where this release would not make it any more, and
 //!   neither a crash nor another leader brings an upgrade about.
-//! - A workload without an annotation that can be read is given what this release makes. Who can write the
-//!   annotation can write the workload, so it is believed as far as that.
+//! - The annotation is believed only where its hash stands in the pipeline's status, which who may write workloads
+//!   may not write: what somebody wrote into it by hand, and what a watch still tells though another one was
+//!   written since, is nothing to go by. A status without any hash, of a new pipeline or of an older release,
+//!   believes it.
+//! - A workload without an annotation that can be believed is given what this release makes.
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use weir_crds::names::{SIDECAR_CONTAINER, annotation};
 use weir_crds::scalar::Duration;
 use weir_crds::v1alpha1::{Gateway, GatewayPod, Resources, StreamPipelineSpec};
@@ -77,11 +81,18 @@ pub(super) struct Note {
 }
 
 impl Note {
-    /// Reads it from a workload; `None` where there is none that can be read.
-    pub(super) fn of(workload: Option<&ObjectMeta>) -> Option<Self> {
+    /// Reads it from a workload; `None` where there is none that can be read and, by the hashes of what was `given`,
+    /// believed.
+    pub(super) fn of(workload: Option<&ObjectMeta>, given: &[String]) -> Option<Self> {
         let text = workload?.annotations.as_ref()?.get(annotation::POD_TEMPLATE)?;
-        serde_json::from_str(text).ok()
+        let is_believed = given.is_empty() || given.contains(&hash_of(text));
+        is_believed.then(|| serde_json::from_str(text).ok()).flatten()
     }
+}
+
+/// What tells one note from any other, also from one that somebody would like to be taken for it.
+pub(super) fn hash_of(note: &str) -> String {
+    Sha256::digest(note).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The template that a workload is given.
@@ -267,10 +278,26 @@ mod tests {
             ..ObjectMeta::default()
         };
         let first = given(None, &with(&json!({})), "sidecar:1");
-        assert!(Note::of(Some(&annotated(&first.note))).is_some());
+        assert!(Note::of(Some(&annotated(&first.note)), &[]).is_some());
         for unread in [None, Some(ObjectMeta::default()), Some(annotated("{}"))] {
-            assert_eq!(Note::of(unread.as_ref()), None);
+            assert_eq!(Note::of(unread.as_ref(), &[]), None);
         }
+    }
+
+    #[test]
+    fn an_annotation_is_believed_only_where_the_status_has_its_hash() {
+        let first = given(None, &with(&json!({})), "sidecar:1");
+        let annotations = Some([(annotation::POD_TEMPLATE.to_owned(), first.note.clone())].into());
+        let workload = ObjectMeta { annotations, ..ObjectMeta::default() };
+        let noted = |hashes: &[&str]| {
+            let hashes: Vec<_> = hashes.iter().copied().map(str::to_owned).collect();
+            Note::of(Some(&workload), &hashes).is_some()
+        };
+        let hash = hash_of(&first.note);
+        assert_eq!(hash.len(), 32);
+        assert!(noted(&[&hash]) && noted(&["the one after", &hash]));
+        assert!(noted(&[]), "the release before knew no hashes");
+        assert!(!noted(&["another"]));
     }
 
     /// Workloads out there have it: a release that could not read it would restart them all.

@@ -22,6 +22,7 @@ pub(super) use self::pod::{ObservedPod, Obstacle};
 pub(super) use self::replica::{Replica, Report};
 pub(super) use self::workload::{Rollout, Workload, WorkloadKind, refusal};
 pub(super) use self::workloads::Workloads;
+use super::heard::Heard;
 use super::made::Made;
 use super::namespace;
 use super::share::Rebalancing;
@@ -143,7 +144,7 @@ pub(super) async fn observe(
         slos(context, made, &namespace, &pipeline),
         existing(context, made, &namespace, &pipeline),
         route(context, &namespace, &pipeline),
-        pods(context, &namespace, &pipeline, &others),
+        pods(context, &made.pods, &namespace, &pipeline, &others),
     )?;
     let upgrade = Upgrade::of(&pipeline, &context.options);
     let workloads = workloads.read(context, &namespace, &pipeline, &pods, &upgrade).await?;
@@ -343,6 +344,7 @@ impl Reader<'_> {
 /// those that carry it already, which the selector may have ceased to match.
 async fn pods(
     context: &Context,
+    heard: &Heard,
     namespace: &str,
     pipeline: &StreamPipeline,
     others: &[Arc<StreamPipeline>],
@@ -359,9 +361,15 @@ async fn pods(
     let api = context.namespaced::<Pod>(namespace);
     let image = Image::of(&context.options);
     let mut pods: Vec<ObservedPod> = Vec::new();
+    if pipeline.spec.placement.gateway.is_some()
+        && let Some(found) = context.carriers.of_gateway(namespace, &name)
+    {
+        pods.extend(found.iter().filter_map(|pod| ObservedPod::of(pod, pipeline, others, &image)));
+        pods.sort_by(|a, b| a.name.cmp(&b.name));
+        return Ok(pods);
+    }
     for selector in selectors.iter().filter(|selector| !selector.is_empty()) {
-        // From the API server's cache, which knows at least what it has told the watch of pods.
-        let found = api.list(&ListParams::default().labels(selector).match_any()).await;
+        let found = api.list(&heard.at_least().labels(selector)).await;
         let found = found.map_err(reading("the pods"))?.items;
         pods.extend(found.iter().filter_map(|pod| ObservedPod::of(pod, pipeline, others, &image)));
     }

@@ -32,6 +32,7 @@ pub(super) async fn prune(
         policies,
         ingresses,
         slos: _,
+        pods: _,
     } = made;
     let name = &pipeline.name;
     prune_kind(context, config_maps, pipeline, &config_map(name)).await?;

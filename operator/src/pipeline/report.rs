@@ -48,6 +48,30 @@ fn rebalancing(observed: &Observed) -> Option<Notice> {
     begun(observed.rebalancing.as_ref()?, gateway.rebalance.as_ref()?.window.get())
 }
 
+/// The status that says what a gateway's pods are about to be given, where they were given something else before.
+pub(super) fn intention(
+    pipeline: &StreamPipeline,
+    noted: Option<&str>,
+) -> Option<StreamPipelineStatus> {
+    let before = pipeline.status.as_ref()?;
+    let given = before.pod_templates.last().filter(|given| Some(given.as_str()) != noted)?;
+    let pod_templates = vec![given.clone(), noted?.to_owned()];
+    Some(StreamPipelineStatus { pod_templates, ..before.clone() })
+}
+
+/// Says what is about to be done.
+pub(super) async fn intend(
+    context: &Context,
+    pipeline: &mut StreamPipeline,
+    status: StreamPipelineStatus,
+) -> Result<(), Error> {
+    let api = context.namespaced::<StreamPipeline>(&namespace(pipeline));
+    let written = apply_status(&api, &pipeline.name_any(), &status).await.map_err(Error::Report)?;
+    context.written.note(&written.metadata);
+    pipeline.status = Some(status);
+    Ok(())
+}
+
 /// Reports that the cluster could not be observed, and hands the error on.
 pub(super) async fn unobserved(
     context: &Context,
@@ -106,12 +130,18 @@ mod tests {
     use super::*;
     use crate::apply::ApplyError;
     use crate::conditions;
+    use crate::pipeline::Stands;
     use crate::pipeline::testing::running;
     use crate::testing::{FakeApi, context, gateway};
 
     fn reported() -> StreamPipelineStatus {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        status(&running(&gateway("orders", 1), &["a"]), &Outcome::Applied(None), &[], now)
+        status(
+            &running(&gateway("orders", 1), &["a"]),
+            &Outcome::Applied(Stands::default()),
+            &[],
+            now,
+        )
     }
 
     /// An API server that refuses everything with this code, and a failure of it.
@@ -170,6 +200,21 @@ mod tests {
         pipeline.metadata.resource_version = Some("7".to_owned());
         unobserved(&context, &pipeline, error()).await;
         assert!(api.asked().is_empty(), "{:?}", api.asked());
+    }
+
+    #[test]
+    fn what_pods_are_about_to_be_given_is_said_before_where_it_is_another() {
+        let said = |given: &[&str], noted: Option<&str>| {
+            let mut pipeline = gateway("orders", 1);
+            let pod_templates = given.iter().copied().map(str::to_owned).collect();
+            pipeline.status = Some(StreamPipelineStatus { pod_templates, ..reported() });
+            intention(&pipeline, noted).map(|status| status.pod_templates)
+        };
+        assert_eq!(said(&["a"], Some("b")), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(said(&["a"], Some("a")), None);
+        assert_eq!(said(&["a", "b"], Some("b")), None);
+        assert_eq!(said(&[], Some("b")), None, "nothing was given before");
+        assert_eq!(said(&["a"], None), None, "it is no gateway any more");
     }
 
     #[test]

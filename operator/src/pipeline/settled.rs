@@ -39,6 +39,7 @@ impl Marks {
             http_route: wanted_route,
             config_hash: _,
             held: _,
+            noted: _,
         } = objects;
         let of = |found, wanted| mark(found, wanted, uid);
         Self([

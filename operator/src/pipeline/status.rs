@@ -28,7 +28,7 @@ pub(super) use self::scaling::scaled;
 pub(super) use self::transitions::transitions;
 use super::observe::Observed;
 use super::repair::{Repair, remember};
-use super::{Error, Outcome};
+use super::{Error, Outcome, Stands};
 use crate::conditions::{Finding, Status, merge};
 use crate::{labels, selector};
 
@@ -131,6 +131,17 @@ pub(super) fn status(
             outdated: census.incomplete,
             restarts: restarts(pipeline, repairs, now),
         }),
+        pod_templates: pod_templates(pipeline, outcome),
+    }
+}
+
+/// What the gateway's pods were given; as before, where it isn't known whether they were given something else.
+fn pod_templates(pipeline: &StreamPipeline, outcome: &Outcome) -> Vec<String> {
+    match outcome {
+        Outcome::Applied(Stands { held: _, noted }) => noted.iter().cloned().collect(),
+        Outcome::Rejected(_) | Outcome::Failed(_) => {
+            pipeline.status.as_ref().map(|status| status.pod_templates.clone()).unwrap_or_default()
+        }
     }
 }
 

@@ -180,6 +180,8 @@ fn placement(kind: PlacementKind<'_>, observed: &Observed) -> ValidPlacement {
         class: storage_class_name.clone(),
         when_deleted: *when_deleted,
     };
+    let given = observed.pipeline.status.as_ref();
+    let given = given.map_or(&[][..], |status| &status.pod_templates);
     let workload = match &gateway.volume {
         Some(_) => metadata(stateful_set.as_ref()),
         None => metadata(deployment.as_ref()),
@@ -188,7 +190,7 @@ fn placement(kind: PlacementKind<'_>, observed: &Observed) -> ValidPlacement {
         replicas: observed.wanted_replicas().unwrap_or(gateway.replicas),
         claim: gateway.volume.as_ref().map(claim),
         inputs: PodInputs::of(spec, gateway),
-        noted: Note::of(workload),
+        noted: Note::of(workload, given),
     }))
 }
 

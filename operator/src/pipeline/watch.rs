@@ -7,8 +7,8 @@ use std::future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::core::PartialObjectMeta;
@@ -35,38 +35,50 @@ const TOGETHER: Duration = Duration::from_millis(500);
 /// An HTTPRoute is not watched, as its kind may be missing: it is put right when its pipeline is looked at again.
 ///
 /// Pods are watched by their metadata alone and all of them, because a pod that slipped through without
-/// the sidecar has no label of ours.
+/// the sidecar has no label of ours. Those of gateways are kept, and lead to a reconcile once they are.
 pub(super) fn add(
     context: &Context,
     kept: &Made,
     controller: Controller<StreamPipeline>,
 ) -> Controller<StreamPipeline> {
     let made = || watcher::Config::default().labels(&format!("{}={MANAGED_BY}", label::MANAGED_BY));
-    let store = controller.store();
+    let (store, all) = (controller.store(), controller.store());
     let pods: Api<PartialObjectMeta<Pod>> = context.watched();
-    let pods = watcher(pods, watcher::Config::default()).default_backoff().touched_objects();
-    let slos = kept.slos.watch(context.watched(), watcher::Config::default());
+    let pods = watcher(pods, watcher::Config::default()).default_backoff();
+    let heard = Arc::clone(&kept.pods);
+    let pods = pods.inspect_ok(move |event| heard.hear(event)).touched_objects();
+    let pods = by_itself("Pod", &context.metrics, pods);
+    let slos = kept.slos.watch(context, watcher::Config::default());
     let statuses = Statuses::default();
     let of_slo = move |slo: &StreamSLO| of_slo(slo).filter(|_| !statuses.is_mere_status(slo));
     let triggers = stream::select_all([
-        owners(kept.config_maps.watch(context.watched(), made())),
-        owners(kept.deployments.watch(context.watched(), made())),
-        owners(kept.stateful_sets.watch(context.watched(), made())),
-        owners(kept.budgets.watch(context.watched(), made())),
-        owners(kept.services.watch(context.watched(), made())),
+        owners(kept.config_maps.watch(context, made())),
+        owners(kept.deployments.watch(context, made())),
+        owners(kept.stateful_sets.watch(context, made())),
+        owners(kept.budgets.watch(context, made())),
+        owners(kept.services.watch(context, made())),
         slos.filter_map(move |slo| future::ready(of_slo(&slo))).boxed(),
-        by_itself("Pod", pods).flat_map(move |pod| stream::iter(of_pod(&pod, &store))).boxed(),
+        context.carriers.watch(context).filter_map(|pod| future::ready(of_gateway(&pod))).boxed(),
+        pods.flat_map(move |pod| stream::iter(of_pod(&pod, &store))).boxed(),
     ]);
     let exposing = if context.options.exposure {
         vec![
-            owners(kept.policies.watch(context.watched(), made())),
-            owners(kept.ingresses.watch(context.watched(), made())),
+            owners(kept.policies.watch(context, made())),
+            owners(kept.ingresses.watch(context, made())),
         ]
     } else {
         Vec::new()
     };
     let triggers = stream::select(triggers, stream::select_all(exposing));
-    controller.reconcile_on(gathered(triggers, TOGETHER))
+    controller.reconcile_on(gathered(triggers, TOGETHER, move || is_any_new(&all)))
+}
+
+/// Whether there is a pipeline that nobody has looked at yet: it comes before what was.
+fn is_any_new(all: &Store<StreamPipeline>) -> bool {
+    let is_new = |pipeline: &StreamPipeline| {
+        pipeline.status.is_none() && pipeline.metadata.deletion_timestamp.is_none()
+    };
+    all.find(is_new).is_some()
 }
 
 type Triggers = BoxStream<'static, ObjectRef<StreamPipeline>>;
@@ -89,7 +101,13 @@ fn of_slo(slo: &StreamSLO) -> Option<ObjectRef<StreamPipeline>> {
     Some(ObjectRef::new(&slo.spec.pipeline_ref.name).within(&namespace))
 }
 
-/// The pipelines that a pod belongs to, or should.
+/// The pipeline whose gateway a pod is of.
+fn of_gateway(pod: &Pod) -> Option<ObjectRef<StreamPipeline>> {
+    let namespace = pod.namespace()?;
+    Some(ObjectRef::new(pod.labels().get(label::PIPELINE)?).within(&namespace))
+}
+
+/// The pipelines whose sidecar a pod has, or should have.
 fn of_pod(
     pod: &PartialObjectMeta<Pod>,
     store: &Store<StreamPipeline>,
@@ -102,7 +120,7 @@ fn of_pod(
             && sidecar.is_some_and(|sidecar| sidecar.selector.matches(pod.labels()))
     });
     let mut names: BTreeSet<String> = selecting.map(|pipeline| pipeline.name_any()).collect();
-    names.extend(labels::pipelines_of(pod.labels()).map(str::to_owned));
+    names.extend(labels::sidecars_of(pod.labels()).map(str::to_owned));
     names.iter().map(|name| ObjectRef::new(name).within(&namespace)).collect()
 }
 
@@ -138,7 +156,11 @@ mod tests {
     #[test]
     fn a_pod_concerns_the_pipelines_whose_sidecar_or_gateway_it_is() {
         let labels = json!({ "pipeline.weir.dev/old": "true", "weir.dev/pipeline": "gate" });
-        assert_eq!(names(&pod(&labels)), ["gate", "old"]);
+        assert_eq!(names(&pod(&labels)), ["old"]);
+        let PartialObjectMeta { metadata, .. } = pod(&labels);
+        let gateway = of_gateway(&Pod { metadata, ..Pod::default() });
+        assert_eq!(gateway, Some(ObjectRef::new("gate").within("shop")));
+        assert_eq!(of_gateway(&Pod::default()), None);
     }
 
     #[test]

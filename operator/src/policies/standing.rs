@@ -66,6 +66,12 @@ impl Standing {
         Ok(true)
     }
 
+    /// The marks of what was written last.
+    pub(super) fn known(&self, uid: &str) -> [Option<Mark>; 2] {
+        let all = self.0.lock();
+        all.get(uid).map_or([None, None], |stood| stood.marks.clone().map(Some))
+    }
+
     /// Takes note that both stand, with these marks.
     pub(super) fn note(
         &self,

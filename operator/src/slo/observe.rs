@@ -76,11 +76,19 @@ async fn replicas(
     pipeline: &StreamPipeline,
 ) -> Result<Replicas, ObserveError> {
     let name = pipeline.name_any();
-    let wanted = match pipeline.spec.placement.kind() {
-        Some(PlacementKind::Gateway(_)) => labels::of_gateway(&name),
-        Some(PlacementKind::Sidecar(_)) => labels::of_sidecar(&name),
+    let carriers = &context.carriers;
+    let (known, wanted) = match pipeline.spec.placement.kind() {
+        Some(PlacementKind::Gateway(_)) => {
+            (carriers.of_gateway(namespace, &name), labels::of_gateway(&name))
+        }
+        Some(PlacementKind::Sidecar(_)) => {
+            (carriers.of_sidecar(namespace, &name), labels::of_sidecar(&name))
+        }
         None => return Ok(Replicas::default()),
     };
+    if let Some(pods) = known {
+        return Ok(find(pipeline, &pods, context.options.admin_port));
+    }
     // The API server answers this from its cache: a pod that came a moment ago is sampled next time.
     let params = ListParams::default().labels(&selector::of_labels(&wanted)).match_any();
     let pods = context.namespaced::<Pod>(namespace).list(&params).await;

@@ -1,5 +1,6 @@
 //! Finds in the pods of a pipeline which sidecars can be sampled, and which are missing.
 
+use std::borrow::Borrow;
 use std::net::{IpAddr, SocketAddr};
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -51,10 +52,14 @@ pub(super) enum Missing {
 }
 
 /// The sidecars of `pipeline`, found in its pods.
-pub(super) fn find(pipeline: &StreamPipeline, pods: &[Pod], admin_port: u16) -> Replicas {
+pub(super) fn find(
+    pipeline: &StreamPipeline,
+    pods: &[impl Borrow<Pod>],
+    admin_port: u16,
+) -> Replicas {
     let mut found = Replicas::default();
     let mut carrying = 0;
-    for pod in pods.iter().filter(|pod| !is_finished(pod)) {
+    for pod in pods.iter().map(Borrow::borrow).filter(|pod| !is_finished(pod)) {
         let leaving = pod.metadata.deletion_timestamp.is_some();
         let ready = sidecar(pod).is_some_and(|status| status.ready);
         if let Some(target) = target(pod, admin_port) {

@@ -206,9 +206,11 @@ async fn a_route_waits_for_the_gateway_api_and_then_for_its_gateway() -> Result<
         condition(&namespace, "orders", "Exposed", "Unknown", "RoutePending").await?;
         found_at(&namespace, "https://orders.test/orders/sse").await?;
         let routes = namespace.api::<HTTPRoute>();
-        for (status, said, reason) in
-            [("True", "True", "RouteAccepted"), ("False", "False", "RouteRefused")]
-        {
+        for (status, said, reason) in [
+            ("True", "True", "RouteAccepted"),
+            ("Unknown", "Unknown", "RoutePending"),
+            ("False", "False", "RouteRefused"),
+        ] {
             let verdict = Patch::Merge(verdict(status, made.metadata.generation));
             routes.patch_status("orders", &PatchParams::default(), &verdict).await?;
             crate::replicas::touch(&namespace).await?;

@@ -313,6 +313,40 @@ async fn what_pipelines_ask_for_is_granted_by_policies_as_by_the_webhook() -> Re
 
 #[tokio::test]
 #[ignore = "needs a cluster: cargo xtask test"]
+async fn a_policy_of_somebody_else_is_left_alone_and_the_pipeline_says_so() -> Result<()> {
+    with_system("taken", async |watched, system| {
+        let policies = Api::<MutatingAdmissionPolicy>::all(watched.cluster.client.clone());
+        let name = format!("{0}.{0}.orders", watched.name);
+        let foreign: MutatingAdmissionPolicy = serde_json::from_value(json!({
+            "metadata": { "name": name },
+            "spec": {
+                "failurePolicy": "Ignore",
+                "reinvocationPolicy": "Never",
+                "matchConstraints": { "resourceRules": [{
+                    "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                    "resources": ["configmaps"],
+                }] },
+                "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression":
+                    "[JSONPatch{op: 'add', path: '/immutable', value: true}].filter(x, false)" } }],
+            },
+        }))?;
+        let made = policies.create(&PostParams::default(), &foreign).await?;
+        let replica = Replica::start_with_policies(&watched, &system, &[]).await?;
+        replica.ready().await?;
+        create_pipeline(&watched, "orders", json!({})).await?;
+        let found = condition(&watched, "orders", "Ready", "False", "NameTaken").await?;
+        ensure!(found.message.contains(&name), "{found:?}");
+        let left = policies.get(&name).await?;
+        ensure!(left.metadata.resource_version == made.metadata.resource_version, "{left:?}");
+        policies.delete(&name, &DeleteParams::default()).await?;
+        in_force(&watched, "orders", true).await?;
+        replica.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
 async fn policies_do_not_outlive_their_mode_or_the_watch_of_their_namespace() -> Result<()> {
     with_system("modes", async |watched, system| {
         with_namespace("modes-other", async |other| {

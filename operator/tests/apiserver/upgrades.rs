@@ -142,6 +142,43 @@ async fn what_somebody_changes_of_a_gateway_that_is_held_back_is_put_right() -> 
 
 #[tokio::test]
 #[ignore = "needs a cluster: cargo xtask test"]
+async fn what_somebody_writes_into_the_note_of_a_gateway_is_not_believed() -> Result<()> {
+    with_namespace("forged", async |namespace| {
+        let controller = release(&namespace, 1).await?;
+        create_pipeline(&namespace, "orders", gateway(1)).await?;
+        has_image(&namespace, 1).await?;
+        condition(&namespace, "orders", "UpToDate", "Unknown", "NoReplicaReady").await?;
+        let deployments = namespace.api::<Deployment>();
+        let before = deployment(&namespace).await?;
+        let key = "weir.dev/pod-template";
+        let note = before["metadata"]["annotations"][key].as_str().context("no note")?;
+        let forged = note.replace(&image(1), "forged.test/sidecar:9");
+        ensure!(forged != note, "{note}");
+        // First the note alone, and then with the template that it claims to have been given.
+        let noted = json!({ "metadata": { "annotations": { key: forged } } });
+        let mut both = noted.clone();
+        both["spec"] = json!({ "template": { "spec": {
+            "containers": [{ "name": "weir-sidecar", "image": "forged.test/sidecar:9" }],
+        } } });
+        for change in [noted, both] {
+            let patch = Patch::Strategic(change);
+            deployments.patch("orders", &PatchParams::default(), &patch).await?;
+            eventually("note and template are put right", LIMIT, async || {
+                let found = deployment(&namespace).await?;
+                ensure!(*image_of(&found) == image(1), "{}", image_of(&found));
+                let noted = &found["metadata"]["annotations"][key];
+                ensure!(*noted == *note, "{noted}");
+                Ok(())
+            })
+            .await?;
+        }
+        controller.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
 async fn a_change_of_the_spec_takes_the_release_along_where_it_makes_new_pods() -> Result<()> {
     with_namespace("along", async |namespace| {
         let controller = held_back(&namespace).await?;

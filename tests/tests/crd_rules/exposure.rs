@@ -23,6 +23,7 @@ fn service() -> Vec<Case> {
     let field = |name: &str| format!("spec.exposure.service.{name}");
     let kind = exposure("service: {type: $}");
     let policy = exposure("service: {type: NodePort, externalTrafficPolicy: $}");
+    let protocol = exposure("service: {appProtocol: $}");
     let annotations = exposure("service: {annotations: $}");
     let inside =
         "has a meaning for the types NodePort and LoadBalancer only: set one of them, or remove it";
@@ -38,6 +39,7 @@ fn service() -> Vec<Case> {
         ],
         shape(&field("type"), &kind).choice(&["ClusterIP", "NodePort", "LoadBalancer"]),
         shape(&field("externalTrafficPolicy"), &policy).choice(&["Cluster", "Local"]),
+        shape(&field("appProtocol"), &protocol).choice(&["Http", "WebSocket"]),
         shape(&field("annotations"), &annotations).annotations(32),
     ]
     .concat()

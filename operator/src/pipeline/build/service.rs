@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use weir_crds::names::port;
-use weir_crds::v1alpha1::{ExternalTrafficPolicy, ServiceExposure, ServiceType};
+use weir_crds::v1alpha1::{AppProtocol, ExternalTrafficPolicy, ServiceExposure, ServiceType};
 
 use super::metadata;
 use crate::labels;
@@ -17,7 +17,7 @@ pub(super) fn build(pipeline: &ValidatedPipeline) -> Service {
         ValidPlacement::Gateway(_) => labels::of_gateway(&pipeline.name),
     };
     let usual = ServiceExposure::default();
-    let ServiceExposure { kind, external_traffic_policy, annotations } =
+    let ServiceExposure { kind, external_traffic_policy, app_protocol, annotations } =
         pipeline.exposure.service.as_ref().unwrap_or(&usual);
     Service {
         metadata: ObjectMeta {
@@ -28,7 +28,10 @@ pub(super) fn build(pipeline: &ValidatedPipeline) -> Service {
             type_: Some(type_of(*kind).to_owned()),
             external_traffic_policy: external_traffic_policy.map(policy).map(str::to_owned),
             selector: Some(selector),
-            ports: Some(vec![public_port(pipeline.manifest.spec.endpoints.tls.is_some())]),
+            ports: Some(vec![public_port(
+                pipeline.manifest.spec.endpoints.tls.is_some(),
+                *app_protocol,
+            )]),
             ..ServiceSpec::default()
         }),
         ..Service::default()
@@ -52,10 +55,15 @@ const fn policy(policy: ExternalTrafficPolicy) -> &'static str {
 
 /// The target is a number, because a named port of a native sidecar is not resolved by Kubernetes
 /// before 1.32. Meshes and Gateways go by its name, or by the protocol: who takes TLS for plain HTTP reads nothing.
-fn public_port(encrypted: bool) -> ServicePort {
-    let protocol = if encrypted { "https" } else { "http" };
+fn public_port(encrypted: bool, spoken: AppProtocol) -> ServicePort {
+    let name = if encrypted { "https" } else { "http" };
+    let protocol = match (spoken, encrypted) {
+        (AppProtocol::Http, _) => name,
+        (AppProtocol::WebSocket, false) => "kubernetes.io/ws",
+        (AppProtocol::WebSocket, true) => "kubernetes.io/wss",
+    };
     ServicePort {
-        name: Some(protocol.to_owned()),
+        name: Some(name.to_owned()),
         app_protocol: Some(protocol.to_owned()),
         port: i32::from(port::PUBLIC),
         target_port: Some(IntOrString::Int(i32::from(port::PUBLIC))),
@@ -96,6 +104,21 @@ mod tests {
             serde_json::from_value(json!({ "secretName": "tls" })).unwrap();
         let port = spec(&valid(&pipeline))["ports"][0].clone();
         assert_eq!((&port["name"], &port["appProtocol"]), (&json!("https"), &json!("https")));
+    }
+
+    #[test]
+    fn a_gateway_is_told_of_websocket_where_the_manifest_says_so() {
+        let mut pipeline = gateway("orders", 1);
+        let exposure = json!({ "service": { "appProtocol": "WebSocket" } });
+        pipeline.spec.exposure = serde_json::from_value(exposure).unwrap();
+        let port = spec(&valid(&pipeline))["ports"][0].clone();
+        assert_eq!(
+            (&port["name"], &port["appProtocol"]),
+            (&json!("http"), &json!("kubernetes.io/ws"))
+        );
+        let tls = serde_json::from_value(json!({ "secretName": "tls" }));
+        pipeline.spec.endpoints.tls = tls.unwrap();
+        assert_eq!(spec(&valid(&pipeline))["ports"][0]["appProtocol"], "kubernetes.io/wss");
     }
 
     #[test]

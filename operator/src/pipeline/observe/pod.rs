@@ -1,6 +1,5 @@
 //! Takes from a pod what the pipeline needs to know of it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -41,6 +40,8 @@ pub(in crate::pipeline) struct ObservedPod {
     pub(in crate::pipeline) owner: Option<String>,
     /// What a person would restart so that it is made anew: `deployment/web`.
     pub(in crate::pipeline) workload: Option<String>,
+    /// Whether it is on a node, whose kubelet a changed configuration is announced to.
+    pub(in crate::pipeline) has_node: bool,
     /// The hash of the configuration that was last announced to it.
     pub(in crate::pipeline) config_hash: Option<String>,
     /// Why the data plane's container does not run: `ImagePullBackOff: …`.
@@ -81,7 +82,7 @@ impl ObservedPod {
                 (matches && !opted_out, labels::of_sidecar(&name))
             }
         };
-        let member = contains(pod.labels(), &wanted) && has_data_plane(pod);
+        let member = labels::contain(pod.labels(), &wanted) && has_data_plane(pod);
         let concerns = selected || member;
         let neighbours = neighbours(pod, &name);
         let sharing = || {
@@ -105,6 +106,7 @@ impl ObservedPod {
             publishes_to: publishes_to(pod),
             owner: owner(pod),
             workload: workload(pod),
+            has_node: has_node(pod),
             config_hash: pod.annotations().get(&labels::config_hash(&name)).cloned(),
             trouble: trouble(pod),
         })
@@ -126,10 +128,6 @@ impl ObservedPod {
     pub(in crate::pipeline) const fn serves(&self) -> bool {
         self.member && self.ready
     }
-}
-
-fn contains(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
-    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 fn has_data_plane(pod: &Pod) -> bool {
@@ -162,6 +160,12 @@ fn publishes_to(pod: &Pod) -> Option<String> {
 fn is_gone(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Whether a kubelet has it, which reads the newest configuration when it gets it.
+fn has_node(pod: &Pod) -> bool {
+    let spec = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
+    spec.is_some() || pod.status.as_ref().is_some_and(|status| status.pod_ip.is_some())
 }
 
 fn is_ready(pod: &Pod) -> bool {
@@ -287,6 +291,7 @@ mod tests {
             publishes_to: Some("audit".to_owned()),
             owner: Some("replicaset/web-5d".to_owned()),
             workload: Some("deployment/web".to_owned()),
+            has_node: true,
             config_hash: Some("abc".to_owned()),
             trouble: None,
         };

@@ -1,6 +1,7 @@
 //! Decides which workloads are restarted. Pure: time comes in.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -81,7 +82,6 @@ pub(in crate::pipeline) fn plan<'a>(
         Some(Restart::OnChange) => {}
         Some(Restart::Never) | None => return Vec::new(),
     }
-    let cause = cause(pipeline, image);
     let mut concerned: BTreeMap<String, (&Workload, Vec<&ObservedPod>)> = BTreeMap::new();
     for pod in due(observed) {
         if let Some(workload) = workload_of(observed, pod) {
@@ -91,6 +91,7 @@ pub(in crate::pipeline) fn plan<'a>(
     let rolling = concerned.values().filter(|(workload, _)| workload.rollout == Rollout::UnderWay);
     let mut room = MOST_AT_ONCE.saturating_sub(rolling.count());
     let plan = |(workload, pods): (&'a Workload, Vec<&ObservedPod>)| {
+        let cause = cause(pipeline, &sharing(observed, workload), image);
         let verdict = match judge(pipeline, workload, &cause, now) {
             Verdict::Restart { .. } if room == 0 => {
                 Verdict::Wait("is restarted once others are through".to_owned())
@@ -101,7 +102,7 @@ pub(in crate::pipeline) fn plan<'a>(
             }
             verdict @ (Verdict::Wait(_) | Verdict::Leave(_)) => verdict,
         };
-        Plan { workload, need: need(&pods), cause: cause.clone(), verdict }
+        Plan { workload, need: need(&pods), cause, verdict }
     };
     concerned.into_values().map(plan).collect()
 }
@@ -176,12 +177,25 @@ fn restarted_at(workload: &Workload) -> Option<Timestamp> {
     annotations.get(annotation::RESTARTED_AT)?.parse().ok()
 }
 
-/// What pods are to have, as a hash: it stays the same while they are being replaced.
-fn cause(pipeline: &StreamPipeline, image: &Image) -> String {
+/// The other pipelines that the sidecar of a new pod of the workload would serve, too.
+fn sharing<'a>(observed: &'a Observed, workload: &Workload) -> Vec<&'a StreamPipeline> {
+    let metadata = workload.template.metadata.as_ref();
+    let labels = metadata.and_then(|metadata| metadata.labels.clone()).unwrap_or_default();
+    let selects = |other: &&StreamPipeline| {
+        let sidecar = other.spec.placement.sidecar.as_ref();
+        sidecar.is_some_and(|sidecar| sidecar.selector.matches(&labels))
+    };
+    observed.others.iter().map(Arc::as_ref).filter(selects).collect()
+}
+
+/// What pods are to have, as a hash: it stays the same while they are being replaced. What the sidecar is granted comes
+/// from all that it serves.
+fn cause(pipeline: &StreamPipeline, sharing: &[&StreamPipeline], image: &Image) -> String {
     let spec = &pipeline.spec;
     let log = &spec.log;
     let mut hasher = Sha256::new();
-    let granted = serde_json::to_string(&granted(&[pipeline])).unwrap_or_default();
+    let granted =
+        serde_json::to_string(&granted(&[&[pipeline], sharing].concat())).unwrap_or_default();
     let grace = grace_seconds([&spec.delivery.drain.window]).to_string();
     let disk = keeps_data([log]).to_string();
     let secrets = secrets::named_by([spec]);

@@ -10,9 +10,9 @@ use super::census::Census;
 use super::{condition, some};
 use crate::conditions::{Finding, Status};
 use crate::injection::Lack;
-use crate::pipeline::Outcome;
 use crate::pipeline::given::HeldBack;
 use crate::pipeline::observe::Observed;
+use crate::pipeline::{Outcome, Stands};
 
 /// How many replicas are named.
 const MOST_NAMES: usize = 3;
@@ -21,7 +21,7 @@ const MOST_NAMES: usize = 3;
 pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> Finding {
     let generation = observed.pipeline.metadata.generation.unwrap_or_default();
     let (status, reason, message) = match outcome {
-        Outcome::Applied(held) => {
+        Outcome::Applied(Stands { held, noted: _ }) => {
             let other = held.as_ref().map(|held| held_back(observed, held));
             judge(census, generation, other.or_else(|| injected(observed)).as_deref())
         }

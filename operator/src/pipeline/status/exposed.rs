@@ -51,9 +51,10 @@ fn routed(observed: &Observed, route: &HttpRouteExposure) -> Found {
         return (Status::False, "RouteRefused", refusals.join("; "));
     }
     let missing: Vec<&str> = route.parent_refs.iter().map(|parent| parent.name.as_str()).collect();
-    if parents.len() < missing.len() {
+    let accepting = parents.iter().filter(|parent| accepts(parent));
+    if accepting.count() < missing.len() {
         let message = format!(
-            "not every Gateway has looked at the route yet: if that lasts, see whether {} exists and has a \
+            "not every Gateway has accepted the route yet: if that lasts, see whether {} exists and has a \
              controller",
             missing.join(", ")
         );
@@ -71,6 +72,15 @@ fn parents(route: &HTTPRoute) -> Vec<&RouteParentStatus> {
     parents
         .filter(|parent| !parent.conditions.is_empty() && parent.conditions.iter().all(current))
         .collect()
+}
+
+/// Whether a Gateway has accepted the route, and found what it leads to as far as it says.
+fn accepts(parent: &RouteParentStatus) -> bool {
+    let says = |type_: &str| {
+        let found = parent.conditions.iter().find(|condition| condition.type_ == type_);
+        found.map(|condition| condition.status.as_str())
+    };
+    says("Accepted") == Some("True") && says("ResolvedRefs").is_none_or(|status| status == "True")
 }
 
 /// What a Gateway has against the route.

@@ -31,14 +31,7 @@ fn rejected(rejection: &Rejection) -> Finding {
             let sentences: Vec<String> = violations.iter().map(ToString::to_string).collect();
             ("InvalidSpec", sentences.join("; "))
         }
-        Rejection::NameTaken(taken) => (
-            "NameTaken",
-            format!(
-                "{} was not made for this pipeline and is left alone: delete or rename it, or give the \
-                 pipeline another name",
-                taken.join(" and ")
-            ),
-        ),
+        Rejection::NameTaken(names) => ("NameTaken", taken(&names.join(" and "))),
         Rejection::VolumeFixed(sentence) => ("VolumeFixed", sentence.clone()),
         Rejection::ExposureOff(asked) => (
             "ExposureOff",
@@ -52,6 +45,14 @@ fn rejected(rejection: &Rejection) -> Finding {
     Finding { type_: condition::READY, status: Status::False, reason, message }
 }
 
+/// Something else has a name that is wanted.
+fn taken(what: &str) -> String {
+    format!(
+        "{what} was not made for this pipeline and is left alone: delete or rename it, or give the pipeline another \
+         name"
+    )
+}
+
 /// The condition after a phase failed.
 pub(super) fn failed(error: &Error) -> Finding {
     let (reason, message) = match (error.category(), error) {
@@ -59,6 +60,7 @@ pub(super) fn failed(error: &Error) -> Finding {
         (Category::NotFound, Error::Policy(_)) => ("NoPolicies", no_policies()),
         (_, Error::Observe(_)) => ("ObserveFailed", words(error)),
         (_, Error::Build(_)) => ("BuildFailed", words(error)),
+        (_, Error::PolicyTaken { kind, name }) => ("NameTaken", taken(&format!("{kind} {name}"))),
         (_, Error::Apply(_) | Error::Policy(_)) => ("ApplyFailed", words(error)),
         (_, Error::Report(_)) => ("ReportFailed", words(error)),
     };
@@ -90,5 +92,6 @@ fn words(error: &Error) -> String {
             format!("{error}: {}", explain(error.cause()))
         }
         Error::Build(error) => chain(error),
+        Error::PolicyTaken { .. } => error.to_string(),
     }
 }

@@ -11,6 +11,7 @@ use super::*;
 use crate::apply::ApplyError;
 use crate::conditions::get;
 use crate::injection::Lack;
+use crate::pipeline::Stands;
 use crate::pipeline::observe::{ObservedPod, Obstacle, Replica, Report, Workload, WorkloadKind};
 use crate::pipeline::testing::{observed, replica, running, serving_pod};
 use crate::pipeline::validate::Rejection;
@@ -21,7 +22,7 @@ fn now() -> Timestamp {
 }
 
 fn applied(observed: &Observed) -> StreamPipelineStatus {
-    status(observed, &Outcome::Applied(None), &[], now())
+    status(observed, &Outcome::Applied(Stands::default()), &[], now())
 }
 
 /// Status, reason and message of a condition.
@@ -286,7 +287,7 @@ fn where_workloads_are_restarted_the_condition_says_what_becomes_of_each() {
     };
     // The observation has the workload, or nothing would have become of it.
     observed.workloads = vec![Workload::named(WorkloadKind::Deployment, "web")];
-    let status = status(&observed, &Outcome::Applied(None), &[repair], now());
+    let status = status(&observed, &Outcome::Applied(Stands::default()), &[repair], now());
     let (state, _, message) = say(&status, "Injected");
     assert_eq!(state, "False");
     assert!(message.contains("; deployment/web is being restarted, because it has 1"), "{message}");

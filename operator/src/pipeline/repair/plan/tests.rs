@@ -176,6 +176,26 @@ fn another_cause_is_a_new_one_after_a_short_pause() {
 }
 
 #[test]
+fn what_another_pipeline_of_the_same_sidecar_comes_to_ask_for_is_another_cause() {
+    let mut observed = observed(&["web"]);
+    let labels = Some(BTreeMap::from([("app".to_owned(), "shop".to_owned())]));
+    observed.workloads[0].template.metadata.get_or_insert_default().labels = labels;
+    let cause = |observed: &Observed| plan(observed, &image(), now()).remove(0).cause;
+    let alone = cause(&observed);
+    let mut other = sidecar_pipeline("audit");
+    observed.others = vec![Arc::new(other.clone())];
+    let shared = cause(&observed);
+    assert_ne!(shared, alone);
+    other.spec.log.retention.max_bytes = "1Gi".parse().unwrap();
+    observed.others = vec![Arc::new(other.clone())];
+    assert_ne!(cause(&observed), shared, "its log is larger");
+    other.spec.placement.sidecar.as_mut().unwrap().selector =
+        from_value(json!({ "matchLabels": { "app": "till" } })).unwrap();
+    observed.others = vec![Arc::new(other)];
+    assert_eq!(cause(&observed), alone, "it is in other pods");
+}
+
+#[test]
 fn a_restart_for_another_pipeline_is_waited_for() {
     let mut observed = observed(&["web"]);
     let annotations = [(annotation::RESTARTED_AT.to_owned(), now().to_string())];
