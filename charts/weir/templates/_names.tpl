@@ -73,6 +73,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end -}}
 
+{{/* These labels and more, of which each stands once: (dict "root" $ "more" LABELS). */}}
+{{- define "weir.labelsAnd" -}}
+{{- toYaml (merge (dict) .more (fromYaml (include "weir.labels" .root))) -}}
+{{- end -}}
+
 {{/* A reference to an image: (dict "image" VALUES "chart" .Chart). */}}
 {{- define "weir.image" -}}
 {{- if .image.digest -}}

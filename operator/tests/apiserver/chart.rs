@@ -13,20 +13,37 @@ pub(crate) async fn render(
     namespace: &str,
     values: &[&str],
 ) -> Result<Result<Vec<Value>, String>> {
+    let set: Vec<&str> = values.iter().flat_map(|value| ["--set", value]).collect();
+    Ok(match template(cluster, namespace, &set).await? {
+        Ok(text) => Ok(objects(&text)?),
+        Err(said) => Err(said),
+    })
+}
+
+/// What Helm prints with these options, or says against them.
+async fn template(
+    cluster: &Cluster,
+    namespace: &str,
+    options: &[&str],
+) -> Result<Result<String, String>> {
     let mut helm = tokio::process::Command::new(cluster.helm()?);
     helm.args(["template", "weir", CHART, "--namespace", namespace]);
-    helm.args(["--set", "crds.install=false"]);
-    for value in values {
-        helm.args(["--set", value]);
-    }
+    helm.args(["--set", "crds.install=false"]).args(options);
     let ended = helm.output().await?;
     if !ended.status.success() {
         return Ok(Err(String::from_utf8_lossy(&ended.stderr).into_owned()));
     }
-    let text = String::from_utf8(ended.stdout)?;
-    let documents = serde_yaml::Deserializer::from_str(&text);
-    let objects: Result<Vec<Value>, _> = documents.map(Value::deserialize).collect();
-    Ok(Ok(objects?.into_iter().filter(|object| !object.is_null()).collect()))
+    Ok(Ok(String::from_utf8(ended.stdout)?))
+}
+
+/// The objects of a text, in which no key stands twice: kubectl would take the last, and others refuse both.
+fn objects(text: &str) -> Result<Vec<Value>> {
+    let mut objects = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(text) {
+        objects.push(serde_json::to_value(serde_yaml::Value::deserialize(document)?)?);
+    }
+    objects.retain(|object| !object.is_null());
+    Ok(objects)
 }
 
 async fn rendered(namespace: &Namespace, values: &[&str]) -> Result<Vec<Value>> {
@@ -85,6 +102,7 @@ async fn values_that_would_break_the_release_are_refused_in_words() -> Result<()
             ("metrics.podMonitor=null", "missing property 'podMonitor'"),
             (r"commonLabels.app\.kubernetes\.io/name=other", "app.kubernetes.io/name"),
             (r"podLabels.app\.kubernetes\.io/component=other", "app.kubernetes.io/component"),
+            (r"dashboards.labels.app\.kubernetes\.io/name=other", "app.kubernetes.io/name"),
         ] {
             let made = render(&namespace.cluster, "weir-system", &[value]).await?;
             let Err(said) = made else { anyhow::bail!("{value} is taken") };
@@ -134,6 +152,67 @@ async fn the_api_server_takes_every_object_with_the_values_that_few_set() -> Res
             let taken = namespace.kubectl.apply(&text, &["--dry-run=server"]).await?;
             taken.into_success(&["apply"])?;
         }
+        Ok(())
+    })
+    .await
+}
+
+/// Words that YAML takes for something else where they are not quoted, or that would end a line.
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn odd_values_arrive_as_they_are() -> Result<()> {
+    with_namespace("chart", async |namespace| {
+        let annotations = json!({
+            "a.test/a": "yes", "a.test/b": "1e3", "a.test/c": "x: y # z", "a.test/d": "one\ntwo",
+            "a.test/e": "{{ fail \"me\" }}", "a.test/f": "\"quoted\"", "a.test/g": "",
+        });
+        let labels = json!({ "on": "off", "a.test/version": "1.10", "a.test/null": "null" });
+        let selector = json!({ "zone": "012", "disk": "true" });
+        let given = json!([{ "name": "OTEL_EXPORTER_OTLP_HEADERS", "value": "a=b,c=\"d: e\"" }]);
+        let tracing = json!({ "endpoint": "http://c.test:4318", "ratio": "0.5", "env": given });
+        let long = "a".repeat(53);
+        let options = [
+            format!("podAnnotations={annotations}"),
+            format!("serviceAccount.annotations={annotations}"),
+            format!("commonLabels={labels}"),
+            format!("podLabels={labels}"),
+            format!("nodeSelector={selector}"),
+            format!("tracing={tracing}"),
+            format!("fullnameOverride={}", json!(long)),
+            format!("log.level={}", json!("info,weir_operator=debug")),
+            format!("image.repository={}", json!("registry.test:5000/team/weir-operator")),
+            format!("webhook.excludedNamespaces={}", json!(["123", "null"])),
+        ];
+        let options: Vec<&str> =
+            options.iter().flat_map(|option| ["--set-json", option.as_str()]).collect();
+        let text = template(&namespace.cluster, &namespace.name, &options).await?;
+        let text = text.map_err(anyhow::Error::msg)?;
+        namespace.kubectl.apply(&text, &["--dry-run=server"]).await?.into_success(&["apply"])?;
+        let made = objects(&text)?;
+        let find = |kind: &str| {
+            made.iter().find(|object| object["kind"] == kind).cloned().unwrap_or_default()
+        };
+        let holds = |found: &Value, wanted: &Value| {
+            wanted
+                .as_object()
+                .is_some_and(|all| all.iter().all(|(key, value)| found[key] == *value))
+        };
+        let (deployment, account) = (find("Deployment"), find("ServiceAccount"));
+        let pod = &deployment["spec"]["template"];
+        ensure!(deployment["metadata"]["name"] == long, "{}", deployment["metadata"]);
+        ensure!(holds(&pod["metadata"]["annotations"], &annotations), "{}", pod["metadata"]);
+        ensure!(holds(&account["metadata"]["annotations"], &annotations), "{account}");
+        for labelled in [&pod["metadata"], &deployment["metadata"], &account["metadata"]] {
+            ensure!(holds(&labelled["labels"], &labels), "{labelled}");
+            ensure!(labelled["labels"]["app.kubernetes.io/name"] == "weir", "{labelled}");
+        }
+        ensure!(holds(&pod["spec"]["nodeSelector"], &selector), "{}", pod["spec"]);
+        let container = &pod["spec"]["containers"][0];
+        let variables = container["env"].as_array().cloned().unwrap_or_default();
+        let level = json!({ "name": "WEIR_LOG", "value": "info,weir_operator=debug" });
+        ensure!(variables.contains(&level) && variables.contains(&given[0]), "{variables:?}");
+        let arguments = container["args"].as_array().cloned().unwrap_or_default();
+        ensure!(arguments.contains(&json!("--excluded-namespace=123")), "{arguments:?}");
         Ok(())
     })
     .await

@@ -206,6 +206,15 @@ async fn a_route_waits_for_the_gateway_api_and_then_for_its_gateway() -> Result<
         condition(&namespace, "orders", "Exposed", "Unknown", "RoutePending").await?;
         found_at(&namespace, "https://orders.test/orders/sse").await?;
         let routes = namespace.api::<HTTPRoute>();
+        // It is not watched, so what somebody changes is put right when the pipeline is looked at again.
+        let elsewhere = Patch::Merge(json!({ "spec": { "hostnames": ["elsewhere.test"] } }));
+        routes.patch("orders", &PatchParams::default(), &elsewhere).await?;
+        let made = eventually("the route is put right", LIMIT, async || {
+            let found = routes.get("orders").await?;
+            ensure!(found.spec == made.spec, "{:?}", found.spec);
+            Ok(found)
+        })
+        .await?;
         for (status, said, reason) in [
             ("True", "True", "RouteAccepted"),
             ("Unknown", "Unknown", "RoutePending"),

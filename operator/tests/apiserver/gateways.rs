@@ -163,6 +163,23 @@ async fn create_on_volume(namespace: &Namespace, when_deleted: &str) -> Result<(
     create_pipeline_with(namespace, "orders", placement, log).await.map(drop)
 }
 
+/// What somebody changes of the StatefulSet does not last.
+async fn is_put_right(namespace: &Namespace) -> Result<()> {
+    let sets = namespace.api::<StatefulSet>();
+    let before = sets.get("orders").await?;
+    let image =
+        json!({ "containers": [{ "name": "weir-sidecar", "image": "other.test/image:1" }] });
+    let spec = json!({ "replicas": 3, "template": { "spec": image } });
+    let patch = Patch::Strategic(json!({ "spec": spec }));
+    sets.patch("orders", &PatchParams::default(), &patch).await?;
+    eventually("the StatefulSet is put right", LIMIT, async || {
+        let found = sets.get("orders").await?;
+        ensure!(found.spec == before.spec, "{:?}", found.spec);
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 #[ignore = "needs a cluster: cargo xtask test"]
 async fn volumes_outlive_their_pipeline_and_are_found_again() -> Result<()> {
@@ -177,6 +194,7 @@ async fn volumes_outlive_their_pipeline_and_are_found_again() -> Result<()> {
         ensure!(claim.owner_references().is_empty(), "{:?}", claim.owner_references());
         there::<Pod>(&namespace, "orders-0").await?;
         gone::<Deployment>(&namespace, "orders").await?;
+        is_put_right(&namespace).await?;
         pipelines(&namespace).delete("orders", &DeleteParams::background()).await?;
         gone::<StatefulSet>(&namespace, "orders").await?;
         gone::<Pod>(&namespace, "orders-0").await?;

@@ -5,7 +5,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use weir_crds::manifest::Manifest;
 use weir_crds::v1alpha1::{StreamPipelineSpec, StreamSLO};
@@ -176,8 +176,8 @@ async fn what_somebody_else_changes_or_deletes_is_put_right() -> Result<()> {
         create_pipeline(&namespace, "orders", gateway(1)).await?;
         let before: Deployment = there(&namespace, "orders").await?;
         let deployments = namespace.api::<Deployment>();
-        let patch = kube::api::Patch::Merge(json!({ "spec": { "replicas": 5 } }));
-        deployments.patch("orders", &kube::api::PatchParams::default(), &patch).await?;
+        let patch = Patch::Merge(json!({ "spec": { "replicas": 5 } }));
+        deployments.patch("orders", &PatchParams::default(), &patch).await?;
         eventually("the replicas are put right", LIMIT, async || {
             let replicas = deployments.get("orders").await?.spec.replicas;
             ensure!(replicas == Some(1), "{replicas:?}");
@@ -186,6 +186,18 @@ async fn what_somebody_else_changes_or_deletes_is_put_right() -> Result<()> {
         .await?;
         namespace.api::<Service>().delete("orders", &DeleteParams::default()).await?;
         there::<Service>(&namespace, "orders").await?;
+        // What replicas are to serve.
+        let config_maps = namespace.api::<ConfigMap>();
+        let manifests = config_maps.get("orders-weir").await?.data.context("no data")?;
+        let key = manifests.keys().next().context("no manifest")?;
+        let patch = Patch::Merge(json!({ "data": { key: "wrong" } }));
+        config_maps.patch("orders-weir", &PatchParams::default(), &patch).await?;
+        eventually("the manifest is put right", LIMIT, async || {
+            let found = config_maps.get("orders-weir").await?.data.unwrap_or_default();
+            ensure!(found == manifests, "{found:?}");
+            Ok(())
+        })
+        .await?;
         ensure!(deployments.get("orders").await?.metadata.uid == before.metadata.uid);
         controller.stop().await
     })

@@ -6,7 +6,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::rbac::v1::ClusterRole;
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use weir_crds::v1alpha1::StreamPipeline;
@@ -256,6 +256,37 @@ async fn a_second_policy_joins_the_sidecar_and_goes_with_its_pipeline() -> Resul
         for left in left(&watched).await? {
             ensure!(!left.starts_with(&format!("{}.", watched.name)), "{left} is left");
         }
+        replica.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_policy_that_somebody_changes_and_a_binding_that_somebody_deletes_are_put_right()
+-> Result<()> {
+    with_system("policy-drift", async |watched, system| {
+        let replica = Replica::start_with_policies(&watched, &system, &[]).await?;
+        replica.ready().await?;
+        create_pipeline(&watched, "orders", json!({})).await?;
+        in_force(&watched, "orders", true).await?;
+        let names = left(&watched).await?;
+        let own = names.iter().find(|name| name.starts_with(&format!("{}.", watched.name)));
+        let own = own.context("it has no policy")?;
+        let client = || watched.cluster.client.clone();
+        let policies = Api::<MutatingAdmissionPolicy>::all(client());
+        let before = policies.get(own).await?.spec;
+        let label = "Object{metadata: Object.metadata{labels: {'other': 'true'}}}";
+        let other = json!({
+            "patchType": "ApplyConfiguration", "applyConfiguration": { "expression": label },
+        });
+        let other = Patch::Merge(json!({ "spec": { "mutations": [other] } }));
+        policies.patch(own, &PatchParams::default(), &other).await?;
+        let bindings = Api::<MutatingAdmissionPolicyBinding>::all(client());
+        bindings.delete(own, &DeleteParams::default()).await?;
+        in_force(&watched, "orders", false).await?;
+        in_force(&watched, "orders", true).await?;
+        ensure!(policies.get(own).await?.spec == before, "it is another one");
         replica.stop().await
     })
     .await
