@@ -87,10 +87,12 @@ pub struct Run {
     #[arg(long, value_name = "DIR", default_value = SECRETS_DIR)]
     pub secrets_dir: PathBuf,
 
-    /// A file for the final counters, written when the process ends: in a pod, the container's
-    /// termination message.
+    /// A file for the final counters of the StreamSLOs' objectives, written when the process ends: in a pod, the
+    /// container's termination message. Where no StreamSLO is served there is nothing to hand over, and nothing is
+    /// written.
     #[arg(long, value_name = "FILE")]
     pub last_words: Option<PathBuf>,
+
     /// Where the logs of pipelines with spec.log.storage.disk are kept. Only one process at a time may use
     /// it. By default $XDG_STATE_HOME/weir, or .local/state/weir in the home directory, or .weir here.
     #[arg(long, value_name = "DIR", env = "WEIR_DATA_DIR")]

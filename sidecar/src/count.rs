@@ -30,6 +30,7 @@ mod reasons;
 mod refusals;
 mod roll;
 mod turned_away;
+mod vacancies;
 mod waiter;
 
 use std::{
@@ -58,6 +59,7 @@ pub use reasons::{FiltersRefused, Gaps};
 pub use refusals::Refusals;
 use roll::Roll;
 pub use turned_away::{TurnedAway, Turnings, retry_soon_ms};
+pub use vacancies::Vacancies;
 pub use waiter::Waiter;
 
 use crate::{
@@ -164,6 +166,8 @@ pub struct Accounts {
     /// Whoever waits by a request.
     waiting: AtomicU64,
     addresses: Addresses,
+    /// Those who wait for the seat of another.
+    pub vacancies: Vacancies,
     shards: Box<[ShardAccounts]>,
     meters: ArcSwap<Vec<Arc<Meter>>>,
 }
@@ -224,6 +228,7 @@ impl Accounts {
             connected: Default::default(),
             waiting: AtomicU64::new(0),
             addresses: Addresses::default(),
+            vacancies: Vacancies::default(),
             shards: (0..=shards).map(|_| ShardAccounts::default()).collect(),
             meters: ArcSwap::default(),
         }
@@ -451,29 +456,35 @@ impl Seat {
         transport: Transport,
         limit: u64,
     ) -> Result<Self, NoSeat> {
+        Self::take_of(accounts, transport, limit, None)
+    }
+
+    /// The same, as one of at most so many of a client's.
+    ///
+    /// # Errors
+    ///
+    /// Fails where there is none, or the client has as many.
+    pub fn take_of(
+        accounts: &Arc<Accounts>,
+        transport: Transport,
+        limit: u64,
+        of_network: Option<(Network, u64)>,
+    ) -> Result<Self, NoSeat> {
         // Two that come at once may both see the last seat: the limit is a bound on memory, and one
         // more connection does not matter to it.
         if accounts.connections() >= limit {
             return Err(NoSeat::Full { limit });
         }
+        if let Some((network, limit)) = of_network
+            && !accounts.addresses.enter(network, limit)
+        {
+            return Err(NoSeat::Crowded { limit });
+        }
         if let Some(count) = accounts.connected.get(transport as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        let accounts = Arc::clone(accounts);
-        Ok(Self { accounts, transport, filter: None, network: None })
-    }
-
-    /// The same seat, as one of at most `limit` of a client's.
-    ///
-    /// # Errors
-    ///
-    /// Fails where the client has as many.
-    pub fn of(mut self, network: Network, limit: u64) -> Result<Self, NoSeat> {
-        if !self.accounts.addresses.enter(network, limit) {
-            return Err(NoSeat::Crowded { limit });
-        }
-        self.network = Some(network);
-        Ok(self)
+        let network = of_network.map(|(network, _)| network);
+        Ok(Self { accounts: Arc::clone(accounts), transport, filter: None, network })
     }
 
     /// Whether it counts among its client's connections.
@@ -510,6 +521,7 @@ impl Drop for Seat {
         if let Some(network) = self.network {
             self.accounts.addresses.leave(network);
         }
+        self.accounts.vacancies.tell();
     }
 }
 
@@ -538,7 +550,7 @@ mod tests {
     fn a_client_is_refused_a_seat_too_many_and_no_other_is() {
         let accounts = Arc::new(Accounts::new(1));
         let network = |last| Network::from(IpAddr::from([192, 0, 2, last]));
-        let take = |last| Seat::take(&accounts, Transport::Sse, 10).unwrap().of(network(last), 1);
+        let take = |last| Seat::take_of(&accounts, Transport::Sse, 10, Some((network(last), 1)));
         let first = take(1).unwrap();
         assert_eq!(take(1).unwrap_err(), NoSeat::Crowded { limit: 1 });
         assert!(take(2).is_ok());

@@ -16,6 +16,7 @@ mod heads;
 mod http1;
 mod http2;
 mod later;
+mod leftover;
 mod line;
 mod problem;
 mod publish;

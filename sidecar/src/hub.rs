@@ -46,7 +46,7 @@ pub use behind::STALL;
 pub use chunk::{Chunk, Fetch, Framing, Passed};
 use conflation::{Conflation, Keys};
 use filters::Filters;
-pub use filters::{Demand, Filter, Known, MAX_FILTERS, NoFilter, TOO_COSTLY};
+pub use filters::{Client, Demand, Filter, Known, MAX_FILTERS, NoFilter, TOO_COSTLY};
 use history::History;
 pub use position::{Gap, Position, SKEW, Start, moment};
 pub use room::Mark;
@@ -458,10 +458,22 @@ impl Hub {
     /// Fails when `spec.delivery.maxConnections` are taken, or those that one address may have.
     pub fn take_seat(&self, transport: Transport, address: Option<IpAddr>) -> Result<Seat, NoSeat> {
         let settings = self.settings.load();
-        let seat = Seat::take(&self.accounts, transport, settings.max_connections)?;
-        match (address, settings.max_connections_per_address) {
-            (Some(address), Some(limit)) => seat.of(address.into(), limit),
-            (Some(_) | None, _) => Ok(seat),
+        let of_network = address.zip(settings.max_connections_per_address);
+        let of_network = of_network.map(|(address, limit)| (address.into(), limit));
+        Seat::take_of(&self.accounts, transport, settings.max_connections, of_network)
+    }
+
+    /// Takes a connection's seat, and waits a moment for it where there is none: the page that is loaded anew comes
+    /// before its last connection is known to be gone.
+    ///
+    /// # Errors
+    ///
+    /// Fails when no seat was given back in time.
+    pub async fn seat(&self, transport: Transport, address: IpAddr) -> Result<Seat, NoSeat> {
+        let take = || self.take_seat(transport, Some(address));
+        match take() {
+            Ok(seat) => Ok(seat),
+            Err(_) => self.accounts.vacancies.wait_for(take).await,
         }
     }
 
@@ -478,7 +490,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// Fails when there are [`MAX_FILTERS`] others, or this one has just cost too much.
+    /// Fails when there are [`MAX_FILTERS`] others, or as many of the client's as it may have, or this one has just
+    /// cost too much.
     pub fn filter(&self, demand: Demand) -> Result<Option<Arc<Filter>>, NoFilter> {
         self.filters.share(demand)
     }

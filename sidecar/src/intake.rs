@@ -23,7 +23,7 @@ use http::HeaderMap;
 
 pub use answer::Answer;
 pub use bound::Bound;
-pub use rejection::{Problem, Reason, Rejection};
+pub use rejection::{Part, Problem, Reason, Rejection};
 
 use crate::event::Event;
 use draft::Draft;

@@ -20,7 +20,7 @@ use crate::{
     durable::{Limits, Streams},
     engine::Wakers,
     filter::{Claims, Expression},
-    hub::{Demand, Hub, Settings},
+    hub::{Client, Demand, Hub, Settings},
     source::{SourceState, generator},
 };
 use storage::Keeper;
@@ -117,12 +117,13 @@ impl Pipeline {
 
     /// What a subscriber is to be sent to whom this is granted, and who wishes for this.
     #[must_use]
-    pub fn demand(&self, grant: &Grant, wished: Option<Arc<Expression>>) -> Demand {
+    pub fn demand(&self, grant: &Grant, client: Client, wished: Option<Arc<Expression>>) -> Demand {
         let claims = grant.claims.as_ref();
         Demand {
             wished,
             granted: self.guard.filter().map(Arc::clone),
             claims: claims.map_or(Claims::Null, |claims| Claims::Object(claims.all().clone())),
+            client,
         }
     }
 

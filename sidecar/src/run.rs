@@ -134,7 +134,15 @@ async fn serve(arguments: &Run) -> Result<(), RunError> {
 
 /// Hands the final counters over. It is too late for an error.
 fn hand_over(path: &Path, registry: &Registry) {
-    if let Err(error) = last_words::write(path, &registry.samples(clock::now())) {
+    let samples = registry.samples(clock::now());
+    if samples.pipelines.iter().all(|pipeline| pipeline.slos.is_empty()) {
+        tracing::info!(
+            path = %path.display(),
+            "no StreamSLO is served here, so there are no final counters: --last-words writes nothing"
+        );
+        return;
+    }
+    if let Err(error) = last_words::write(path, &samples) {
         tracing::warn!(%error, path = %path.display(), "can't hand over the final counters");
     }
 }

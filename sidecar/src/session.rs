@@ -315,9 +315,10 @@ impl Session {
         admit(&self.access.memory, &hub, &position).map_err(told)?;
         let own = Arc::ptr_eq(&hub, &self.hub).then(|| self.spare.take()).flatten();
         let visitor = Arc::clone(&self.access.visitor);
+        let client = self.access.client;
         self.job = Some(Box::pin(async move {
             let filter = request.filter.as_deref();
-            let begun = begin(&pipeline, &visitor, own, &position, filter).await;
+            let begun = begin(&pipeline, &visitor, (client, own), &position, filter).await;
             Done::Started { request, hub, begun }
         }));
         Ok(())

@@ -3,6 +3,7 @@
 
 use std::{
     future::poll_fn,
+    net::Ipv4Addr,
     sync::{Arc, LazyLock},
     task::Poll,
     time::{Duration, Instant},
@@ -14,7 +15,7 @@ use weir_sidecar::{
     auth::{Grant, Shown},
     count::{EndReason, Seat, Transport},
     frame::websocket::Coding,
-    hub::Hub,
+    hub::{Client, Hub},
     memory::{Budgets, Memory},
     registry::Registry,
     session::{Access, Conversation as _, Home, Session},
@@ -109,6 +110,7 @@ fn home(registry: &Arc<Registry>, hub: &Arc<Hub>, seat: Seat) -> Home {
         registry: Arc::clone(registry),
         secure: false,
         visitor: Arc::new(pipeline.guard().visitor(shown, &grant)),
+        client: Client::of_socket(Ipv4Addr::LOCALHOST.into()),
         memory: Memory::unbounded(),
         messages: Budgets::of(None).messages,
     };

@@ -56,13 +56,14 @@ impl Gaps {
 pub struct FiltersRefused([Counter; WORDS.len()]);
 
 /// Why there is no filter.
-const WORDS: [&str; 7] = [
+const WORDS: [&str; 8] = [
     "length",
     "syntax",
     "meaning",
     "absent",
     "busy",
     TurnedAway::TooManyFilters.name(),
+    TurnedAway::TooManyFiltersOfClient.name(),
     TurnedAway::FilterTooCostly.name(),
 ];
 
@@ -113,6 +114,7 @@ mod tests {
         filters.count(&Refused::Absent);
         filters.count(&Refused::Busy);
         filters.turned_away(TurnedAway::TooManyFilters);
+        filters.turned_away(TurnedAway::TooManyFiltersOfClient);
         filters.turned_away(TurnedAway::FilterTooCostly);
         assert!(filters.all().all(|(_, count)| count == 1));
     }

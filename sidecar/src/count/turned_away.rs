@@ -17,6 +17,8 @@ pub enum TurnedAway {
     MemoryPressure,
     /// There are as many different filters as there may be.
     TooManyFilters,
+    /// There are as many different filters of the client as there may be.
+    TooManyFiltersOfClient,
     /// The filter costs more than it may.
     FilterTooCostly,
     /// The log can't be read now.
@@ -31,12 +33,13 @@ pub enum TurnedAway {
 
 impl TurnedAway {
     /// Every reason, in the order in which they are declared.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Draining,
         Self::TooManyConnections,
         Self::TooManyFromAddress,
         Self::MemoryPressure,
         Self::TooManyFilters,
+        Self::TooManyFiltersOfClient,
         Self::FilterTooCostly,
         Self::LogUnavailable,
         Self::TooManyMessages,
@@ -53,6 +56,7 @@ impl TurnedAway {
             Self::TooManyFromAddress => "too_many_connections_of_address",
             Self::MemoryPressure => "memory_pressure",
             Self::TooManyFilters => "too_many_filters",
+            Self::TooManyFiltersOfClient => "too_many_filters_of_client",
             Self::FilterTooCostly => "filter_too_costly",
             Self::LogUnavailable => "log_unavailable",
             Self::TooManyMessages => "too_many_messages",
@@ -89,6 +93,7 @@ impl TurnedAway {
             Self::Draining
             | Self::TooManyFromAddress
             | Self::TooManyFilters
+            | Self::TooManyFiltersOfClient
             | Self::FilterTooCostly
             | Self::TooManyMessages
             | Self::SlowMessage => false,
@@ -103,6 +108,7 @@ impl TurnedAway {
             | Self::LogUnavailable
             | Self::SlowMessage => SOON,
             Self::TooManyFromAddress
+            | Self::TooManyFiltersOfClient
             | Self::MemoryPressure
             | Self::TooManyMessages
             | Self::Busy => LATER,
@@ -170,7 +176,11 @@ mod tests {
                 assert!(other.range().contains(&hint), "{other:?} after {reason:?}: {hint}");
             }
         }
-        for alone in [TurnedAway::Draining, TurnedAway::TooManyFromAddress] {
+        for alone in [
+            TurnedAway::Draining,
+            TurnedAway::TooManyFromAddress,
+            TurnedAway::TooManyFiltersOfClient,
+        ] {
             assert!(!alone.makes_a_crowd());
         }
     }

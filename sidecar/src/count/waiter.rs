@@ -46,6 +46,7 @@ impl Drop for Waiter {
         if let Some(network) = self.network {
             self.accounts.addresses.leave(network);
         }
+        self.accounts.vacancies.tell();
     }
 }
 
@@ -68,7 +69,8 @@ mod tests {
         assert_eq!(Waiter::take(&accounts, 2, None).unwrap_err(), NoSeat::Full { limit: 2 });
         assert!(Seat::take(&accounts, Transport::Sse, 2).is_err());
         drop(waiter);
-        assert!(seat.of(network, 1).is_ok());
+        drop(seat);
+        assert!(Seat::take_of(&accounts, Transport::Sse, 2, Some((network, 1))).is_ok());
         assert_eq!(accounts.waiting(), 0);
     }
 }

@@ -17,6 +17,7 @@ use super::{
     accept::{Acceptor, Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes, answer},
     arrivals::{Arrivals, Fault},
     heads::{Counted, Heads},
+    leftover::{self, Lent},
     line::{Answering, Line, Until, With},
     problem::problem,
     takeover::{Handover, Manner, Taken, Takeover},
@@ -61,16 +62,16 @@ where
     let (takeover, mut taken) = Takeover::channel();
     let asked = CancellationToken::new();
     let impatience = out_of_patience(asked.clone());
-    let arrivals = acceptor.arrivals.clone();
+    let desk = Desk::new(acceptor, routes, takeover, caller);
     let heads = Heads::new(acceptor.heads.part());
     let (kept, known) = (heads.clone(), Arc::clone(line));
     let service = service_fn(move |request| {
         asked.cancel();
         kept.asked(announced(&request), listens(&request));
         let asked = Asked { heads: kept.clone(), answering: Answering::begin(&known) };
-        let (arrivals, routes, takeover) = (arrivals.clone(), routes.clone(), takeover.clone());
+        let desk = desk.clone();
         async move {
-            let response = respond(&arrivals, routes, takeover, caller, request).await;
+            let response = desk.answer(request).await;
             let until = response.extensions().get::<Until>();
             until.into_iter().for_each(|until| asked.answering.until(*until));
             Ok::<_, Infallible>(response.map(|body| With::new(body, asked)))
@@ -160,22 +161,42 @@ fn listens(request: &Request<Incoming>) -> bool {
     request.method() == Method::GET && pipeline.is_some_and(|name| !name.contains('/'))
 }
 
-/// Answers one request.
-async fn respond(
-    arrivals: &Arrivals,
+/// Where the requests of a connection are answered.
+#[derive(Clone)]
+struct Desk {
+    arrivals: Arrivals,
+    stopping: CancellationToken,
     routes: Routes,
     takeover: Takeover,
     caller: Caller,
-    request: Request<Incoming>,
-) -> warp::reply::Response {
-    let version = request.version();
-    if let Err(detail) = check_host(version, request.headers()) {
-        arrivals.note(Fault::Malformed);
-        return refuse_host(detail);
+}
+
+impl Desk {
+    fn new(acceptor: &Acceptor, routes: Routes, takeover: Takeover, caller: Caller) -> Self {
+        let (arrivals, stopping) = (acceptor.arrivals.clone(), acceptor.stopping.clone());
+        Self { arrivals, stopping, routes, takeover, caller }
     }
-    let Caller { peer, secure } = caller;
-    let manner = Manner { version, tunnel: false, secure, address: peer.0 };
-    answer(routes, takeover.with_manner(manner), caller, request).await
+
+    /// Answers one request, and lets go of what it has left.
+    async fn answer(self, request: Request<Incoming>) -> warp::reply::Response {
+        let stopping = self.stopping.clone();
+        let (request, leftover) = leftover::lend(request);
+        let response = self.respond(request).await;
+        leftover.discard(&stopping).await;
+        response
+    }
+
+    async fn respond(self, request: Request<Lent>) -> warp::reply::Response {
+        let Self { arrivals, stopping: _, routes, takeover, caller } = self;
+        let version = request.version();
+        if let Err(detail) = check_host(version, request.headers()) {
+            arrivals.note(Fault::Malformed);
+            return refuse_host(detail);
+        }
+        let Caller { peer, secure } = caller;
+        let manner = Manner { version, tunnel: false, secure, address: peer.0 };
+        answer(routes, takeover.with_manner(manner), caller, request).await
+    }
 }
 
 /// Holds a request to RFC 9112, section 3.2: it says once which host it is for, whatever that is.

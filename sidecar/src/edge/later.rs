@@ -127,6 +127,7 @@ fn close_code(reason: TurnedAway) -> CloseCode {
         | TurnedAway::TooManyFromAddress
         | TurnedAway::MemoryPressure
         | TurnedAway::TooManyFilters
+        | TurnedAway::TooManyFiltersOfClient
         | TurnedAway::LogUnavailable
         | TurnedAway::Busy => CloseCode::TryAgainLater,
     }

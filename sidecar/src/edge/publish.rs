@@ -7,14 +7,13 @@
 
 mod body;
 
-use std::{pin::pin, time::SystemTime};
+use std::time::SystemTime;
 
 use bytes::Buf;
 use http::{HeaderMap, Response, StatusCode};
 use warp::Stream;
 
 pub(super) use self::body::collect;
-use self::body::discard;
 use super::{
     problem::{problem, refusal, respond, unavailable},
     routes::Service,
@@ -97,18 +96,11 @@ where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
 {
-    let mut body = pin!(body);
     let batch = BATCH_BYTES.min(service.budgets.bodies.bytes() / COPIES);
-    let bound = match Bound::of(headers, context.max_event_bytes, batch) {
-        Ok(bound) => bound,
-        Err(rejection) => {
-            discard(headers, body.as_mut()).await;
-            return Err(refused(&rejection));
-        }
-    };
+    let bound = Bound::of(headers, context.max_event_bytes, batch);
+    let bound = bound.map_err(|rejection| refused(&rejection))?;
     let too_large = || refused(&bound.exceeded());
-    let (bytes, mut part) =
-        collect(headers, body.as_mut(), (bound.bytes(), too_large), service).await?;
+    let (bytes, mut part) = collect(headers, body, (bound.bytes(), too_large), service).await?;
     let decoded = intake::decode(headers, &bytes, context).map_err(|error| refused(&error))?;
     drop(bytes);
     if part.fit(weight(&decoded)) {

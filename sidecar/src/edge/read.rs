@@ -276,7 +276,7 @@ pub(super) async fn serve(
         Ok(wished) => wished,
         Err(refusal) => return refusal,
     };
-    let filter = match shared(pipeline, grant, wished) {
+    let filter = match shared(pipeline, (grant, address), wished) {
         Ok(filter) => filter,
         Err(none) => return unavailable(UNAVAILABLE, none.to_string(), retry_soon_ms()),
     };

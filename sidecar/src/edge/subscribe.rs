@@ -1,6 +1,6 @@
 //! Answers a subscriber: checks what it asks for, finds its place, and writes the opening.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 
@@ -21,7 +21,7 @@ use crate::{
         self, Control, Format,
         websocket::{self, CloseCode, Coding, Handshake, HandshakeError, Subprotocol},
     },
-    hub::{Filter, Framing, Gap, Hub, NoFilter, Position, Start},
+    hub::{Client, Filter, Framing, Gap, Hub, NoFilter, Position, Start},
     memory::Comer,
     pipeline::Pipeline,
     session::Access,
@@ -137,6 +137,7 @@ pub(super) async fn serve(
                 registry: Arc::clone(&service.registry),
                 secure: manner.secure,
                 visitor: Arc::new(visitor),
+                client: Client::of_socket(manner.address),
                 memory: service.memory.clone(),
                 messages: service.budgets.messages.clone(),
             };
@@ -220,8 +221,8 @@ async fn sse(
     let refuse = |later: Later| later.answer(hub, headers);
     let wished = wished(hub, query.filter.as_deref(), refuse).await?;
     let comer = comer(hub, &position);
-    let seat = take_seat(service, hub, Transport::Sse, manner, comer).map_err(refuse)?;
-    let seat = with_filter(pipeline, grant, seat, wished).map_err(refuse)?;
+    let seat = take_seat(service, hub, Transport::Sse, manner, comer).await.map_err(refuse)?;
+    let seat = with_filter(pipeline, (grant, manner.address), seat, wished).map_err(refuse)?;
     let framing = framing(manner.version);
     let open = |cursor: &str, opening: &mut Vec<u8>| {
         frame::sse_open(cursor, fastrand::u64(RETRY_MS), opening);
@@ -253,11 +254,12 @@ async fn web_socket(
         // Each of its subscriptions says where it starts.
         Subprotocol::Multiplexed => Comer::Resuming,
     };
-    let seat = take_seat(service, hub, Transport::WebSocket, manner, comer).map_err(refuse)?;
+    let seat =
+        take_seat(service, hub, Transport::WebSocket, manner, comer).await.map_err(refuse)?;
     if acceptable.face == Subprotocol::Multiplexed {
         return Ok(hand_over_session(access, hub, seat, acceptable));
     }
-    let seat = with_filter(pipeline, grant, seat, wished).map_err(refuse)?;
+    let seat = with_filter(pipeline, (grant, manner.address), seat, wished).map_err(refuse)?;
     let start = start(hub, &position).await.map_err(refuse)?;
     let Acceptable { head, face: _, format } = acceptable;
     let open =
@@ -286,31 +288,37 @@ pub(super) fn comer(hub: &Hub, position: &Position) -> Comer {
 }
 
 /// A place among the pipeline's connections, unless there is none, or this replica takes nobody.
-fn take_seat(
+async fn take_seat(
     service: &Service,
     hub: &Hub,
     transport: Transport,
     manner: Manner,
     comer: Comer,
 ) -> Result<Seat, Later> {
-    if service.draining.is_cancelled() {
-        return Err(Later::new(TurnedAway::Draining, &"this replica is stopping"));
+    let seat = async {
+        if !service.memory.pressure().admits(comer) {
+            let message = "this replica is short of memory";
+            return Err(Later::new(TurnedAway::MemoryPressure, &message));
+        }
+        let seat = hub.seat(transport, manner.address).await;
+        seat.map_err(|none| Later::new(none.reason(), &none))
+    };
+    tokio::select! {
+        biased;
+        () = service.draining.cancelled() => {
+            Err(Later::new(TurnedAway::Draining, &"this replica is stopping"))
+        }
+        seat = seat => seat,
     }
-    if !service.memory.pressure().admits(comer) {
-        let message = "this replica is short of memory";
-        return Err(Later::new(TurnedAway::MemoryPressure, &message));
-    }
-    let seat = hub.take_seat(transport, Some(manner.address));
-    seat.map_err(|none| Later::new(none.reason(), &none))
 }
 
 fn with_filter(
     pipeline: &Pipeline,
-    grant: &Grant,
+    who: (&Grant, IpAddr),
     seat: Seat,
     wished: Option<Arc<Expression>>,
 ) -> Result<Seat, Later> {
-    let filter = shared(pipeline, grant, wished);
+    let filter = shared(pipeline, who, wished);
     let filter = filter.map_err(|none| Later::new(none.reason(), &none))?;
     Ok(seat.with_filter(filter))
 }
@@ -367,11 +375,11 @@ pub(super) async fn wished<R: From<Response<Vec<u8>>>>(
 /// The filter that a subscriber gets: what it asks for of what it may have.
 pub(super) fn shared(
     pipeline: &Pipeline,
-    grant: &Grant,
+    (grant, address): (&Grant, IpAddr),
     wished: Option<Arc<Expression>>,
 ) -> Result<Option<Arc<Filter>>, NoFilter> {
     let hub = pipeline.hub();
-    hub.filter(pipeline.demand(grant, wished))
+    hub.filter(pipeline.demand(grant, Client::at(address), wished))
         .inspect_err(|error| hub.accounts().filters_refused.turned_away(error.reason()))
 }
 

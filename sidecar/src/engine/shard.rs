@@ -180,6 +180,7 @@ impl Shard {
         // Against the fence of whoever wakes: see there.
         fence(Ordering::SeqCst);
         let (hub, next) = (Arc::clone(&adoption.hub), adoption.next);
+        let transport = adoption.seat.transport();
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let registered = register(adoption, self.poll.registry(), Token(key));
@@ -190,6 +191,7 @@ impl Shard {
                     tracing::warn!(%error, "can't take over connections");
                 }
                 self.handle.connections.fetch_sub(1, Ordering::Relaxed);
+                hub.accounts().ended.count(transport, EndReason::Broken);
                 return;
             }
         };

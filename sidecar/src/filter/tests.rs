@@ -66,6 +66,9 @@ fn an_expression_is_true_of_an_event_or_not() {
         ("event.data.items.exists_one(i, i.n == 1)", true),
         ("size(event.data.items.filter(i, i.n > 1)) == 1", true),
         ("event.data.items.map(i, i.sku) == ['a', 'b']", true),
+        ("event.data.items.map(i, i.n > 1, i.sku) == ['b']", true),
+        ("event.data.items.map(i, i.n > 9, i.missing) == []", true),
+        ("[1, 2, 3].map(x, x > 1, x * 2).map(y, y < 5, [1].map(z, z == 1, y + z)) == [[5]]", true),
         ("'total' in event.data && !('missing' in event.data)", true),
         ("event.type in ['order.placed', 'order.paid']", true),
         ("event.type.matches('^order[.](placed|paid)$')", true),
@@ -81,6 +84,23 @@ fn an_expression_is_true_of_an_event_or_not() {
     ] {
         assert_eq!(outcome(source, data), Ok(expected), "{source}");
     }
+}
+
+#[test]
+fn a_loop_with_other_arguments_is_told_which_it_takes() {
+    for (source, told) in [
+        ("[1].map(x)", "list.map(x, x > 1, x * 2)"),
+        ("[1].map(x, true, x, x)", "list.map(x, x > 1, x * 2)"),
+        ("[1].filter(x, true, x)", "list.filter(x, x > 1)"),
+        ("[1].exists(x)", "list.exists(x, x > 1)"),
+        ("[1].map(x, 5, x) == []", "truth values"),
+        ("[1].map(1, true, 1) == []", "the name of its variable"),
+    ] {
+        let refused = compile(source).unwrap_err().to_string();
+        assert!(refused.contains(told), "{source}: {refused}");
+    }
+    // The condition that fails fails the event, as the value does.
+    assert_eq!(outcome("[1].map(x, x.y == 1, x) == []", "1"), Err(Failure::Type));
 }
 
 #[test]

@@ -147,6 +147,20 @@ impl Node {
     }
 }
 
+/// What a loop takes that was given something else.
+fn arguments(name: &str, kind: Loop) -> String {
+    match kind {
+        Loop::Map => {
+            "map takes a variable and a value, and between them a condition where there is one: \
+                      list.map(x, x > 1, x * 2)"
+                .to_owned()
+        }
+        Loop::All | Loop::Exists | Loop::ExistsOne | Loop::Filter => {
+            format!("{name} takes a variable and a condition: list.{name}(x, x > 1)")
+        }
+    }
+}
+
 /// Translates what the parser has read.
 pub(super) fn translate(
     source: &str,
@@ -307,6 +321,12 @@ impl<'a> Translator<'a> {
             (name, Some(range), [variable, body]) if let Some(kind) = Loop::of(name) => {
                 self.looped(kind, range, variable, body)
             }
+            (name, Some(range), [variable, test, body]) if Loop::of(name) == Some(Loop::Map) => {
+                self.mapped(range, variable, test, body)
+            }
+            (name, Some(_), _) if let Some(kind) = Loop::of(name) => {
+                Err(self.refuse(at, arguments(name, kind)))
+            }
             (name, target, args) => self.function(at, name, target, args),
         }
     }
@@ -376,12 +396,34 @@ impl<'a> Translator<'a> {
         variable: &'a IdedExpr,
         body: &'a IdedExpr,
     ) -> Result<Node, Refused> {
+        let range = self.operand("a loop", range, &[Kind::List, Kind::Map], "lists and maps")?;
+        self.over(kind, range, variable, body)
+    }
+
+    /// `map` with a condition is one over what that keeps.
+    fn mapped(
+        &mut self,
+        range: &'a IdedExpr,
+        variable: &'a IdedExpr,
+        test: &'a IdedExpr,
+        body: &'a IdedExpr,
+    ) -> Result<Node, Refused> {
+        let kept = self.looped(Loop::Filter, range, variable, test)?;
+        self.over(Loop::Map, kept, variable, body)
+    }
+
+    fn over(
+        &mut self,
+        kind: Loop,
+        range: Node,
+        variable: &'a IdedExpr,
+        body: &'a IdedExpr,
+    ) -> Result<Node, Refused> {
         let Expr::Ident(name) = &variable.expr else {
             return Err(
                 self.refuse(variable, "a loop's first argument is the name of its variable")
             );
         };
-        let range = self.operand("a loop", range, &[Kind::List, Kind::Map], "lists and maps")?;
         if self.variables.len() == MAX_LOOPS {
             return Err(self.refuse(variable, format!("loops nest deeper than {MAX_LOOPS}")));
         }

@@ -4,7 +4,7 @@
 //!
 //! - Subscribers whose filters mean the same share one [`Filter`]: an event is evaluated once for all of
 //!   them, whatever their formats, as long as its verdict is remembered.
-//! - What subscribers may wish for is bounded in number; what their tokens say is bounded by their own. Each
+//! - What subscribers may wish for is bounded in number, all of them and each client; what their tokens say is bounded by their own. Each
 //!   filter remembers a bounded number of verdicts, and only those that were asked for of late.
 //! - What one fetch evaluates is bounded in steps, so that no filter holds up a shard; and what subscribers wish
 //!   for over time, so that all of them together don't ([`wishes`]).
@@ -16,10 +16,11 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
+    net::IpAddr,
     ops::Range,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -34,14 +35,14 @@ use super::{
     shelf::{self, Shelf},
 };
 use crate::{
-    count::{Accounts, TurnedAway},
+    count::{Accounts, Network, TurnedAway},
     filter::{Claims, ClaimsRead, Evaluated, Expression, Refused, Scope, compile_filter},
     frame::Format,
     log::{Entry, LogId, Offset},
 };
 pub use verdicts::Known;
 use verdicts::Verdicts;
-use wishes::{Wish, Wishes};
+use wishes::{MAX_OF_ADDRESS, MAX_OF_SOCKET, Wish, Wishes};
 
 /// The most distinct filters that a pipeline's subscribers wish for at once. Each costs an evaluation of
 /// every event, for each set of claims that a filter reads.
@@ -97,6 +98,32 @@ pub struct Demand {
     pub granted: Option<Arc<Expression>>,
     /// What its token says about it.
     pub claims: Claims,
+    /// Who asks for it.
+    pub client: Client,
+}
+
+/// Who wishes for a filter, as far as that is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Client {
+    /// Where it is.
+    pub network: Option<Network>,
+    /// The socket, where it has several subscriptions.
+    pub socket: Option<u64>,
+}
+
+impl Client {
+    /// One whose socket has one subscription: its address is all that tells it from others.
+    #[must_use]
+    pub fn at(address: IpAddr) -> Self {
+        Self { network: Some(address.into()), socket: None }
+    }
+
+    /// One with a further socket, which may have several subscriptions.
+    #[must_use]
+    pub fn of_socket(address: IpAddr) -> Self {
+        static SOCKETS: AtomicU64 = AtomicU64::new(0);
+        Self { socket: Some(SOCKETS.fetch_add(1, Ordering::Relaxed)), ..Self::at(address) }
+    }
 }
 
 /// Why a subscriber does not get the filter that it wishes for.
@@ -108,6 +135,18 @@ pub enum NoFilter {
          theirs, or come back later"
     )]
     TooMany,
+    /// There are as many of its socket as there may be.
+    #[error(
+        "filter: this socket has asked for {MAX_OF_SOCKET} different filters of the pipeline: unsubscribe from \
+         some, or use one that others have"
+    )]
+    TooManyOfSocket,
+    /// There are as many of its address as there may be.
+    #[error(
+        "filter: your address has asked for {MAX_OF_ADDRESS} different filters of this pipeline: close some \
+         streams, or use one that others have"
+    )]
+    TooManyOfAddress,
     /// It was ended a moment ago.
     #[error("{TOO_COSTLY}")]
     TooCostly,
@@ -123,6 +162,7 @@ impl NoFilter {
     pub const fn reason(self) -> TurnedAway {
         match self {
             Self::TooMany => TurnedAway::TooManyFilters,
+            Self::TooManyOfSocket | Self::TooManyOfAddress => TurnedAway::TooManyFiltersOfClient,
             Self::TooCostly => TurnedAway::FilterTooCostly,
         }
     }
@@ -198,7 +238,7 @@ impl Filters {
 
     /// The shared filter of a demand; `None` where everything is demanded.
     pub(super) fn share(&self, demand: Demand) -> Result<Option<Arc<Filter>>, NoFilter> {
-        let Demand { wished, granted, claims } = demand;
+        let Demand { wished, granted, claims, client } = demand;
         let expressions = || granted.iter().chain(&wished);
         if expressions().next().is_none() {
             return Ok(None);
@@ -214,7 +254,7 @@ impl Filters {
             return if ended { Err(NoFilter::TooCostly) } else { Ok(Some(filter)) };
         }
         let wished = match wished {
-            Some(wished) => Some((shared.wishes.get(&wished)?, wished)),
+            Some(wished) => Some((shared.wishes.get(&wished, client)?, wished)),
             None => None,
         };
         let filter = Arc::new(Filter {

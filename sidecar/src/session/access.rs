@@ -6,6 +6,7 @@ use super::reply::Failure;
 use crate::{
     auth::Visitor,
     count::retry_soon_ms,
+    hub::Client,
     memory::{Budget, Memory},
     pipeline::Pipeline,
     registry::Registry,
@@ -20,6 +21,8 @@ pub struct Access {
     pub secure: bool,
     /// Who opened it, whom each pipeline judges by its own terms.
     pub visitor: Arc<Visitor>,
+    /// Whose filters those of its subscriptions are.
+    pub client: Client,
     /// Says whom there is memory for.
     pub memory: Memory,
     /// Bounds what sessions keep for their clients.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{access::OutOfReach, reply::Failure, request::Publish};
 use crate::{
     auth::{Right, Visitor},
-    intake::{self, Context, MAX_BATCH, Reason},
+    intake::{self, Context, MAX_BATCH, Part, Reason},
     pipeline::Pipeline,
 };
 
@@ -59,13 +59,8 @@ pub(super) async fn publish(
     };
     let decoded = intake::decode(&headers, body.as_bytes(), &context).map_err(|rejection| {
         source.reject();
-        // What is a header there is a member here.
-        let message = if let Reason::HeaderValue { name: _, fault } = &rejection.reason {
-            format!("publish: key {fault}")
-        } else {
-            rejection.reason.to_string()
-        };
-        let refused = failure(rejection.category(), &message);
+        let member = if events.is_some() { "events" } else { "data" };
+        let refused = failure(rejection.category(), &of_message(&rejection.reason, member));
         Failure { index: rejection.index, ..refused }
     })?;
     let appended = hub
@@ -78,6 +73,40 @@ pub(super) async fn publish(
         duplicates: appended.duplicates,
         cursor: hub.cursor(appended.last).to_string(),
     })
+}
+
+/// Why a message is refused, that has the events in this member. What is a header over HTTP is a member here, and so
+/// is what is the body.
+fn of_message(reason: &Reason, member: &str) -> String {
+    match reason {
+        Reason::HeaderValue { name: _, fault } => format!("publish: key {fault}"),
+        Reason::Empty => format!("publish: {member} is empty"),
+        Reason::Json { part: Part::Body, message, line, column } => {
+            format!("{member} is not JSON: {message}, at line {line}, column {column} of it")
+        }
+        Reason::JsonLimit { part: Part::Body, limit, line, column } => {
+            format!("{member} can't be taken, at line {line}, column {column} of it: {limit}")
+        }
+        Reason::TooMany { limit } => {
+            format!("the message holds more than {limit} events: split it into several messages")
+        }
+        Reason::Json { .. }
+        | Reason::JsonLimit { .. }
+        | Reason::NoObject
+        | Reason::NoBatch
+        | Reason::Header(_)
+        | Reason::HeaderTwice(_)
+        | Reason::IdForLines
+        | Reason::TooLarge { .. }
+        | Reason::BodyTooLarge { .. }
+        | Reason::BatchTooLarge { .. }
+        | Reason::Repeated { .. }
+        | Reason::MediaType(_)
+        | Reason::NoMediaType
+        | Reason::Charset(_)
+        | Reason::Encoding(_)
+        | Reason::Attribute { .. } => reason.to_string(),
+    }
 }
 
 /// What a request over HTTP would say about such a body.

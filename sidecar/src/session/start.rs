@@ -6,7 +6,7 @@ use std::fmt::Display;
 use crate::{
     auth::{Lease, Right, Visitor},
     count::{Seat, Transport, TurnedAway, retry_soon_ms},
-    hub::{Hub, Position, Start},
+    hub::{Client, Hub, Position, Start},
     memory::{Comer, Memory},
     pipeline::Pipeline,
 };
@@ -69,7 +69,7 @@ fn take_seat(hub: &Hub) -> Result<Seat, Passing> {
 pub(super) async fn begin(
     pipeline: &Pipeline,
     visitor: &Visitor,
-    own: Option<Seat>,
+    (client, own): (Client, Option<Seat>),
     position: &Position,
     filter: Option<&str>,
 ) -> Result<Begun, Refusal> {
@@ -94,7 +94,7 @@ pub(super) async fn begin(
             }
         },
     };
-    let filter = match hub.filter(pipeline.demand(&grant, wished)) {
+    let filter = match hub.filter(pipeline.demand(&grant, client, wished)) {
         Ok(filter) => filter,
         Err(error) => {
             hub.accounts().filters_refused.turned_away(error.reason());

@@ -7,6 +7,7 @@ mod held;
 mod large;
 
 use std::{
+    net::Ipv4Addr,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     task::{Wake, Waker},
@@ -22,6 +23,7 @@ use crate::{
     config::{Config, PipelineConfig},
     count::Transport,
     engine::Wakers,
+    hub::Client,
     intake::Posted,
     log::{DataDir, tests::posted},
     memory::{Budget, Budgets, Memory},
@@ -97,6 +99,7 @@ impl Peer {
             registry: Arc::new(registry),
             secure: false,
             visitor,
+            client: Client::of_socket(Ipv4Addr::LOCALHOST.into()),
             memory: Memory::unbounded(),
             messages,
         };

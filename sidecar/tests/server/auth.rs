@@ -323,3 +323,18 @@ async fn whoever_needs_no_token_gets_in_and_one_that_is_shown_is_verified() {
     assert!(house.subscribe(&writer).await.head.starts_with("HTTP/1.1 200"));
     assert_eq!(house.publish(&[]).await.status, 401);
 }
+
+#[tokio::test]
+async fn who_publishes_much_without_a_right_reads_why() {
+    let house = House::open_with("", ", durableStreams: {}").await;
+    let reader = bearer(&house.token(&json!({"scope": "read"})));
+    let large = "x".repeat(5 << 20);
+    for (method, path) in [("POST", "/orders/events"), ("PUT", "/orders/streams/a")] {
+        let ask = || Request::new(method, path).header("content-type", "application/json");
+        let nothing = ask().body(&large).send(house.server.public).await;
+        assert_eq!(nothing.status, 401, "{path}");
+        assert!(nothing.text().contains("token_missing"), "{}", nothing.text());
+        let reader = ask().header("authorization", &reader).body(&large);
+        assert_eq!(reader.send(house.server.public).await.status, 403, "{path}");
+    }
+}

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Waits until so many connections over a transport have ended for a reason.
-async fn ended(server: &Server, transport: &str, reason: &str, count: u64) {
+pub(crate) async fn ended(server: &Server, transport: &str, reason: &str, count: u64) {
     let metric = "weir_connections_ended_total{pipeline=\"orders\",transport=";
     let line = format!("{metric}\"{transport}\",reason=\"{reason}\"}} ");
     server.metric_becomes(&line, count).await;

@@ -1,8 +1,12 @@
 //! Filters: what matches is delivered, what doesn't is counted, and what can't be is refused.
 
+use serde_json::{Value, json};
+
 use crate::{
-    client::Frame,
+    client::{Frame, Sse},
     fixture::{OPEN, PATIENCE, Server, config},
+    limits::connect_from,
+    session::Client,
 };
 
 /// A filter, as it stands in a query.
@@ -163,4 +167,61 @@ async fn a_heartbeat_does_not_stand_for_a_position() {
     let told = tokio::time::timeout(PATIENCE, both).await.expect("a position in time");
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!(told, serde_json::json!({"control": "position", "cursor": cursor}));
+}
+
+const OF_CLIENT: &str = "too_many_filters_of_client";
+
+/// Asks for filters that nobody else has, one after the other. Returns how many it got, and what it was told of the
+/// first that it didn't get.
+async fn grab(client: &mut Client, who: usize, count: usize) -> (usize, Value) {
+    let (mut got, mut told) = (0, Value::Null);
+    for n in 0..count {
+        let filter = format!("event.id == '{who}-{n}'");
+        client.say(json!({"type": "subscribe", "id": n.to_string(), "filter": filter})).await;
+        match client.next().await {
+            answer if answer["type"] == "subscribed" => got += 1,
+            answer if told == Value::Null => told = answer,
+            answer => assert_eq!(answer["code"], OF_CLIENT),
+        }
+    }
+    (got, told)
+}
+
+#[tokio::test]
+async fn one_client_can_not_take_the_filters_of_all() {
+    let server = Server::start(OPEN).await;
+    let mut sockets = Vec::new();
+    for (who, (expected, bound)) in
+        [(16, "16"), (16, "16"), (16, "16"), (0, "48")].into_iter().enumerate()
+    {
+        let mut socket = Client::open(&server).await;
+        let (got, told) = grab(&mut socket, who, 64).await;
+        assert_eq!((got, told["code"].as_str()), (expected, Some(OF_CLIENT)), "socket {who}");
+        assert!(told["message"].as_str().unwrap().contains(bound), "{told}");
+        assert!(told["retry"].as_u64().is_some(), "{told}");
+        sockets.push(socket);
+    }
+    // Whoever comes from elsewhere has its filter, and what is sent to it.
+    let path = "/orders/sse?filter=event.data%20%3D%3D%201";
+    let mut victim = Sse::ask(Box::new(connect_from(&server, 2).await), path, &[]).await;
+    // One that is there already is free to everybody.
+    let shared = json!({"type": "subscribe", "id": "shared", "filter": "event.data == 1"});
+    sockets[3].ask(shared, "subscribed").await;
+    let mut same = server.sse("?filter=event.data%20%3D%3D%202").await;
+    assert!(same.next().await.unwrap().data.contains(OF_CLIENT));
+    server.post("1").await;
+    assert_eq!(victim.next_data().await, "1");
+    assert_eq!(sockets[3].events("shared", 1).await.0, [1]);
+    let refused = "weir_connections_refused_total{pipeline=\"orders\",transport=";
+    let of_client = |transport| format!("{refused}\"{transport}\",reason=\"{OF_CLIENT}\"}} ");
+    assert_eq!(server.metric(&of_client("websocket")).await, Some(3 * 48 + 64));
+    assert_eq!(server.metric(&of_client("sse")).await, Some(1));
+    let filters = "weir_filters_refused_total{pipeline=\"orders\",reason=";
+    let line = format!("{filters}\"{OF_CLIENT}\"}} ");
+    assert_eq!(server.metric(&line).await, Some(3 * 48 + 64 + 1));
+    // What a client gives back it may have again.
+    drop(sockets.remove(0));
+    let before = 2 * 16 + 1;
+    server.metric_becomes("weir_filters{pipeline=\"orders\"} ", before).await;
+    assert_eq!(grab(&mut Client::open(&server).await, 9, 16).await, (16, Value::Null));
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A connection from one of the addresses of this machine.
-async fn connect_from(server: &Server, last: u8) -> TcpStream {
+pub(crate) async fn connect_from(server: &Server, last: u8) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).unwrap();
     socket.connect(server.public).await.unwrap()
@@ -75,6 +75,47 @@ async fn the_subscriptions_of_a_socket_count_as_one_connection_in_whatever_order
     let mut another = server.sse("").await;
     server.post("1").await;
     assert_eq!(another.next_data().await, "1");
+}
+
+#[tokio::test]
+async fn a_page_that_is_loaded_anew_finds_the_seat_that_it_leaves() {
+    for bound in ["maxConnectionsPerAddress: 1", "maxConnections: 1"] {
+        let server = Server::start(&limited(bound)).await;
+        let mut page = server.sse("").await;
+        // As a browser does it: the old connection is closed as the new one asks.
+        for n in 0..50 {
+            let socket = connect_from(&server, 1).await;
+            drop(page);
+            page = Sse::ask(Box::new(socket), "/orders/sse", &[]).await;
+            server.post(&n.to_string()).await;
+            assert_eq!(page.next_data().await, n.to_string(), "{bound}");
+        }
+        // Where the end of the old one is still on its way when the new one asks, that is waited for.
+        let mut socket = connect_from(&server, 1).await;
+        socket
+            .write_all(b"GET /orders/sse HTTP/1.1\r\nhost: t\r\naccept: text/event-stream\r\n\r\n")
+            .await
+            .unwrap();
+        let mut head = [0; 15];
+        let early = timeout(Duration::from_millis(100), socket.read_exact(&mut head)).await;
+        assert!(early.is_err(), "{bound}: it was answered before the other had left");
+        drop(page);
+        timeout(PATIENCE, socket.read_exact(&mut head)).await.unwrap().unwrap();
+        server.post("\"now\"").await;
+        let mut got = Vec::new();
+        while !String::from_utf8_lossy(&got).contains("data: \"now\"") {
+            let read = timeout(PATIENCE, socket.read_buf(&mut got)).await.unwrap().unwrap();
+            assert!(read > 0, "{bound}: {}", String::from_utf8_lossy(&got));
+        }
+        let page =
+            WebSocket::shake_hands(Box::new(connect_from(&server, 1).await), "/orders/ws", &[]);
+        drop(socket);
+        let mut page = page.await;
+        assert_eq!(page.next_json().await["control"], "open", "{bound}");
+        // Whoever stays keeps its seat.
+        let mut other = server.sse("").await;
+        assert_eq!(other.next().await.unwrap().name, "failure", "{bound}");
+    }
 }
 
 /// Whether a connection is served, and not closed at once.

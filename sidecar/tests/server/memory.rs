@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::{
     client::{Frame, Request, Sse},
+    endings::ended,
     fixture::{OPEN, PATIENCE, Server, config},
     program::Program,
     session::Client,
@@ -286,6 +287,8 @@ async fn messages_that_never_end_leave_the_memory_to_others() {
     assert_eq!(other.0.next().await, Some(Frame::Close(Some(1013))));
     let refused = "weir_connections_refused_total{pipeline=\"orders\",transport=\"websocket\",reason=\"busy\"} ";
     assert_eq!(server.metric(refused).await, Some(1));
+    drop(other);
+    ended(&server, "websocket", "busy", 1).await;
     // Who says little is served, and who has begun may end.
     Client::open(&server).await.ask(json!({"type": "ping"}), "pong").await;
     one.0.socket.write_all(&frame(0x80, b"}")).await.unwrap();

@@ -9,6 +9,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{net::TcpStream, time::sleep};
 
@@ -16,6 +17,16 @@ use crate::{
     client::{Answer, Request, Sse},
     fixture::PATIENCE,
 };
+
+const SLO: &str = "---
+apiVersion: weir.dev/v1alpha1
+kind: StreamSLO
+metadata: {name: feed}
+spec:
+  pipelineRef: {name: orders}
+  timeWindow: {duration: 1h, isRolling: true}
+  objectives: [{name: errors, target: '99', errorRate: {}}]
+";
 
 /// The program, which a drop kills.
 pub(crate) struct Program {
@@ -27,13 +38,23 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts it with the pipeline `orders` of this spec and these arguments, and waits until that is served.
+    /// Starts it with the pipeline `orders` of this spec, an SLO of it and these arguments, and waits until that is
+    /// served.
     pub(crate) async fn start(spec: &str, arguments: &[&str]) -> Self {
+        Self::start_with(spec, SLO, arguments).await
+    }
+
+    /// The same without an SLO.
+    pub(crate) async fn start_without_slo(spec: &str) -> Self {
+        Self::start_with(spec, "", &[]).await
+    }
+
+    async fn start_with(spec: &str, slo: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let manifest = folder.path().join("orders.yaml");
         let spec = spec.lines().map(|line| format!("  {line}\n")).collect::<String>();
         let head = "apiVersion: weir.dev/v1alpha1\nkind: StreamPipeline\nmetadata: {name: orders}\nspec:\n";
-        fs::write(&manifest, format!("{head}{spec}")).unwrap();
+        fs::write(&manifest, format!("{head}{spec}{slo}")).unwrap();
         let [public, admin, publish] = ports_of_its_own();
         let child = Command::new(env!("CARGO_BIN_EXE_weir-sidecar"))
             .arg("run")
@@ -76,8 +97,16 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits until it has ended as it should, with its final counters handed over.
-    pub(crate) async fn ends(mut self) {
+    /// Waits until it has ended as it should, with its final counters handed over. Returns these.
+    pub(crate) async fn ends(self) -> Value {
+        let words = self.ends_with().await.expect("last words");
+        let words: Value = serde_json::from_str(&words).unwrap();
+        assert_eq!(words["pipelines"][0]["name"], "orders", "{words}");
+        words
+    }
+
+    /// Waits until it has ended as it should, and returns its last words.
+    pub(crate) async fn ends_with(mut self) -> Option<String> {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -87,8 +116,22 @@ impl Program {
             sleep(Duration::from_millis(10)).await;
         };
         assert!(status.success(), "{status}");
-        let words = fs::read_to_string(self.folder.path().join("last-words")).unwrap();
-        assert!(words.contains("\"orders\""), "{words}");
+        fs::read_to_string(self.folder.path().join("last-words")).ok()
+    }
+
+    /// Waits until so many deliveries are written.
+    pub(crate) async fn writes(&self, count: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut written = 0;
+        while written < count {
+            assert!(Instant::now() < deadline, "{written} are written, of {count}");
+            let metrics = Request::get("/metrics").send(self.admin).await.text();
+            let lines = metrics.lines();
+            let lines = lines.filter(|line| line.starts_with("weir_deliveries_written_total{"));
+            let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+            written = counts.sum();
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// The most memory that it has had, in KiB.

@@ -1,8 +1,13 @@
 //! What an application posts, and what it is answered.
 
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
+
 use crate::{
     client::{Answer, Request},
-    fixture::{OPEN, Server, config},
+    fixture::{OPEN, PATIENCE, Server, config},
 };
 
 async fn post(server: &Server, media_type: &str, body: &str) -> Answer {
@@ -230,5 +235,56 @@ async fn what_is_asked_of_a_proxy_is_refused() {
     let server = Server::start(OPEN).await;
     for to in [server.public, server.publish, server.admin] {
         assert_eq!(Request::new("CONNECT", "a:1").send(to).await.status, 400);
+    }
+}
+
+/// What was sent in vain is thrown away, and the answer to it is seen.
+#[tokio::test]
+async fn whoever_sends_much_in_vain_reads_why() {
+    // Whose public port takes no events: its application's own pods do.
+    let spec = "placement: {sidecar: {selector: {matchLabels: {app: shop}}}}\n\
+                sources: [{name: app, http: {}}]\nendpoints: {sse: {}}";
+    let server = Server::start(spec).await;
+    let large = "x".repeat(5 << 20);
+    for (method, path, status) in [
+        ("POST", "/orders/events", 403),
+        ("POST", "/nothing/events", 404),
+        ("POST", "/orders/ticket", 404),
+        ("PUT", "/orders/streams/a", 404),
+        ("POST", "/orders/sse", 405),
+        ("PUT", "/orders/events", 405),
+        ("POST", "/orders", 404),
+    ] {
+        let request = Request::new(method, path).header("content-type", "application/json");
+        let answer = request.body(&large).send(server.public).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.head);
+        assert!(!answer.json()["detail"].as_str().unwrap().is_empty());
+        // The same without a word about how much it is.
+        let mut socket = tokio::net::TcpStream::connect(server.public).await.unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..80 {
+            let chunk = format!("10000\r\n{}\r\n", &large[..1 << 16]);
+            socket.write_all(chunk.as_bytes()).await.unwrap();
+        }
+        socket.write_all(b"0\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, socket.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {path}: {answer}");
+    }
+    // Who waits for a word before it sends is answered at once, and one who never ends is not waited for.
+    for (head, most) in [("expect: 100-continue\r\n", 1), ("", 10)] {
+        let begun = std::time::Instant::now();
+        let mut socket = tokio::net::TcpStream::connect(server.public).await.unwrap();
+        let head = format!(
+            "POST /orders/events HTTP/1.1\r\nhost: t\r\nconnection: close\r\n{head}content-length: 9\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, socket.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        assert!(begun.elapsed().as_secs() < most, "{:?}", begun.elapsed());
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     client::{Frame, Request, Socket, Sse, WebSocket},
     fixture::{OPEN, PATIENCE, Server, config},
     h2_client::Http2,
+    limits::connect_from,
     schema::hold,
 };
 
@@ -110,7 +111,10 @@ async fn one_filter_too_many_is_told_in_band() {
     let server = Server::start(OPEN).await;
     let mut held = Vec::new();
     for n in 0..64 {
-        held.push(server.sse(&format!("?filter=event.data.n%20%3D%3D%20{n}")).await);
+        // More than one address may have.
+        let socket = connect_from(&server, 2 + n / 32).await;
+        let path = format!("/orders/sse?filter=event.data.n%20%3D%3D%20{n}");
+        held.push(Sse::ask(Box::new(socket), &path, &[]).await);
     }
     let filter = "?filter=event.data.n%20%3D%3D%2064";
     let (message, code) = farewell(open(&server, filter, &[]).await).await;

@@ -26,12 +26,12 @@ impl Client {
         Self(socket)
     }
 
-    async fn say(&mut self, message: Value) {
+    pub(crate) async fn say(&mut self, message: Value) {
         hold("v1.client", &message);
         self.0.send(1, message.to_string().as_bytes()).await;
     }
 
-    async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         self.0.next_json().await
     }
 

@@ -6,6 +6,7 @@ use weir_sidecar::{clock, config::Config};
 
 use crate::{
     client::{Frame, Sse},
+    endings::ended,
     fixture::{OPEN, Server, config},
     session::Client,
 };
@@ -39,6 +40,10 @@ async fn who_is_too_many_leaves_with_the_cursor_and_is_let_in_again() {
     assert_eq!(socket.next_json().await["control"], "draining");
     assert_eq!(socket.next().await, Some(Frame::Close(Some(1012))));
     session.expect("draining").await;
+    assert_eq!(session.0.next().await, Some(Frame::Close(Some(1012))));
+    drop((socket, session));
+    ended(&server, "sse", "share", 1).await;
+    ended(&server, "websocket", "share", 2).await;
     // Whoever comes after the call stays, however often the same share is read.
     let resume = [("last-event-id", farewell.id.as_str())];
     let mut again = Sse::open(server.public, "/orders/sse", &resume).await;

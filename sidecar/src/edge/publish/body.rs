@@ -3,11 +3,7 @@
 //! Law: nothing is kept that was not counted before. A body that announces its size is never copied for growing into
 //! more than that.
 
-use std::{
-    future::poll_fn,
-    pin::{Pin, pin},
-    time::Duration,
-};
+use std::{future::poll_fn, pin::pin, time::Duration};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Response, StatusCode, header};
@@ -29,10 +25,6 @@ use crate::{
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a client may go on sending what is refused. To close at once would answer it with a reset, and a
-/// reset discards the answer (RFC 9112, section 9.6).
-const LEFTOVER: Duration = Duration::from_secs(2);
-
 /// What is kept for a body before it has come, however large it says that it is.
 const FIRST: usize = 64 * 1024;
 
@@ -51,7 +43,6 @@ where
     let mut body = pin!(body);
     let announced = announced(headers);
     if announced > most {
-        discard(headers, body).await;
         return Err(too_large());
     }
     let mut part_of_memory = service.budgets.bodies.part();
@@ -79,8 +70,6 @@ where
         };
         let size = bytes.len() + piece.len();
         if size > most {
-            drop((bytes, part_of_memory));
-            discard(headers, body).await;
             return Err(too_large());
         }
         if !part_of_memory.grow(size.saturating_mul(COPIES)) {
@@ -91,21 +80,6 @@ where
         make_room(&mut bytes, piece.len(), announced);
         bytes.extend_from_slice(&piece);
     }
-}
-
-/// Throws away what comes of a body that is refused, for a while; so the client sees the answer. One that waits
-/// for a word before it sends (RFC 9110, section 10.1.1) sends nothing.
-pub(super) async fn discard<S, B>(headers: &HeaderMap, mut body: Pin<&mut S>)
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
-    if headers.contains_key(header::EXPECT) {
-        return;
-    }
-    let rest = async { while let Some(Ok(_)) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {} };
-    // Whoever has not ended by then is not worth the wait.
-    let _ = time::timeout(LEFTOVER, rest).await;
 }
 
 /// How many bytes a body is announced to have; 0, where that is not said.

@@ -7,6 +7,8 @@
 //! - The wishes of a pipeline share a bound on what counts. When they are over it the costliest is ended, and
 //!   the next, until the others fit.
 //! - What was ended is refused for a while, whoever wishes for it.
+//! - One client has a part of the number: those count that it was the first to wish for, until nobody has them any
+//!   more. What is there already, everybody may wish for.
 
 use std::{
     cmp::Reverse,
@@ -17,7 +19,7 @@ use std::{
     },
 };
 
-use super::{MAX_FILTERS, NoFilter};
+use super::{Client, MAX_FILTERS, NoFilter};
 use crate::filter::Expression;
 
 /// The steps for each event that are free, on average.
@@ -35,6 +37,12 @@ const REFUSED_FOR: u32 = 60;
 /// How many that were ended are remembered.
 const REFUSED: usize = 256;
 
+/// How many one socket wishes for: a quarter.
+pub(super) const MAX_OF_SOCKET: usize = 16;
+
+/// How many one address wishes for: three quarters. It may be a proxy's, behind which all subscribers are.
+pub(super) const MAX_OF_ADDRESS: usize = 48;
+
 /// What subscribers wish for, whatever else they are held to.
 #[derive(Debug, Default)]
 pub(super) struct Wish {
@@ -44,6 +52,8 @@ pub(super) struct Wish {
     /// The steps that count, of the last seconds.
     counted: AtomicU64,
     ended: AtomicBool,
+    /// Who was the first to wish for it.
+    first: Client,
 }
 
 /// The wishes of a pipeline's subscribers.
@@ -79,7 +89,11 @@ impl Wish {
 
 impl Wishes {
     /// A wish, which counts among them until nobody has it any more.
-    pub(super) fn get(&mut self, wished: &Expression) -> Result<Arc<Wish>, NoFilter> {
+    pub(super) fn get(
+        &mut self,
+        wished: &Expression,
+        client: Client,
+    ) -> Result<Arc<Wish>, NoFilter> {
         let meaning = wished.to_string();
         if self.refused.iter().any(|(refused, _)| *refused == meaning) {
             return Err(NoFilter::TooCostly);
@@ -88,12 +102,30 @@ impl Wishes {
             return Ok(wish);
         }
         self.by_meaning.retain(|_, wish| wish.strong_count() > 0);
+        self.make_way(client)?;
+        let wish = Arc::new(Wish { first: client, ..Wish::default() });
+        self.by_meaning.insert(meaning, Arc::downgrade(&wish));
+        Ok(wish)
+    }
+
+    /// Whether a client may wish for something that nobody else wishes for.
+    fn make_way(&self, client: Client) -> Result<(), NoFilter> {
+        let Client { network, socket } = client;
+        let (mut of_socket, mut of_network) = (0, 0);
+        for first in self.by_meaning.values().filter_map(Weak::upgrade).map(|wish| wish.first) {
+            of_socket += usize::from(socket.is_some() && first.socket == socket);
+            of_network += usize::from(network.is_some() && first.network == network);
+        }
+        if of_socket >= MAX_OF_SOCKET {
+            return Err(NoFilter::TooManyOfSocket);
+        }
+        if of_network >= MAX_OF_ADDRESS {
+            return Err(NoFilter::TooManyOfAddress);
+        }
         if self.by_meaning.len() >= MAX_FILTERS {
             return Err(NoFilter::TooMany);
         }
-        let wish = Arc::default();
-        self.by_meaning.insert(meaning, Arc::downgrade(&wish));
-        Ok(wish)
+        Ok(())
     }
 
     /// Ends what costs too much. To be called every second.
@@ -124,8 +156,10 @@ impl Wishes {
 #[cfg(test)]
 #[cfg(feature = "cel")]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
-    use crate::filter::compile_filter;
+    use crate::{count::Network, filter::compile_filter};
 
     fn expression(n: usize) -> Expression {
         compile_filter(&format!("event.id == '{n}'")).unwrap()
@@ -143,7 +177,9 @@ mod tests {
     #[test]
     fn what_is_cheap_for_each_event_never_costs_too_much() {
         let mut wishes = Wishes::default();
-        let all: Vec<_> = (0..MAX_FILTERS).map(|n| wishes.get(&expression(n)).unwrap()).collect();
+        let all: Vec<_> = (0..MAX_FILTERS)
+            .map(|n| wishes.get(&expression(n), Client::default()).unwrap())
+            .collect();
         for _ in 0..100 {
             let taken: Vec<_> = all.iter().map(|wish| (wish, 1_000_000, 200_000_000)).collect();
             second(&mut wishes, &taken);
@@ -154,7 +190,7 @@ mod tests {
     #[test]
     fn the_costliest_are_ended_until_the_others_fit_and_are_refused_for_a_minute() {
         let mut wishes = Wishes::default();
-        let [a, b, c] = [0, 1, 2].map(|n| wishes.get(&expression(n)).unwrap());
+        let [a, b, c] = [0, 1, 2].map(|n| wishes.get(&expression(n), Client::default()).unwrap());
         for _ in 0..100 {
             second(&mut wishes, &[(&a, 1_000, 9_000_000), (&b, 1_000, 11_000_000)]);
         }
@@ -169,12 +205,37 @@ mod tests {
             assert!(seconds < 20);
         }
         assert!(!a.is_ended() && !c.is_ended());
-        assert_eq!(wishes.get(&expression(1)).unwrap_err(), NoFilter::TooCostly);
-        assert!(wishes.get(&expression(0)).is_ok());
+        assert_eq!(wishes.get(&expression(1), Client::default()).unwrap_err(), NoFilter::TooCostly);
+        assert!(wishes.get(&expression(0), Client::default()).is_ok());
         drop(b);
         (1..REFUSED_FOR).for_each(|_| second(&mut wishes, &[]));
-        assert!(wishes.get(&expression(1)).is_err());
+        assert!(wishes.get(&expression(1), Client::default()).is_err());
         second(&mut wishes, &[]);
-        assert!(!wishes.get(&expression(1)).unwrap().is_ended());
+        assert!(!wishes.get(&expression(1), Client::default()).unwrap().is_ended());
+    }
+    #[test]
+    fn a_socket_and_an_address_have_a_part_and_whoever_comes_from_elsewhere_finds_room() {
+        let mut wishes = Wishes::default();
+        let network = |last| Some(Network::from(IpAddr::from([192, 0, 2, last])));
+        let client = |last, socket| Client { network: network(last), socket: Some(socket) };
+        let mut held = Vec::new();
+        let mut last = None;
+        for n in 0..MAX_FILTERS {
+            // As many sockets as it likes.
+            match wishes.get(&expression(n), client(1, (n / MAX_OF_SOCKET) as u64)) {
+                Ok(wish) => held.push(wish),
+                Err(none) => last = Some(none),
+            }
+        }
+        assert_eq!((held.len(), last), (MAX_OF_ADDRESS, Some(NoFilter::TooManyOfAddress)));
+        let of_socket = |wishes: &mut Wishes, n| wishes.get(&expression(n), client(2, 9));
+        for n in 100..100 + MAX_OF_SOCKET {
+            held.push(of_socket(&mut wishes, n).unwrap());
+        }
+        assert_eq!(of_socket(&mut wishes, 200).unwrap_err(), NoFilter::TooManyOfSocket);
+        assert!(of_socket(&mut wishes, 0).is_ok(), "what is there already is everybody's");
+        assert_eq!(wishes.get(&expression(200), client(3, 10)).unwrap_err(), NoFilter::TooMany);
+        drop(held.pop());
+        assert!(of_socket(&mut wishes, 200).is_ok(), "what nobody has any more is given back");
     }
 }

@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -32,14 +33,25 @@ pub(super) struct Files {
     _lock: File,
 }
 
-/// Makes `directory` and locks it. `None` where another has it locked.
+/// How long a lock is tried for that somebody else has. Who is about to end gives it back, and a child that another
+/// thread of this process is just making has it, too, until it runs its own program.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// How often it is tried.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// Makes `directory` and locks it. `None` where another has it locked. Blocks.
 pub(super) fn lock(directory: &Path) -> io::Result<Option<File>> {
     fs::create_dir_all(directory)?;
     let file = File::create(directory.join(LOCK))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(AGAIN),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
     }
 }
 
@@ -196,5 +208,30 @@ pub(super) fn put(
             Ok(Some(begun.elapsed()))
         }
         Durability::Interval => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn a_child_that_is_just_being_made_keeps_no_lock() {
+        let directory = TempDir::new().unwrap();
+        let children = thread::spawn(|| {
+            for _ in 0..300 {
+                assert!(Command::new("true").status().unwrap().success());
+            }
+        });
+        while !children.is_finished() {
+            assert!(lock(directory.path()).unwrap().is_some());
+        }
+        children.join().unwrap();
+        let _held = lock(directory.path()).unwrap();
+        assert!(lock(directory.path()).unwrap().is_none());
     }
 }

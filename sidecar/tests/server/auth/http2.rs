@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{House, bearer, now};
-use crate::{client::Frame, h2_client::Http2};
+use crate::{client::Frame, endings::ended, h2_client::Http2};
 
 #[tokio::test]
 async fn a_stream_without_a_good_token_is_refused_alone() {
@@ -52,4 +52,7 @@ async fn a_token_that_expires_ends_its_own_streams_and_not_the_connection() {
     let mut again = client.sse("/orders/sse", &back).await;
     assert_eq!(again.next_data().await, "2");
     house.server.metric_becomes("weir_connections_expired_total{pipeline=\"orders\"} ", 2).await;
+    drop((ends, socket));
+    ended(&house.server, "sse", "token_expired", 1).await;
+    ended(&house.server, "websocket", "token_expired", 1).await;
 }
