@@ -408,7 +408,12 @@ impl WebSocket {
     }
 
     /// The message or the control frame that is whole with the next frames (RFC 6455, section 5.4).
-    fn take_frame(&mut self) -> Option<Frame> {
+    /// Reads what is there; `false` at the end.
+    pub(crate) async fn read_more(&mut self) -> bool {
+        self.socket.read_buf(&mut self.raw).await.unwrap_or(0) > 0
+    }
+
+    pub(crate) fn take_frame(&mut self) -> Option<Frame> {
         loop {
             let (first, payload) = self.take_raw()?;
             self.frames.push((first, payload.len()));

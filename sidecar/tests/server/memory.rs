@@ -240,6 +240,86 @@ async fn a_body_takes_no_more_than_its_part_of_the_memory() {
     assert!(took < 16 * 1_024, "{took} KiB beside {before} KiB");
 }
 
+/// A batch of CloudEvents without data, whose attributes are as large as they may be.
+fn attributes() -> String {
+    let extensions: String =
+        (0..32).map(|n| format!(",\"ext{n}\":\"{}\"", "x".repeat(2_000))).collect();
+    let event =
+        |n| format!(r#"{{"specversion":"1.0","id":"{n}","source":"/s","type":"t"{extensions}}}"#);
+    format!("[{}]", (0..30).map(event).collect::<Vec<_>>().join(","))
+}
+
+#[tokio::test]
+async fn bodies_of_every_kind_that_wait_for_the_log_together_take_no_more_than_their_part() {
+    let block = "\ndelivery: {slowConsumer: Block, maxLag: {events: 1}}";
+    let spec = format!("{}{block}", OPEN.trim());
+    let program = Program::start(&spec, &["--memory-limit=64Mi"]).await;
+    // Whoever publishes waits for one that takes nothing.
+    let mut stalled = TcpStream::connect(program.public).await.unwrap();
+    stalled.write_all(b"GET /orders/sse HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+    stalled.read_u8().await.unwrap();
+    let large = format!("\"{}\"", "x".repeat(1_000_000));
+    while program.post(&large).await.status == 200 {}
+    let before = program.peak_kib();
+    let lines = format!("\"{}\"\n", "y".repeat(1_000)).repeat(2_000);
+    let minimal = "1\n".repeat(10_000);
+    let base64 = format!(
+        r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","datacontenttype":"image/png","data_base64":"{}"}}"#,
+        "AAAA".repeat(300_000)
+    );
+    let kinds = [
+        ("application/json", large),
+        ("application/x-ndjson", lines),
+        ("application/x-ndjson", minimal),
+        ("application/cloudevents-batch+json", attributes()),
+        ("application/cloudevents+json", base64),
+    ];
+    let mut publishing = tokio::task::JoinSet::new();
+    for n in 0..60 {
+        let (media_type, body) = kinds[n % kinds.len()].clone();
+        let to = program.publish;
+        publishing.spawn(async move {
+            let request = Request::post("/orders/events").header("content-type", media_type);
+            request.body(&body).send(to).await.status
+        });
+    }
+    let message = |n: usize| {
+        let data = "z".repeat(500_000);
+        json!({"type": "publish", "id": n.to_string(), "data": data}).to_string()
+    };
+    for n in 0..20 {
+        let socket = TcpStream::connect(program.public).await.unwrap();
+        let message = message(n);
+        publishing.spawn(async move {
+            let language = [("sec-websocket-protocol", "weir.v1")];
+            let mut socket =
+                crate::client::WebSocket::shake_hands(Box::new(socket), "/orders/ws", &language)
+                    .await;
+            let size = u64::try_from(message.len()).unwrap().to_be_bytes();
+            let frame = [&[0x81, 0x80 | 127][..], &size, &[0; 4], message.as_bytes()].concat();
+            // It may be told that there is no memory for it before it is whole.
+            let _ = socket.socket.write_all(&frame).await;
+            while let Some(Frame::Text(text)) = socket.next().await {
+                if !text.contains("\"hello\"") {
+                    break;
+                }
+            }
+            200
+        });
+    }
+    let statuses = publishing.join_all().await;
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 503)), "{statuses:?}");
+    assert!(statuses.contains(&503), "the log took all of it at once");
+    let took = program.peak_kib() - before;
+    // An eighth for bodies and a sixteenth for messages, what they come through, and what the log took at last.
+    assert!(took < 32 * 1_024, "{took} KiB beside {before} KiB");
+    drop(stalled);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while program.post("1").await.status != 200 {
+        assert!(std::time::Instant::now() < deadline, "nobody is served any more");
+    }
+}
+
 #[tokio::test]
 async fn pages_that_nobody_reads_leave_the_memory_to_others() {
     let open = OPEN.replace("endpoints: {", "endpoints: {read: {}, ");

@@ -160,3 +160,36 @@ async fn a_store_that_refuses_connections_is_said_once_not_to_be_reached() {
     };
     assert_eq!(told.matches("can't be reached").count(), 1, "{told}");
 }
+
+/// After how long each of so many that come at once is asked to come back.
+async fn hints(server: &Server, count: usize) -> Vec<u64> {
+    let mut coming = tokio::task::JoinSet::new();
+    for _ in 0..count {
+        let public = server.public;
+        coming.spawn(async move {
+            let mut told = Sse::open(public, "/orders/sse", &[]).await;
+            assert_eq!(told.next().await.unwrap().name, "failure");
+            told.retry.unwrap()
+        });
+    }
+    coming.join_all().await
+}
+
+#[tokio::test]
+async fn a_crowd_is_spread_and_whoever_comes_for_another_reason_is_not() {
+    let drains = FULL.replace("maxConnections: 1", "maxConnections: 1, drain: {window: 0s}");
+    let server = Server::start(&drains).await;
+    let _first = server.sse("").await;
+    let few = hints(&server, 50).await;
+    assert!(few.iter().all(|hint| (1_000..3_000).contains(hint)), "{few:?}");
+    hints(&server, 250).await;
+    let crowd = hints(&server, 50).await;
+    // Of fifty, all in the first two of five seconds are not seen.
+    assert!(crowd.iter().any(|hint| *hint > 3_000), "{crowd:?}");
+    assert!(crowd.iter().all(|hint| (1_000..8_000).contains(hint)), "{crowd:?}");
+    assert_eq!(Request::post("/drain").send(server.admin).await.status, 200);
+    let others = hints(&server, 50).await;
+    assert!(others.iter().all(|hint| *hint < 3_000), "{others:?}");
+    assert_eq!(refused(&server, "sse", "too_many_connections").await, Some(350));
+    assert_eq!(refused(&server, "sse", "draining").await, Some(50));
+}

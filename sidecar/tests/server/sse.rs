@@ -218,6 +218,48 @@ async fn a_client_that_sends_nothing_more_still_listens() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_nothing_more_gets_what_its_socket_had_no_room_for() {
+    const EVENTS: usize = 12;
+    let server = Server::start(&format!("{OPEN}\ndelivery: {{maxLag: {{bytes: 64Mi}}}}")).await;
+    let narrow = async || {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4 * 1024).unwrap();
+        let mut socket = socket.connect(server.public).await.unwrap();
+        socket.write_all(b"GET /orders/sse HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+        socket.read_u8().await.unwrap();
+        socket
+    };
+    let (mut listens, gone) = (narrow().await, narrow().await);
+    let large = "x".repeat(500_000);
+    for n in 0..EVENTS {
+        assert_eq!(server.post(&format!("\"{n}:{large}\"")).await.status, 200);
+    }
+    listens.shutdown().await.unwrap();
+    // The other has gone altogether, and is found out behind what it will never read.
+    drop(gone);
+    tokio::time::timeout(std::time::Duration::from_secs(5), server.metric_becomes(CONNECTED, 1))
+        .await
+        .unwrap();
+    let mut got = Vec::new();
+    while got.len() < EVENTS * large.len() + 5_000 {
+        let read = tokio::time::timeout(PATIENCE, listens.read_buf(&mut got)).await;
+        match read {
+            Ok(read) => assert!(read.unwrap() > 0, "it ended after {}", got.len()),
+            Err(_) => break,
+        }
+        let text = String::from_utf8_lossy(&got[got.len().saturating_sub(200)..]);
+        if text.contains("xxx\"\n\n") && got.len() > EVENTS * large.len() {
+            break;
+        }
+    }
+    let text = String::from_utf8(got).unwrap();
+    let places: Vec<_> =
+        (0..EVENTS).map(|n| text.find(&format!("data: \"{n}:x")).unwrap()).collect();
+    assert!(places.is_sorted(), "{places:?}");
+    assert_eq!(server.metric(CONNECTED).await, Some(1));
+}
+
+#[tokio::test]
 async fn a_client_that_is_gone_is_found_out_though_nothing_is_sent() {
     let server = Server::start(OPEN).await;
     let (sse, socket) = (server.sse("").await, server.web_socket("").await);

@@ -232,3 +232,18 @@ async fn what_is_no_handshake_is_counted_and_harms_nobody() {
         timeout(PATIENCE, silent.read_to_end(&mut answer)).await.expect("closed in ten seconds");
     server.metric_becomes("weir_tls_handshakes_failed_total{reason=\"timeout\"} ", 1).await;
 }
+
+#[tokio::test]
+async fn who_says_inside_tls_that_it_sends_nothing_more_has_left() {
+    let (server, _directory) = start("").await;
+    let connected = "weir_subscribers{pipeline=\"orders\",transport=\"sse\"} ";
+    let mut stream = connect(&connector(&["http/1.1"]), &server, "orders.test").await;
+    stream.write_all(b"GET /orders/sse HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+    let mut got = vec![stream.read_u8().await.unwrap()];
+    server.metric_becomes(connected, 1).await;
+    stream.shutdown().await.unwrap();
+    // However it says so.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut got)).await.expect("the end");
+    server.metric_becomes(connected, 0).await;
+    crate::endings::ended(&server, "sse", "client", 1).await;
+}

@@ -3,7 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{House, bearer, now};
-use crate::{client::Frame, endings::ended, h2_client::Http2};
+use crate::{
+    client::{Frame, Request},
+    endings::ended,
+    h2_client::Http2,
+};
 
 #[tokio::test]
 async fn a_stream_without_a_good_token_is_refused_alone() {
@@ -55,4 +59,53 @@ async fn a_token_that_expires_ends_its_own_streams_and_not_the_connection() {
     drop((ends, socket));
     ended(&house.server, "sse", "token_expired", 1).await;
     ended(&house.server, "websocket", "token_expired", 1).await;
+}
+
+/// A ticket, as it stands in a query.
+async fn ticket(house: &House) -> String {
+    let token = bearer(&house.token(&json!({})));
+    let request = Request::post("/orders/ticket").header("authorization", &token);
+    let answer = request.send(house.server.public).await.json();
+    format!("ticket={}", answer["ticket"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn of_many_who_show_a_ticket_at_once_one_gets_in() {
+    let house = House::open_with("  tickets: {ttl: 30s}", "").await;
+    let public = house.server.public;
+    let clients = [Http2::connect(public).await, Http2::connect(public).await];
+    let url = format!("/orders/sse?{}", ticket(&house).await);
+    assert_eq!(clients[0].get(&format!("{url}&filter=%29")).await.0, 400, "it is given back");
+    let all = (0..8).map(|n| clients[n % 2].sse(&url, &[]));
+    let mut streams = futures::future::join_all(all).await;
+    streams.sort_by(|a, b| a.head.cmp(&b.head));
+    let statuses: Vec<_> = streams.iter().map(|stream| &stream.head[..3]).collect();
+    assert_eq!(statuses, ["200", "401", "401", "401", "401", "401", "401", "401"]);
+    house.server.post("1").await;
+    assert_eq!(streams[0].next_data().await, "1");
+    house.refused("ticket_invalid", 7).await;
+    let socket = url.replace("/sse", "/ws");
+    let (status, _, _) = clients[0].tunnel(&socket, Some("websocket")).await.unwrap();
+    assert_eq!(status, 401);
+    let socket = format!("/orders/ws?{}", ticket(&house).await);
+    let mut socket = clients[1].web_socket(&socket).await;
+    house.server.post("2").await;
+    assert_eq!(socket.next_json().await["data"], 2);
+}
+
+#[tokio::test]
+async fn a_ticket_of_which_a_try_is_under_way_is_not_lost() {
+    let house = House::open_with("  tickets: {ttl: 30s}\ndelivery: {maxConnections: 1}", "").await;
+    let public = house.server.public;
+    let first = house.subscribe(&house.token(&json!({}))).await;
+    let url = format!("/orders/sse?{}", ticket(&house).await);
+    // One of them waits a moment for a seat, and the other finds the ticket in its hands.
+    let (a, b) = tokio::join!(Request::get(&url).send(public), Request::get(&url).send(public));
+    let mut statuses = [a.status, b.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [401, 503]);
+    drop(first);
+    let mut stream = house.sse(&url, &[]).await;
+    house.server.post("1").await;
+    assert_eq!(stream.next_data().await, "1");
 }

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use aws_lc_rs::{
@@ -127,11 +127,24 @@ fn acceptor() -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config.with_single_cert(chain, key).unwrap()))
 }
 
+/// How an issuer answers.
+#[derive(Clone)]
+enum Answer {
+    Set(String),
+    Broken,
+    /// By a byte now and then.
+    Slowly,
+    /// By ever more.
+    Endlessly,
+}
+
 /// A server that publishes keys, or is out of order.
 pub(super) struct Issuer {
     pub(super) address: SocketAddr,
-    answer: Arc<Mutex<Option<String>>>,
+    answer: Arc<Mutex<Answer>>,
     pub(super) asked: Arc<AtomicUsize>,
+    /// How many bytes were sent to whoever was answered endlessly.
+    pub(super) flooded: Arc<AtomicUsize>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -148,19 +161,29 @@ impl Issuer {
     async fn start_by(keys: &[&Pair], tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (answer, asked) = (Arc::default(), Arc::<AtomicUsize>::default());
-        let task = tokio::spawn(publish(listener, tls, Arc::clone(&answer), Arc::clone(&asked)));
-        let issuer = Self { address, answer, asked, _task: AbortOnDropHandle::new(task) };
+        let answer = Arc::new(Mutex::new(Answer::Broken));
+        let [asked, flooded] = [(); 2].map(|()| Arc::<AtomicUsize>::default());
+        let counts = [&asked, &flooded].map(Arc::clone);
+        let task = tokio::spawn(publish(listener, tls, Arc::clone(&answer), counts));
+        let issuer = Self { address, answer, asked, flooded, _task: AbortOnDropHandle::new(task) };
         issuer.publish(keys);
         issuer
     }
 
     pub(super) fn publish(&self, keys: &[&Pair]) {
-        *self.answer.lock().unwrap() = Some(set(keys));
+        *self.answer.lock().unwrap() = Answer::Set(set(keys));
     }
 
     pub(super) fn break_down(&self) {
-        *self.answer.lock().unwrap() = None;
+        *self.answer.lock().unwrap() = Answer::Broken;
+    }
+
+    pub(super) fn dawdle(&self) {
+        *self.answer.lock().unwrap() = Answer::Slowly;
+    }
+
+    pub(super) fn flood(&self) {
+        *self.answer.lock().unwrap() = Answer::Endlessly;
     }
 
     pub(super) fn asked(&self) -> usize {
@@ -181,8 +204,8 @@ pub(super) fn set(keys: &[&Pair]) -> String {
 async fn publish(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    answer: Arc<Mutex<Option<String>>>,
-    asked: Arc<AtomicUsize>,
+    answer: Arc<Mutex<Answer>>,
+    [asked, flooded]: [Arc<AtomicUsize>; 2],
 ) {
     loop {
         let Ok((socket, _)) = listener.accept().await else { return };
@@ -203,7 +226,25 @@ async fn publish(
         }
         assert!(request.starts_with(b"GET /jwks.json?v=1 HTTP/1.1\r\n"), "{request:?}");
         let answer = answer.lock().unwrap().clone();
-        let (status, body) = answer.map_or(("500 Broken", String::new()), |set| ("200 OK", set));
+        let (status, body) = match answer {
+            Answer::Set(set) => ("200 OK", set),
+            Answer::Broken => ("500 Broken", String::new()),
+            Answer::Slowly => {
+                let _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 999\r\n\r\n").await;
+                while socket.write_all(b" ").await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                continue;
+            }
+            Answer::Endlessly => {
+                let _ = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+                let spaces = vec![b' '; 64 * 1024];
+                while socket.write_all(&spaces).await.is_ok() {
+                    flooded.fetch_add(spaces.len(), Ordering::Relaxed);
+                }
+                continue;
+            }
+        };
         let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
         let _ = socket.write_all(format!("{head}{body}").as_bytes()).await;
         let _ = socket.shutdown().await;

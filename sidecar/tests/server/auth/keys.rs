@@ -144,3 +144,35 @@ auth:
     std::fs::write(&file, AUTHORITY).unwrap();
     opens_in_time(&server, &pair.sign(&claims(&json!({})))).await;
 }
+
+#[tokio::test]
+async fn an_issuer_that_never_ends_its_answer_is_given_up_and_the_last_keys_stay_good() {
+    let house = House::open().await;
+    let token = house.token(&json!({}));
+    assert!(house.subscribe(&token).await.head.starts_with("HTTP/1.1 200"));
+    let stranger = Pair::new("stranger", Algorithm::EdDSA).sign(&claims(&json!({})));
+    let failed = "weir_auth_key_readings_total{pipeline=\"orders\",result=\"failed\"} ";
+    // A stranger's token has the keys read again, as soon as that may be.
+    let given_up = async |times: u64| {
+        let deadline = Instant::now() + 2 * PATIENCE;
+        while house.server.metric(failed).await < Some(times) {
+            assert!(Instant::now() < deadline, "{times}");
+            assert_eq!(house.get(&stranger).await.status, 401);
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    house.issuer.dawdle();
+    given_up(1).await;
+    house.issuer.flood();
+    let before = house.server.metric(failed).await.unwrap();
+    // One more may have been slow.
+    given_up(before + 2).await;
+    let flooded = house.issuer.flooded.load(std::sync::atomic::Ordering::Relaxed);
+    // What the sockets between the two hold, beside a quarter of a megabyte each time.
+    assert!((1..32 << 20).contains(&flooded), "{flooded}");
+    assert!(house.subscribe(&token).await.head.starts_with("HTTP/1.1 200"));
+    assert_eq!(house.server.metric("weir_auth_keys{pipeline=\"orders\"} ").await, Some(1));
+    let second = Pair::new("second", Algorithm::EdDSA);
+    house.issuer.publish(&[&second]);
+    opens_in_time(&house.server, &second.sign(&claims(&json!({})))).await;
+}
