@@ -9,7 +9,7 @@ use crate::flock::{Told, quantile};
 use crate::{admission, configuration, drain, roll};
 
 /// As many subscribers, and the time over which a gateway sends them away unless told otherwise.
-const AUDIENCE: Audience = Audience { subscribers: 200, window: "20s" };
+const AUDIENCE: Audience = Audience { subscribers: 200, per_second: 200, window: "20s" };
 
 const AWAY: Duration = Duration::from_secs(3);
 const IN_FORCE: Duration = Duration::from_secs(5);

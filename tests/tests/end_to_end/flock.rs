@@ -34,11 +34,28 @@ pub(crate) struct Told {
 }
 
 impl Flock {
-    /// So many subscribers to `url`, all of whom are connected when this returns.
+    /// So many subscribers to `url`, all of whom are connected, before anything is published, when this returns.
     pub(crate) async fn gather(url: &str, count: usize) -> Result<Self> {
+        Self::open(url, count, Some(0)).await
+    }
+
+    /// The same for those who come while events flow, and see what is published from then on.
+    pub(crate) async fn join(url: &str, count: usize) -> Result<Self> {
+        Self::open(url, count, None).await
+    }
+
+    async fn open(url: &str, count: usize, first: Option<u64>) -> Result<Self> {
         let opened = (0..count).map(|_| EventSource::open(url));
         let sources = futures::future::try_join_all(opened).await?;
-        Ok(Self(sources.into_iter().map(read).collect()))
+        Ok(Self(sources.into_iter().map(|source| read(source, first)).collect()))
+    }
+
+    /// All of them leave. Fails where one has missed an event by then, or saw one twice.
+    pub(crate) fn leave(mut self) -> Result<()> {
+        while let Some(ended) = self.0.try_join_next() {
+            ended??;
+        }
+        Ok(())
     }
 
     /// Waits until each has seen the last event. Fails where one missed an event or saw one twice.
@@ -79,8 +96,10 @@ pub(crate) fn quantile(sorted: &[Duration], percent: usize) -> Duration {
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
-async fn read(mut source: EventSource) -> Result<Diary> {
+/// Reads events by their numbers, of which this is the first; any where none is known.
+async fn read(mut source: EventSource, first: Option<u64>) -> Result<Diary> {
     let mut diary = Diary::default();
+    let mut next = first;
     let (mut connections, mut before) = (source.connections(), Instant::now());
     loop {
         let event = timeout(PATIENCE, source.next()).await;
@@ -92,7 +111,10 @@ async fn read(mut source: EventSource) -> Result<Diary> {
             control => bail!("after {} a control came: {control} {}", diary.seen, event.data),
         }
         let data: Value = serde_json::from_str(&event.data)?;
-        ensure!(data["n"] == diary.seen, "{data} came, where {} was next", diary.seen);
+        let number = data["n"].as_u64().with_context(|| format!("no number: {data}"))?;
+        let due = next.unwrap_or(number);
+        ensure!(number == due, "{data} came, where {due} was next");
+        next = Some(number + 1);
         diary.seen += 1;
         if source.connections() != connections {
             connections = source.connections();

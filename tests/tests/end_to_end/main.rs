@@ -12,6 +12,7 @@
 //! - `plugin`: `kubectl weir`, which reaches pods through the API server.
 //! - `releases`: upgrade, rollback, and two releases in one cluster.
 //! - `nodes`: pods of every node reach those of every other one.
+//! - `scaling`: a gateway gets a replica for its subscribers, shares them out, and gives it back.
 //! - `roll`, `drain`: a rolling update and the drain of a node, which nobody notices who reads a `feed`.
 //! - `bars`: what is measured, by `cargo xtask bench cluster`; also by `configuration` and `admission`.
 //! - `gateway`: the quick start's manifest, from `kubectl apply` to `kubectl delete`.
@@ -37,6 +38,7 @@ mod plugin;
 mod publisher;
 mod releases;
 mod roll;
+mod scaling;
 mod sidecar;
 mod slipped;
 mod steady;
@@ -45,27 +47,29 @@ mod subscriber;
 
 use std::fmt;
 
+use anyhow::{Result, ensure};
+
 use crate::feed::Audience;
 
 /// Enough to be many, and sent away soon, so that nobody waits for long.
-const AUDIENCE: Audience = Audience { subscribers: 40, window: "3s" };
+const AUDIENCE: Audience = Audience { subscribers: 40, per_second: 200, window: "3s" };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a cluster: cargo xtask test"]
 async fn applied_manifests_lead_to_deliveries_that_are_counted_on_the_resource()
--> Result<(), Failure> {
+-> std::result::Result<(), Failure> {
     let told = installation::with_weir(async |weir| {
         nodes::are_two(&weir.cluster).await?;
         if bars::are_asked_for() {
             return bars::hold().await;
         }
-        let (nodes, sidecar, example, gateway) =
+        let told =
             tokio::join!(nodes::story(), sidecar::story(), example::story(), gateway::story());
-        nodes?;
-        sidecar?;
-        example?;
-        gateway?;
-        plugin::story().await?;
+        let (nodes, sidecar, example, gateway) = told;
+        all(&[("nodes", nodes), ("sidecar", sidecar), ("example", example), ("gateway", gateway)])?;
+        // Not beside the first ones, whose latency is an objective.
+        let (plugin, scaling) = tokio::join!(plugin::story(), scaling::story());
+        all(&[("plugin", plugin), ("scaling", scaling)])?;
         roll::story(AUDIENCE).await?;
         // Alone, because they take the operator away.
         drain::story(AUDIENCE).await?;
@@ -73,6 +77,14 @@ async fn applied_manifests_lead_to_deliveries_that_are_counted_on_the_resource()
         releases::story(weir).await
     });
     told.await.map_err(Failure)
+}
+
+/// Fails with what each story says that failed.
+fn all(stories: &[(&str, Result<()>)]) -> Result<()> {
+    let failed = stories.iter().filter_map(|(name, told)| Some((name, told.as_ref().err()?)));
+    let failed: Vec<_> = failed.map(|(name, error)| format!("{name}: {error:#}")).collect();
+    ensure!(failed.is_empty(), "{}", failed.join("; "));
+    Ok(())
 }
 
 /// Shows an error in one line: where in this program it came from helps nobody.

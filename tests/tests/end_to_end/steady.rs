@@ -15,8 +15,6 @@ use weir_tests::eventually;
 use crate::objects::UP;
 use crate::publisher::Publisher;
 
-const PER_SECOND: u64 = 200;
-
 /// How often all that is due is posted, in one request: the client is not optimised, and one for each event
 /// would keep it busy.
 const TICK: Duration = Duration::from_millis(20);
@@ -43,10 +41,10 @@ struct State {
 }
 
 impl Steady {
-    /// Publishes to the endpoint of the URL.
-    pub(crate) fn start(url: &str) -> Self {
+    /// Publishes so many events a second to the endpoint of the URL.
+    pub(crate) fn start(url: &str, per_second: u64) -> Self {
         let state = Arc::<State>::default();
-        let task = tokio::spawn(publish(url.to_owned(), Arc::clone(&state)));
+        let task = tokio::spawn(publish(url.to_owned(), per_second, Arc::clone(&state)));
         Self { begun: Instant::now(), state, task }
     }
 
@@ -76,14 +74,14 @@ impl Steady {
     }
 }
 
-async fn publish(url: String, state: Arc<State>) -> Result<u64> {
+async fn publish(url: String, per_second: u64, state: Arc<State>) -> Result<u64> {
     let mut publisher = None;
     let mut pace = interval(TICK);
     let (begun, mut number) = (Instant::now(), 0);
     loop {
         pace.tick().await;
         let last = state.ending.load(Ordering::Relaxed);
-        let due = u64::try_from(begun.elapsed().as_millis())? * PER_SECOND / 1_000;
+        let due = u64::try_from(begun.elapsed().as_millis())? * per_second / 1_000;
         // An answer that was long in coming does not slow the events down: more of them come next.
         let to = due.clamp(number + 1, number + MOST);
         let events = batch(number..to, last);
