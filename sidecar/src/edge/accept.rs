@@ -62,6 +62,11 @@ const SEND_BUFFER: usize = 128 * 1024;
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 32 * 1024;
 
+/// How much of what a session sends waits to be read, as the kernel counts it twice over. Nothing is read of one that
+/// sends more than it may or waits for a log, and where the kernel has seen it read fast, it would take some mebibytes
+/// by then (`net.ipv4.tcp_rmem`). What else becomes a stream is always read.
+const RECEIVE_BUFFER: usize = 512 * 1024;
+
 /// How long written data may stay unacknowledged: then the peer is gone, though it never said so.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -210,6 +215,9 @@ impl Acceptor {
         let stream = http1::serve(self, stream, caller, routes, slot.line()).await;
         drop(slot);
         if let Some(Stream { io, early, handover }) = stream {
+            if handover.session.is_some() {
+                bound_unread(io.get_ref().0.get_ref());
+            }
             self.engine.lane().adopt_stream(handover.adopt(io, early));
         }
     }
@@ -241,6 +249,7 @@ impl Acceptor {
         // hyper has read the beginning long ago.
         debug_assert!(unread.is_empty());
         if handover.session.is_some() {
+            bound_unread(&io);
             return self.engine.lane().adopt_stream(handover.adopt(io, early));
         }
         match io.into_std() {
@@ -310,6 +319,13 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
         socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     }
     Ok(())
+}
+
+/// Bounds what the kernel keeps of what isn't read.
+fn bound_unread(socket: &TcpStream) {
+    if let Err(error) = socket2::SockRef::from(socket).set_recv_buffer_size(RECEIVE_BUFFER) {
+        tracing::debug!(%error, "can't bound what waits to be read");
+    }
 }
 
 /// Serves a connection, unless it is idle and its place is needed.

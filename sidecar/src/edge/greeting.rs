@@ -68,6 +68,11 @@ pub(super) struct Rewound<I> {
 }
 
 impl<I> Rewound<I> {
+    #[cfg(feature = "tls")]
+    pub(super) const fn get_ref(&self) -> &I {
+        &self.io
+    }
+
     /// The stream itself, and what of its beginning was not read again.
     pub(super) fn into_parts(self) -> (Bytes, I) {
         (self.prefix, self.io)

@@ -3,27 +3,31 @@
 //!
 //! # Laws
 //!
-//! - What a peer can have at once is bounded: streams, their heads, what is buffered of each. One that
-//!   opens streams only to reset them is told to calm down, and gone.
+//! - What a peer can have at once is bounded: streams, what is buffered of each, and with all other connections
+//!   their heads. One that opens streams only to reset them is told to calm down, and gone.
 //! - A connection that has no stream of a subscriber holds a slot, as one over HTTP/1 does.
 //! - When subscribers are sent away, the connection takes no new streams: whoever comes back opens
 //!   another one, and so reaches another replica.
 
 mod body;
 mod exchange;
+mod load;
+mod scan;
 
 use std::{
-    future::{Future, pending},
+    future::{Future, pending, poll_fn},
     pin::pin,
     sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use h2::{
-    Ping, PingPong,
-    server::{Builder, Connection},
+    Ping, PingPong, Reason, RecvStream,
+    server::{Builder, Connection, SendResponse},
 };
+use http::Request;
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -31,7 +35,10 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use self::exchange::Exchange;
+use self::{
+    exchange::Exchange,
+    load::{Load, Metered},
+};
 use super::{
     accept::{Acceptor, Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes},
     arrivals::Fault,
@@ -77,6 +84,8 @@ struct Shared {
     slot: Place,
     line: Arc<Line>,
     network: Network,
+    /// What its requests take.
+    load: Load,
     /// Has a token for each stream that is with the lane.
     subscribers: TaskTracker,
 }
@@ -86,6 +95,8 @@ pub(super) async fn serve<I>(acceptor: &Acceptor, io: I, caller: Caller, routes:
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let load = Load::new(&acceptor.heads);
+    let io = Metered::new(io, load.clone());
     let connection = match time::timeout(PATIENCE, builder().handshake(io)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return note(acceptor, &error),
@@ -97,7 +108,7 @@ where
     let (line, network) = (Arc::clone(slot.line()), slot.network());
     let slot = Arc::new(Mutex::new(Some(slot)));
     let acceptor = acceptor.clone();
-    let shared = Shared { acceptor, routes, caller, slot, line, network, subscribers };
+    let shared = Shared { acceptor, routes, caller, slot, line, network, load, subscribers };
     drive(connection, &shared).await;
 }
 
@@ -115,7 +126,7 @@ fn builder() -> Builder {
     builder
 }
 
-async fn drive<I>(mut connection: Connection<I, Bytes>, shared: &Shared)
+async fn drive<I>(mut connection: Connection<Metered<I>, Bytes>, shared: &Shared)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -126,15 +137,12 @@ where
     loop {
         tokio::select! {
             biased;
-            accepted = connection.accept() => match accepted {
+            accepted = poll_fn(|context| accept(&mut connection, shared, context)) => match accepted {
                 Some(Ok((request, respond))) => {
                     idle.as_mut().reset(Instant::now() + KEEP_ALIVE);
-                    shared.acceptor.tasks.spawn(Exchange::new(shared, respond).run(request));
+                    shared.begin(request, respond);
                 }
-                Some(Err(error)) => {
-                    tracing::debug!(%error, "a connection over HTTP/2 broke");
-                    return note(&shared.acceptor, &error);
-                }
+                Some(Err(error)) => return shared.note(&error),
                 None => return,
             },
             () = &mut alive => return,
@@ -165,6 +173,25 @@ where
     }
 }
 
+type Accepted = Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>;
+
+/// The next request. Reads on when all that came of what was read is looked at.
+fn accept<I>(
+    connection: &mut Connection<Metered<I>, Bytes>,
+    shared: &Shared,
+    context: &mut Context<'_>,
+) -> Poll<Option<Accepted>>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        match connection.poll_accept(context) {
+            Poll::Pending if shared.load.look_on() => {}
+            accepted @ (Poll::Ready(_) | Poll::Pending) => return accepted,
+        }
+    }
+}
+
 fn note(acceptor: &Acceptor, error: &h2::Error) {
     if let Some(fault) = Fault::of_http2(error) {
         acceptor.arrivals.note(fault);
@@ -172,6 +199,27 @@ fn note(acceptor: &Acceptor, error: &h2::Error) {
 }
 
 impl Shared {
+    /// Begins to answer a request, where there is room for it. One for which there is none is not looked at, and so
+    /// may be sent again.
+    fn begin(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        if let Some(admitted) = self.load.admit(&request) {
+            self.acceptor.tasks.spawn(Exchange::new(self, respond, admitted).run(request));
+        } else {
+            self.acceptor.arrivals.note(Fault::Busy);
+            respond.send_reset(Reason::REFUSED_STREAM);
+        }
+    }
+
+    /// Takes note why the connection broke.
+    fn note(&self, error: &h2::Error) {
+        tracing::debug!(%error, "a connection over HTTP/2 broke");
+        if self.load.is_refused() {
+            self.acceptor.arrivals.note(Fault::Busy);
+        } else {
+            note(&self.acceptor, error);
+        }
+    }
+
     /// Comes when no stream is with the lane.
     fn deserted(&self) -> impl Future<Output = ()> {
         let subscribers = self.subscribers.clone();

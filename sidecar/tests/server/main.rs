@@ -10,11 +10,13 @@
 //! - `auth`: who may subscribe and publish, by tokens, tickets and cookies, from which pages.
 //! - `bounds`: slow subscribers, limits, and peers that say nothing.
 //! - `http2`: the same over HTTP/2, and what only HTTP/2 has.
+//! - `heads`: what a connection of HTTP/2 may make of heads.
 //! - `durable`: durable streams, beside what their public conformance suite asks.
 //! - `slow`: what becomes of those who fall behind, under each policy.
 //! - `browser`: a real one, over a drain, a restart and a crash.
 //! - `crash`: logs on a disk, when the program is killed or there is no room.
 //! - `tls`: handshakes, certificates and their renewal.
+//! - `kernel`: what the kernel keeps of a client that isn't read.
 //! - `limits`, `memory`, `files`: what one client may do, whom there is memory for, and files.
 //! - `start`, `life`, `signals`: before the first configuration, changed ones, drain, stop.
 //! - `unix`: the socket of the file system on which the application publishes.
@@ -46,7 +48,9 @@ mod files;
 mod filters;
 mod fixture;
 mod h2_client;
+mod heads;
 mod http2;
+mod kernel;
 mod large;
 mod life;
 mod limits;

@@ -19,7 +19,7 @@ pub enum Fault {
     Malformed,
     /// It reset streams, or sent frames that do nothing, faster than it may.
     Flood,
-    /// There was no memory for the head of its request.
+    /// There was no memory for the head of a request: over HTTP/2 the request alone was refused, as a rule.
     Busy,
     /// It was idle, and its place was needed.
     Idle,

@@ -17,17 +17,20 @@ use super::{
     },
     Shared,
     body::{self, RequestBody},
+    load::Admitted,
 };
 
 /// A stream whose request has come.
 pub(super) struct Exchange {
     shared: Shared,
     respond: SendResponse<Bytes>,
+    /// Its room, until it is answered or is a stream.
+    _admitted: Admitted,
 }
 
 impl Exchange {
-    pub(super) fn new(shared: &Shared, respond: SendResponse<Bytes>) -> Self {
-        Self { shared: shared.clone(), respond }
+    pub(super) fn new(shared: &Shared, respond: SendResponse<Bytes>, admitted: Admitted) -> Self {
+        Self { shared: shared.clone(), respond, _admitted: admitted }
     }
 
     /// Answers the request, or gives its stream away.
