@@ -13,9 +13,9 @@ use warp::{Filter, reply};
 /// The media type of the metrics (OpenMetrics 1.0.0, section "Text format").
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What a replica must have before it is ready.
+/// What must be so for a replica to be ready, or alive.
 #[derive(Clone, Default)]
-pub struct Readiness {
+pub struct Checks {
     checks: Arc<Mutex<Vec<Check>>>,
 }
 
@@ -24,7 +24,7 @@ struct Check {
     passes: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
-impl Readiness {
+impl Checks {
     /// Adds a check; `name` says what is missing while it does not pass.
     pub fn require(&self, name: &'static str, passes: impl Fn() -> bool + Send + Sync + 'static) {
         self.checks.lock().push(Check { name, passes: Box::new(passes) });
@@ -41,21 +41,22 @@ impl Readiness {
 /// The routes of the admin port.
 #[must_use]
 pub fn routes(
-    readiness: Readiness,
+    liveness: Checks,
+    readiness: Checks,
     registry: Arc<Registry>,
 ) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone {
-    let live = warp::path!("livez").map(|| text(StatusCode::OK, "alive\n".to_owned()));
-    let ready = warp::path!("readyz").map(move || ready(&readiness));
+    let live = warp::path!("livez").map(move || judge("alive", &liveness));
+    let ready = warp::path!("readyz").map(move || judge("ready", &readiness));
     let metrics = warp::path!("metrics").map(move || metrics(&registry));
     warp::get().and(live.or(ready).unify().or(metrics).unify())
 }
 
-fn ready(readiness: &Readiness) -> Response {
-    let missing = readiness.missing();
+fn judge(what: &str, checks: &Checks) -> Response {
+    let missing = checks.missing();
     if missing.is_empty() {
-        text(StatusCode::OK, "ready\n".to_owned())
+        text(StatusCode::OK, format!("{what}\n"))
     } else {
-        let missing = format!("not ready: {}\n", missing.join(", "));
+        let missing = format!("not {what}: {}\n", missing.join(", "));
         text(StatusCode::SERVICE_UNAVAILABLE, missing)
     }
 }
@@ -74,7 +75,8 @@ fn text(status: StatusCode, body: String) -> Response {
 
 /// What the accept loop runs.
 pub fn service(
-    readiness: Readiness,
+    liveness: Checks,
+    readiness: Checks,
     registry: Arc<Registry>,
 ) -> impl tower_service::Service<
     warp::http::Request<hyper::body::Incoming>,
@@ -84,7 +86,7 @@ pub fn service(
 > + Clone
 + Send
 + 'static {
-    warp::service(routes(readiness, registry))
+    warp::service(routes(liveness, readiness, registry))
 }
 
 #[cfg(test)]
@@ -98,10 +100,19 @@ mod tests {
 
     use super::*;
 
-    async fn get(readiness: &Readiness, path: &str) -> (StatusCode, String, String) {
+    async fn get(readiness: &Checks, path: &str) -> (StatusCode, String, String) {
+        get_of(&Checks::default(), readiness, path).await
+    }
+
+    async fn get_of(
+        liveness: &Checks,
+        readiness: &Checks,
+        path: &str,
+    ) -> (StatusCode, String, String) {
         let mut registry = Registry::with_prefix("test");
         registry.register("a", "A", prometheus_client::metrics::gauge::Gauge::<i64>::default());
-        let mut service = warp::service(routes(readiness.clone(), Arc::new(registry)));
+        let mut service =
+            warp::service(routes(liveness.clone(), readiness.clone(), Arc::new(registry)));
         let request = Request::get(path).body(Empty::<Bytes>::new()).unwrap();
         let response = service.call(request).await.unwrap();
         let status = response.status();
@@ -112,7 +123,7 @@ mod tests {
 
     #[tokio::test]
     async fn readiness_names_what_is_missing_until_nothing_is() {
-        let readiness = Readiness::default();
+        let readiness = Checks::default();
         let flag = Arc::new(AtomicBool::new(false));
         let loaded = Arc::clone(&flag);
         readiness.require("pipelines read", || true);
@@ -125,15 +136,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn liveness_asks_for_nothing() {
-        let readiness = Readiness::default();
-        readiness.require("never", || false);
-        assert_eq!(get(&readiness, "/livez").await.0, StatusCode::OK);
+    async fn liveness_and_readiness_ask_for_different_things() {
+        let (some, none) = (Checks::default(), Checks::default());
+        some.require("never", || false);
+        assert_eq!(get_of(&none, &some, "/livez").await.0, StatusCode::OK);
+        let (status, _, body) = get_of(&some, &none, "/livez").await;
+        assert_eq!(
+            (status, body.as_str()),
+            (StatusCode::SERVICE_UNAVAILABLE, "not alive: never\n")
+        );
+        assert_eq!(get_of(&some, &none, "/readyz").await.0, StatusCode::OK);
     }
 
     #[tokio::test]
     async fn metrics_are_open_metrics_to_the_end() {
-        let (status, media, body) = get(&Readiness::default(), "/metrics").await;
+        let (status, media, body) = get(&Checks::default(), "/metrics").await;
         assert_eq!((status, media.as_str()), (StatusCode::OK, OPEN_METRICS));
         assert!(body.contains("test_a 0") && body.ends_with("# EOF\n"), "{body}");
     }

@@ -12,7 +12,7 @@
 //! - When `stop` is cancelled the replica is no longer ready, the controllers finish what they are at,
 //!   the lease is released, and the servers close last.
 //! - A leader that loses its lease ends at once (fail-stop), and so does a replica one of whose tasks
-//!   ends.
+//!   ends. What else the probes tell is a law of [`crate::vitals`].
 
 mod leading;
 mod scopes;

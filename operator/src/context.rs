@@ -19,6 +19,7 @@ use crate::policies::Standing;
 use crate::routes::Routes;
 use crate::samples::Sampler;
 use crate::upgrade::Upgrades;
+use crate::vitals::Vitals;
 use crate::written::Written;
 
 /// What every phase is handed.
@@ -46,6 +47,8 @@ pub struct Context {
     pub written: Arc<Written>,
     /// Which objects fail for reasons that pass by themselves.
     pub patience: Arc<Patience>,
+    /// Whether the controllers of this replica get on.
+    pub vitals: Arc<Vitals>,
     /// What the operator was started with.
     pub options: Options,
 }
@@ -124,6 +127,7 @@ impl Context {
             routes,
             written,
             patience,
+            vitals: Arc::default(),
             options,
         }
     }

@@ -20,8 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use kube::api::DynamicObject;
 use kube::runtime::controller::{Action, Config, Controller, Error as DriverError};
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Resource, ResourceExt};
@@ -36,6 +37,7 @@ pub use self::phase::Phase;
 use crate::context::Context;
 use crate::failure::{Failure, chain};
 use crate::kept::by_itself;
+use crate::vitals::Pulse;
 use crate::written::Written;
 
 /// What a reconciled kind must offer.
@@ -95,12 +97,13 @@ pub async fn drive<R: Reconciler>(
     shutdown: CancellationToken,
 ) {
     let config = Config::default().concurrency(context.options.concurrency);
-    let controller = watched::<R>(&context)
+    let pulse = context.vitals.watch_over(R::KIND, Instant::now());
+    let controller = watched::<R>(&context, &pulse)
         .with_config(config)
         .graceful_shutdown_on(shutdown.clone().cancelled_owned());
     let controller = reconciler.watch(controller);
     let unread = stopped_unread(controller.store(), shutdown);
-    let driver = Arc::new(Driver { reconciler, context, backoff: Backoff::default() });
+    let driver = Arc::new(Driver { reconciler, context, pulse, backoff: Backoff::default() });
     let results = controller.run(step, retry, Arc::clone(&driver));
     tokio::select! {
         () = results.for_each(|result| async { note_queue(&driver, result.err()) }) => {}
@@ -109,11 +112,13 @@ pub async fn drive<R: Reconciler>(
 }
 
 /// A controller of what the watch tells of, but for what this replica has written itself.
-fn watched<R: Reconciler>(context: &Context) -> Controller<R::Object> {
+fn watched<R: Reconciler>(context: &Context, pulse: &Arc<Pulse>) -> Controller<R::Object> {
     let (store, writer) = reflector::store();
     let events = watcher(context.watched::<R::Object>(), watcher::Config::default());
-    let written = Arc::clone(&context.written);
-    let news = events.default_backoff().reflect(writer).filter(move |event| {
+    let (written, pulse) = (Arc::clone(&context.written), Arc::clone(pulse));
+    let events = events.default_backoff().reflect(writer);
+    let events = events.inspect(move |event| pulse.told(event, Instant::now()));
+    let news = events.filter(move |event| {
         future::ready(event.as_ref().map_or(true, |event| is_news(&written, event)))
     });
     Controller::for_stream(
@@ -175,6 +180,7 @@ impl<E: Failure> StepError<E> {
 struct Driver<R> {
     reconciler: R,
     context: Arc<Context>,
+    pulse: Arc<Pulse>,
     backoff: Backoff,
 }
 
@@ -199,7 +205,9 @@ async fn run_step<R: Reconciler>(
     driver: Arc<Driver<R>>,
 ) -> Result<Action, StepError<R::Error>> {
     let uid = object.uid().unwrap_or_default();
+    let key = ObjectRef::from_obj(&*object).erase();
     let started = Instant::now();
+    driver.pulse.begins(&key, started);
     let result = match timeout(LONGEST, driver.reconciler.reconcile(object)).await {
         Ok(result) => result.map_err(StepError::Failed),
         Err(_) => Err(StepError::Late),
@@ -209,6 +217,7 @@ async fn run_step<R: Reconciler>(
         Err(error) => error.outcome(),
     };
     driver.context.metrics.observe(R::KIND, outcome, started.elapsed());
+    driver.pulse.ends(Instant::now());
     let done = result.inspect_err(|error| {
         tracing::warn!(error = chain(error), "reconcile failed");
         Span::current().record("otel.status_code", "ERROR");
@@ -217,7 +226,8 @@ async fn run_step<R: Reconciler>(
     let done = done?;
     tracing::debug!(outcome, "reconciled");
     driver.backoff.forget(&uid);
-    Ok(done.next.action(fastrand::f64()))
+    let delay = done.next.delay(fastrand::f64());
+    Ok(delay.map_or_else(Action::await_change, |delay| driver.again(key, delay)))
 }
 
 /// The error policy, with the signature that kube asks for.
@@ -228,16 +238,25 @@ fn retry<R: Reconciler>(
     driver: Arc<Driver<R>>,
 ) -> Action {
     let uid = object.uid().unwrap_or_default();
-    Action::requeue(driver.backoff.next(&uid, Instant::now(), fastrand::f64()))
+    let delay = driver.backoff.next(&uid, Instant::now(), fastrand::f64());
+    driver.again(ObjectRef::from_obj(&*object).erase(), delay)
+}
+
+impl<R> Driver<R> {
+    /// Has the object looked at again after this long.
+    fn again(&self, object: ObjectRef<DynamicObject>, delay: Duration) -> Action {
+        self.pulse.expects(object, Instant::now() + delay);
+        Action::requeue(delay)
+    }
 }
 
 impl Next {
-    /// The action for kube, with `random` from 0 to 1.
-    fn action(self, random: f64) -> Action {
+    /// After how long, with `random` from 0 to 1; `None` where only a change leads to it.
+    fn delay(self, random: f64) -> Option<Duration> {
         match self {
-            Self::Around(delay) => Action::requeue(delay.mul_f64(0.9 + 0.2 * random)),
-            Self::After(delay) => Action::requeue(delay),
-            Self::OnChange => Action::await_change(),
+            Self::Around(delay) => Some(delay.mul_f64(0.9 + 0.2 * random)),
+            Self::After(delay) => Some(delay),
+            Self::OnChange => None,
         }
     }
 }
@@ -251,6 +270,7 @@ fn note_queue<R: Reconciler>(
         None | Some(DriverError::ReconcilerFailed(..)) => {}
         Some(DriverError::ObjectNotFound(object)) => {
             tracing::debug!(kind = R::KIND, %object, "gone");
+            driver.pulse.is_gone(&object, Instant::now());
             driver.reconciler.gone();
         }
         Some(DriverError::QueueError(error)) => {
@@ -285,9 +305,9 @@ mod tests {
     #[test]
     fn a_resync_is_jittered_by_a_tenth_and_an_interval_is_not() {
         let ten = Duration::from_secs(10);
-        assert_eq!(Next::Around(ten).action(0.0), Action::requeue(Duration::from_secs(9)));
-        assert_eq!(Next::Around(ten).action(1.0), Action::requeue(Duration::from_secs(11)));
-        assert_eq!(Next::After(ten).action(0.3), Action::requeue(ten));
-        assert_eq!(Next::OnChange.action(0.3), Action::await_change());
+        assert_eq!(Next::Around(ten).delay(0.0), Some(Duration::from_secs(9)));
+        assert_eq!(Next::Around(ten).delay(1.0), Some(Duration::from_secs(11)));
+        assert_eq!(Next::After(ten).delay(0.3), Some(ten));
+        assert_eq!(Next::OnChange.delay(0.3), None);
     }
 }

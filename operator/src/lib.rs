@@ -54,5 +54,6 @@ mod testing;
 pub mod traces;
 pub mod triggers;
 pub mod upgrade;
+pub mod vitals;
 pub mod webhook;
 pub mod written;

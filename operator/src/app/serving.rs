@@ -15,13 +15,14 @@ use prometheus_client::registry::Registry;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use weir_crds::v1alpha1::StreamPipeline;
 
 use super::AppError;
 use super::scopes::Scope;
-use crate::admin::{self, Readiness};
+use crate::admin::{self, Checks};
 use crate::args::Args;
 use crate::certificates::{self, Certificate, CertificateMetrics, await_trust, load};
 use crate::context::Context;
@@ -29,11 +30,13 @@ use crate::failure::chain;
 use crate::serve::{bind, serve};
 use crate::sidecar::Image;
 use crate::tasks::Tasks;
+use crate::vitals::Vitals;
 use crate::webhook::{self, Webhook, WebhookMetrics};
 
 /// What every replica runs, ready to begin: its ports are open.
 pub(super) struct Serving {
     admin: TcpListener,
+    vitals: Arc<Vitals>,
     injecting: Option<Injecting>,
 }
 
@@ -76,8 +79,9 @@ impl Serving {
         registry: &mut Registry,
     ) -> Result<Self, AppError> {
         let admin = bind(args.admin_address, "probes and metrics", "--admin-address").await?;
+        let vitals = Arc::clone(&context.vitals);
         let Some(configuration) = args.webhook_config.clone() else {
-            return Ok(Self { admin, injecting: None });
+            return Ok(Self { admin, vitals, injecting: None });
         };
         let listener = bind(args.webhook_address, "the webhook", "--webhook-address").await?;
         let certificate = Arc::new(Certificate::default());
@@ -102,7 +106,7 @@ impl Serving {
             configuration,
             context: Arc::clone(context),
         };
-        Ok(Self { admin, injecting: Some(injecting) })
+        Ok(Self { admin, vitals, injecting: Some(injecting) })
     }
 
     /// Starts it all. It ends when `closing` is cancelled, and is not ready from `stop` on.
@@ -113,20 +117,23 @@ impl Serving {
         stop: &CancellationToken,
         closing: &CancellationToken,
     ) {
-        let Self { admin, injecting } = self;
-        let readiness = Readiness::default();
+        let Self { admin, vitals, injecting } = self;
+        let (liveness, readiness) = (Checks::default(), Checks::default());
         let stopping = stop.clone();
         readiness.require("not stopping", move || !stopping.is_cancelled());
+        let controllers = Arc::clone(&vitals);
+        readiness.require("allowed to watch", move || controllers.are_admitted(Instant::now()));
+        liveness.require("controllers get on", move || vitals.get_on(Instant::now()));
         if let Some(injecting) = injecting {
             injecting.start(tasks, &readiness, closing);
         }
-        let service = admin::service(readiness, Arc::new(registry));
+        let service = admin::service(liveness, readiness, Arc::new(registry));
         tasks.spawn("admin", serve(admin, None, service, closing.clone()));
     }
 }
 
 impl Injecting {
-    fn start(self, tasks: &mut Tasks, readiness: &Readiness, closing: &CancellationToken) {
+    fn start(self, tasks: &mut Tasks, readiness: &Checks, closing: &CancellationToken) {
         let Self {
             listener,
             tls,
