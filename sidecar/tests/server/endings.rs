@@ -124,6 +124,17 @@ endpoints: {sse: {}, websocket: {ping: 1s, maxMessageRate: 20}, publish: {anonym
 delivery: {maxLag: {events: 20}}
 ";
 
+/// Sends more than a client may, and is closed for it.
+async fn talk_too_much(server: &Server) {
+    let mut loud = server.web_socket("").await;
+    loud.socket.write_all(&pings(21)).await.unwrap();
+    let mut last = loud.next().await;
+    while let Some(Frame::Pong(_)) = last {
+        last = loud.next().await;
+    }
+    assert_eq!(last, Some(Frame::Close(Some(1008))));
+}
+
 #[tokio::test]
 async fn whoever_has_come_is_there_or_has_ended_for_one_reason() {
     let server = Server::start(STRICT).await;
@@ -149,14 +160,7 @@ async fn whoever_has_come_is_there_or_has_ended_for_one_reason() {
     strange.socket.write_all(b"\x81\x01x").await.unwrap();
     assert_eq!(strange.next().await, Some(Frame::Close(Some(1002))));
     drop(strange);
-    let mut loud = server.web_socket("").await;
-    loud.socket.write_all(&pings(21)).await.unwrap();
-    let mut last = loud.next().await;
-    while let Some(Frame::Pong(_)) = last {
-        last = loud.next().await;
-    }
-    assert_eq!(last, Some(Frame::Close(Some(1008))));
-    drop(loud);
+    talk_too_much(&server).await;
     // Each of these is asked whether it is there, and says nothing.
     let (mut silent, mut session) = (server.web_socket("").await, Client::open(&server).await);
     let mut inside = client.web_socket("/orders/ws").await;

@@ -1,6 +1,6 @@
 //! Whom a server lets in that is short of memory.
 
-use std::{fs, path::Path};
+use std::{fs, net::SocketAddr, path::Path};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    client::{Frame, Request, Sse},
+    client::{Frame, Request, Sse, WebSocket},
     endings::ended,
     fixture::{OPEN, PATIENCE, Server, config},
     h2_client::Http2,
@@ -250,6 +250,25 @@ fn attributes() -> String {
     format!("[{}]", (0..30).map(event).collect::<Vec<_>>().join(","))
 }
 
+/// Publishes half a megabyte, and waits for what is said of it.
+async fn publish_in_a_session(public: SocketAddr, n: usize) -> u16 {
+    let data = "z".repeat(500_000);
+    let message = json!({"type": "publish", "id": n.to_string(), "data": data}).to_string();
+    let language = [("sec-websocket-protocol", "weir.v1")];
+    let socket = Box::new(TcpStream::connect(public).await.unwrap());
+    let mut socket = WebSocket::shake_hands(socket, "/orders/ws", &language).await;
+    let size = u64::try_from(message.len()).unwrap().to_be_bytes();
+    let frame = [&[0x81, 0x80 | 127][..], &size, &[0; 4], message.as_bytes()].concat();
+    // It may be told that there is no memory for it before it is whole.
+    let _ = socket.socket.write_all(&frame).await;
+    while let Some(Frame::Text(text)) = socket.next().await {
+        if !text.contains("\"hello\"") {
+            break;
+        }
+    }
+    200
+}
+
 #[tokio::test]
 async fn bodies_of_every_kind_that_wait_for_the_log_together_take_no_more_than_their_part() {
     let block = "\ndelivery: {slowConsumer: Block, maxLag: {events: 1}}";
@@ -284,29 +303,8 @@ async fn bodies_of_every_kind_that_wait_for_the_log_together_take_no_more_than_t
             request.body(&body).send(to).await.status
         });
     }
-    let message = |n: usize| {
-        let data = "z".repeat(500_000);
-        json!({"type": "publish", "id": n.to_string(), "data": data}).to_string()
-    };
     for n in 0..20 {
-        let socket = TcpStream::connect(program.public).await.unwrap();
-        let message = message(n);
-        publishing.spawn(async move {
-            let language = [("sec-websocket-protocol", "weir.v1")];
-            let mut socket =
-                crate::client::WebSocket::shake_hands(Box::new(socket), "/orders/ws", &language)
-                    .await;
-            let size = u64::try_from(message.len()).unwrap().to_be_bytes();
-            let frame = [&[0x81, 0x80 | 127][..], &size, &[0; 4], message.as_bytes()].concat();
-            // It may be told that there is no memory for it before it is whole.
-            let _ = socket.socket.write_all(&frame).await;
-            while let Some(Frame::Text(text)) = socket.next().await {
-                if !text.contains("\"hello\"") {
-                    break;
-                }
-            }
-            200
-        });
+        publishing.spawn(publish_in_a_session(program.public, n));
     }
     let statuses = publishing.join_all().await;
     assert!(statuses.iter().all(|status| matches!(status, 200 | 503)), "{statuses:?}");
