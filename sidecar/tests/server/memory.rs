@@ -310,8 +310,9 @@ async fn bodies_of_every_kind_that_wait_for_the_log_together_take_no_more_than_t
     assert!(statuses.iter().all(|status| matches!(status, 200 | 503)), "{statuses:?}");
     assert!(statuses.contains(&503), "the log took all of it at once");
     let took = program.peak_kib() - before;
-    // An eighth for bodies and a sixteenth for messages, what they come through, and what the log took at last.
-    assert!(took < 32 * 1_024, "{took} KiB beside {before} KiB");
+    // An eighth for bodies and a sixteenth for messages, what eighty connections read into, and what the log took at
+    // last; together they are ten times that.
+    assert!(took < 56 * 1_024, "{took} KiB beside {before} KiB");
     drop(stalled);
     let deadline = std::time::Instant::now() + PATIENCE;
     while program.post("1").await.status != 200 {
