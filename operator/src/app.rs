@@ -119,7 +119,7 @@ pub async fn run_with(
     let injects = args.webhook_config.is_some();
     let closing = CancellationToken::new();
     let mut servers = Tasks::default();
-    serving.start(&mut servers, registry, &stop, &closing);
+    serving.start(&mut servers, registry, &stop, &closing, leading.leads());
     servers.spawn("scopes", scopes::retry(scopes, scope_metrics, closing.clone()));
     tracing::info!(identity = context.options.identity, "started");
     tokio::select! {

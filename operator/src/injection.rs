@@ -15,6 +15,7 @@ mod patch;
 pub mod policy;
 mod standing;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 use weir_crds::v1alpha1::StreamPipeline;
 
@@ -22,7 +23,7 @@ pub use self::granted::granted;
 pub use self::obstacle::obstacle;
 pub use self::patch::PatchError;
 use self::patch::PodPatch;
-pub use self::standing::{Lack, lacks};
+pub use self::standing::{Lack, lacks, publishes_to};
 use crate::sidecar::Image;
 
 /// The namespace of Kubernetes' own parts, which must start without the help of anybody.
@@ -71,9 +72,21 @@ pub fn inject(
     parts::add_volumes(&mut patch, &sorted)?;
     parts::add_sidecar(&mut patch, &sorted, image)?;
     parts::add_pull_secrets(&mut patch, image)?;
-    parts::connect_application(&mut patch, &sorted)?;
+    parts::connect_application(&mut patch, &oldest_first(pipelines))?;
     parts::raise_grace_period(&mut patch, &sorted)?;
     Ok(patch.into_patch().map_or(Decision::Complete, Decision::Patch))
+}
+
+/// A pipeline that joins others must not draw to itself what the application publishes into them.
+fn oldest_first<'a>(pipelines: &[&'a StreamPipeline]) -> Vec<&'a StreamPipeline> {
+    let age = |pipeline: &StreamPipeline| {
+        let ObjectMeta { creation_timestamp, name, .. } = pipeline.metadata.clone();
+        // One of a manifest, which is not created yet, is the youngest.
+        (creation_timestamp.is_none(), creation_timestamp, name)
+    };
+    let mut pipelines = pipelines.to_vec();
+    pipelines.sort_by_cached_key(|pipeline| age(pipeline));
+    pipelines
 }
 
 #[cfg(test)]

@@ -71,6 +71,11 @@ impl Leading {
         Self { scopes: scopes.to_vec(), sweep, elector, keeper, pipelines, slos, leads }
     }
 
+    /// Whether this replica leads: 1 or 0.
+    pub(super) fn leads(&self) -> Gauge {
+        self.leads.clone()
+    }
+
     /// Waits for the leadership, and leads until `stop` is cancelled.
     pub(super) async fn run(self, stop: &CancellationToken) -> Result<(), AppError> {
         let Self { scopes, sweep, elector, keeper, pipelines, slos, leads } = self;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
@@ -11,6 +12,7 @@ use kube::Api;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
@@ -116,6 +118,7 @@ impl Serving {
         registry: Registry,
         stop: &CancellationToken,
         closing: &CancellationToken,
+        leads: Gauge,
     ) {
         let Self { admin, vitals, injecting } = self;
         let (liveness, readiness) = (Checks::default(), Checks::default());
@@ -125,7 +128,7 @@ impl Serving {
         readiness.require("allowed to watch", move || controllers.are_admitted(Instant::now()));
         liveness.require("controllers get on", move || vitals.get_on(Instant::now()));
         if let Some(injecting) = injecting {
-            injecting.start(tasks, &readiness, closing);
+            injecting.start(tasks, &readiness, closing, leads);
         }
         let service = admin::service(liveness, readiness, Arc::new(registry));
         tasks.spawn("admin", serve(admin, None, service, closing.clone()));
@@ -133,7 +136,13 @@ impl Serving {
 }
 
 impl Injecting {
-    fn start(self, tasks: &mut Tasks, readiness: &Checks, closing: &CancellationToken) {
+    fn start(
+        self,
+        tasks: &mut Tasks,
+        readiness: &Checks,
+        closing: &CancellationToken,
+        leads: Gauge,
+    ) {
         let Self {
             listener,
             tls,
@@ -146,8 +155,10 @@ impl Injecting {
             configuration,
             context,
         } = self;
-        let loaded = Arc::clone(&certificate);
-        readiness.require("certificate loaded", move || loaded.is_loaded());
+        let waits = Waits { since: Instant::now(), leads };
+        let (loaded, waited) = (Arc::clone(&certificate), waits.clone());
+        let is_loaded = move || loaded.is_loaded() || waited.in_vain(Instant::now());
+        readiness.require("certificate loaded", is_loaded);
         // Those that can't be served yet keep nobody waiting.
         let served = followers.iter().filter(|follower| follower.scope.is_served()).count();
         let unread = Arc::new(AtomicUsize::new(served));
@@ -167,7 +178,9 @@ impl Injecting {
         }
         let trusted = Arc::new(AtomicBool::new(false));
         let is_trusted = Arc::clone(&trusted);
-        readiness.require("trusted by the API server", move || is_trusted.load(Ordering::Acquire));
+        let is_trusted =
+            move || is_trusted.load(Ordering::Acquire) || waits.in_vain(Instant::now());
+        readiness.require("trusted by the API server", is_trusted);
         let configurations: Api<MutatingWebhookConfiguration> = Api::all(context.client.clone());
         let trust = await_trust(configurations, configuration, trusted, metrics, closing.clone());
         tasks.spawn("trust", trust);
@@ -179,6 +192,26 @@ impl Injecting {
         }
         let service = webhook::service(webhook);
         tasks.spawn("webhook", serve(listener, Some(tls), service, closing.clone()));
+    }
+}
+
+/// Waiting for what a leader makes: the certificate, and the API server's trust in it.
+///
+/// While injection is changed from policies to the webhook the leader is one that makes neither, and it is
+/// replaced only when its successors are ready. So who does not lead waits for a while and no longer. A
+/// leader that can't make them itself is not ready until it can.
+#[derive(Clone)]
+struct Waits {
+    since: Instant,
+    leads: Gauge,
+}
+
+/// Long beside the time in which a leader makes them, a few seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Waits {
+    fn in_vain(&self, now: Instant) -> bool {
+        self.leads.get() == 0 && now.duration_since(self.since) >= PATIENCE
     }
 }
 
@@ -220,4 +253,19 @@ fn acceptor(
     // What the accept loop speaks; an API server would choose HTTP/2 where it is offered.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_lead_waits_for_a_while_and_who_leads_until_it_is_there() {
+        let since = Instant::now();
+        let waits = Waits { since, leads: Gauge::default() };
+        assert!(!waits.in_vain(since + PATIENCE - Duration::from_millis(1)));
+        assert!(waits.in_vain(since + PATIENCE));
+        waits.leads.set(1);
+        assert!(!waits.in_vain(since + PATIENCE));
+    }
 }

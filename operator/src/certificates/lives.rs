@@ -15,10 +15,15 @@ pub struct Lives {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LivesError {
     /// A certificate would expire before it could be renewed.
-    #[error("--webhook-certificate-life must be at least 10s")]
+    #[error(
+        "--webhook-certificate-life (webhook.certificateLife of the chart) must be at least 10s"
+    )]
     TooShort,
     /// A certificate could outlive the authority that signed it.
-    #[error("--webhook-authority-life must be at least three times --webhook-certificate-life")]
+    #[error(
+        "--webhook-authority-life must be at least three times --webhook-certificate-life (webhook.authorityLife and \
+         webhook.certificateLife of the chart)"
+    )]
     Outlived,
 }
 

@@ -172,7 +172,7 @@ pub(super) fn raise_grace_period(
     if granted < needed { patch.add(address, needed.into()) } else { Ok(()) }
 }
 
-/// The variables; the first pipeline into which the application can publish gives the URL.
+/// The variables; the first, of those that are oldest first, into which the application can publish gives the URL.
 pub(super) fn environment(pipelines: &[&StreamPipeline]) -> Vec<(&'static str, String)> {
     let base = format!("http://127.0.0.1:{}", port::PUBLISH);
     let posted = |pipeline: &&&StreamPipeline| {

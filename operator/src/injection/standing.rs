@@ -10,12 +10,13 @@ use std::fmt;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt;
-use weir_crds::names::{DATA_DIR, SIDECAR_CONTAINER, annotation};
+use weir_crds::names::{DATA_DIR, PUBLISH_URL_ENV, SIDECAR_CONTAINER, annotation};
 use weir_crds::scalar::{Cores, Quantity};
 use weir_crds::v1alpha1::{Resources, StreamPipeline};
 
 use super::granted::{asked, granted, memory_limit};
 use super::parts::DEFAULT_GRACE_SECONDS;
+use crate::labels;
 use crate::resources::amount;
 use crate::secrets;
 use crate::sidecar::{Image, grace_seconds, keeps_data};
@@ -33,6 +34,8 @@ pub enum Lack {
     Amount(String),
     /// A grace period of so many seconds, in which the drain fits.
     Grace(i64),
+    /// A URL to publish at: the one it has leads to the pipeline of this name, which is gone.
+    Url(String),
     /// This image.
     Image(String),
 }
@@ -42,9 +45,12 @@ impl Lack {
     #[must_use]
     pub const fn is_needed(&self) -> bool {
         match self {
-            Self::Secret(_) | Self::Disk | Self::Memory(_) | Self::Amount(_) | Self::Grace(_) => {
-                true
-            }
+            Self::Secret(_)
+            | Self::Disk
+            | Self::Memory(_)
+            | Self::Amount(_)
+            | Self::Grace(_)
+            | Self::Url(_) => true,
             Self::Image(_) => false,
         }
     }
@@ -59,6 +65,12 @@ impl fmt::Display for Lack {
             Self::Amount(words) => f.write_str(words),
             Self::Grace(seconds) => {
                 write!(f, "a terminationGracePeriodSeconds of {seconds}, in which the drain fits")
+            }
+            Self::Url(gone) => {
+                write!(
+                    f,
+                    "a $WEIR_PUBLISH_URL that is served, as it leads to {gone}, which is gone"
+                )
             }
             Self::Image(reference) => write!(f, "the image {reference}"),
         }
@@ -92,11 +104,32 @@ pub fn lacks(
     }
     lacks.extend(amounts(pod, sidecar, asked(pipeline)));
     lacks.extend(grace(pod, pipeline));
+    lacks.extend(url(pod, pipeline, others));
     let asked = pod.annotations().get(annotation::SIDECAR_IMAGE);
     if asked.is_some_and(|asked| *asked != image.reference) {
         lacks.push(Lack::Image(image.reference.clone()));
     }
     lacks
+}
+
+/// The pipeline into which the injected URL of the application leads.
+#[must_use]
+pub fn publishes_to(pod: &Pod) -> Option<&str> {
+    let containers = &pod.spec.as_ref()?.containers;
+    let mut variables = containers.iter().flat_map(|container| container.env.iter().flatten());
+    let url = variables.find(|variable| variable.name == PUBLISH_URL_ENV)?.value.as_ref()?;
+    Some(url.strip_suffix("/events")?.rsplit_once('/')?.1)
+}
+
+/// A URL for an application that published into a pipeline that is gone, and would now publish into this one. What
+/// the pod's author set leads to no pipeline that the pod was made for, and is the author's.
+fn url(pod: &Pod, pipeline: &StreamPipeline, others: &[&StreamPipeline]) -> Option<Lack> {
+    let leads_to = publishes_to(pod)?;
+    let is_there =
+        pipeline.name_any() == leads_to || others.iter().any(|other| other.name_any() == leads_to);
+    let was_given = labels::pipelines_of(pod.labels()).any(|name| name == leads_to);
+    let takes_posts = pipeline.spec.sources.iter().any(|source| source.http.is_some());
+    (takes_posts && was_given && !is_there).then(|| Lack::Url(leads_to.to_owned()))
 }
 
 fn sidecar(pod: &Pod) -> Option<&Container> {
@@ -162,8 +195,12 @@ mod tests {
 
     /// A pod as the webhook leaves it.
     fn injected(pipeline: &StreamPipeline) -> Value {
+        injected_by(&[pipeline])
+    }
+
+    fn injected_by(pipelines: &[&StreamPipeline]) -> Value {
         let mut pod = json!({ "metadata": {}, "spec": { "containers": [{ "name": "app" }] } });
-        let decision = inject(&pod, &[pipeline], &image("sidecar:1")).unwrap();
+        let decision = inject(&pod, pipelines, &image("sidecar:1")).unwrap();
         let Decision::Patch(patch) = decision else { panic!("{decision:?}") };
         json_patch::patch(&mut pod, &patch).unwrap();
         pod
@@ -176,11 +213,7 @@ mod tests {
     #[test]
     fn a_log_that_has_grown_lacks_room_beside_those_that_share_the_sidecar() {
         let (orders, mut audit) = (sidecar_pipeline("orders"), sidecar_pipeline("audit"));
-        let mut pod = json!({ "metadata": {}, "spec": { "containers": [{ "name": "app" }] } });
-        let decision = inject(&pod, &[&orders, &audit], &image("sidecar:1")).unwrap();
-        let Decision::Patch(patch) = decision else { panic!("{decision:?}") };
-        json_patch::patch(&mut pod, &patch).unwrap();
-        let pod: Pod = from_value(pod).unwrap();
+        let pod: Pod = from_value(injected_by(&[&orders, &audit])).unwrap();
         let found = |pipeline: &StreamPipeline, other: &StreamPipeline| {
             lacks(&pod, pipeline, &[other], &image("sidecar:1"))
         };
@@ -189,6 +222,23 @@ mod tests {
         audit.spec.log.retention.max_bytes = "128Mi".parse().unwrap();
         assert_eq!(found(&audit, &orders), [Lack::Memory(512)]);
         assert_eq!(found(&orders, &audit), [Lack::Memory(512)]);
+    }
+
+    #[test]
+    fn an_application_that_publishes_into_what_is_gone_lacks_a_url_and_one_of_its_own_choice_does_not()
+     {
+        let (orders, audit) = (sidecar_pipeline("orders"), sidecar_pipeline("audit"));
+        let mut pod = injected_by(&[&orders, &audit]);
+        let lacking = |pod: &Value, others: &[&StreamPipeline]| {
+            lacks(&from_value(pod.clone()).unwrap(), &orders, others, &image("sidecar:1"))
+        };
+        assert_eq!(lacking(&pod, &[&audit]), []);
+        assert_eq!(lacking(&pod, &[]), [Lack::Url("audit".to_owned())]);
+        let env = &mut pod["spec"]["containers"][0]["env"];
+        let is_url = |variable: &&mut Value| variable["name"] == "WEIR_PUBLISH_URL";
+        let url = env.as_array_mut().unwrap().iter_mut().find(is_url).unwrap();
+        url["value"] = json!("http://proxy.shop/elsewhere/events");
+        assert_eq!(lacking(&pod, &[]), []);
     }
 
     #[test]

@@ -147,6 +147,20 @@ fn every_container_of_the_application_learns_where_to_publish() {
 }
 
 #[test]
+fn a_pipeline_that_joins_an_older_one_leaves_it_what_the_application_publishes() {
+    let mut pipelines = [sidecar_pipeline("audit"), sidecar_pipeline("orders")];
+    for (pipeline, created) in
+        pipelines.iter_mut().zip(["2026-02-01T00:00:00Z", "2026-01-01T00:00:00Z"])
+    {
+        pipeline.metadata.creation_timestamp =
+            Some(serde_json::from_value(json!(created)).unwrap());
+    }
+    let pod = injected(&pod(), &pipelines);
+    let url = json!({ "name": "WEIR_PUBLISH_URL", "value": "http://127.0.0.1:7072/orders/events" });
+    assert_eq!(pod["spec"]["containers"][0]["env"][0], url);
+}
+
+#[test]
 fn what_the_author_set_is_untouched() {
     let mut before = pod();
     before["metadata"]["annotations"] = json!({ "own": "yes" });

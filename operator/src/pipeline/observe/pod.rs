@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
-use weir_crds::names::{PUBLISH_URL_ENV, SIDECAR_CONTAINER, label};
+use weir_crds::names::{SIDECAR_CONTAINER, label};
 use weir_crds::v1alpha1::{PlacementKind, StreamPipeline};
 
 use crate::injection::{self, Lack, lacks};
@@ -103,7 +103,7 @@ impl ObservedPod {
                 Vec::new()
             },
             neighbours: neighbours.clone(),
-            publishes_to: publishes_to(pod),
+            publishes_to: injection::publishes_to(pod).map(str::to_owned),
             owner: owner(pod),
             workload: workload(pod),
             has_node: has_node(pod),
@@ -146,14 +146,6 @@ fn obstacle(pod: &Pod, pipeline: &StreamPipeline) -> Option<Obstacle> {
 fn neighbours(pod: &Pod, pipeline: &str) -> Vec<String> {
     let all = labels::pipelines_of(pod.labels()).filter(|name| *name != pipeline);
     all.map(str::to_owned).collect()
-}
-
-/// The pipeline of the URL that the injection gave to the application.
-fn publishes_to(pod: &Pod) -> Option<String> {
-    let containers = &pod.spec.as_ref()?.containers;
-    let mut variables = containers.iter().flat_map(|container| container.env.iter().flatten());
-    let url = variables.find(|variable| variable.name == PUBLISH_URL_ENV)?.value.as_ref()?;
-    Some(url.strip_suffix("/events")?.rsplit_once('/')?.1.to_owned())
 }
 
 /// Whether the pod is finished, or on its way out.

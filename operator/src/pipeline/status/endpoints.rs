@@ -7,7 +7,7 @@ use super::census::Census;
 use super::{condition, refused, some};
 use crate::conditions::{Finding, Status};
 use crate::pipeline::Outcome;
-use crate::pipeline::observe::{Observed, refusal};
+use crate::pipeline::observe::{Observed, Report, refusal};
 use crate::selector;
 
 /// How many replicas are named with what keeps them from starting.
@@ -29,9 +29,18 @@ pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> F
 
 fn serving(observed: &Observed, census: &Census) -> (Status, &'static str, String) {
     let Census { desired, ready, outdated, troubles, current, .. } = census;
+    let cut_off = cut_off(observed);
+    let told = some(&cut_off, MOST_TROUBLES);
+    if !cut_off.is_empty() && cut_off.len() == observed.replicas.len() {
+        let message = format!("no replica reaches the log, so that all of them refuse: {told}");
+        return (Status::False, "LogUnavailable", message);
+    }
     let mut message = format!("{ready} of {desired} replicas serve");
     if *outdated > 0 {
         message.push_str(&format!(", {outdated} of them not yet the newest generation"));
+    }
+    if !cut_off.is_empty() {
+        message.push_str(&format!("; without their log: {told}"));
     }
     if !troubles.is_empty() {
         message.push_str(&format!("; not up: {}", some(troubles, MOST_TROUBLES)));
@@ -44,12 +53,23 @@ fn serving(observed: &Observed, census: &Census) -> (Status, &'static str, Strin
     {
         message.push_str(&format!("; no more pods can be made: {refused}"));
     }
-    let reason = match (outdated, ready < desired) {
+    let reason = match (outdated, ready < desired || !cut_off.is_empty()) {
         (1.., _) => "Updating",
         (_, true) => "PartlyServing",
         (_, false) => "Serving",
     };
     (Status::True, reason, message)
+}
+
+/// The replicas that have no log to read or to write, and what each says of it.
+fn cut_off(observed: &Observed) -> Vec<String> {
+    let cut_off = observed.replicas.iter().filter_map(|replica| {
+        let Report::Serving(sample) = &replica.report else { return None };
+        let log = sample.log.as_ref().filter(|log| !log.healthy)?;
+        let why = log.message.as_deref().unwrap_or("it does not say why");
+        Some(format!("{} ({why})", replica.pod))
+    });
+    cut_off.collect()
 }
 
 /// Why nobody serves, and what to do.

@@ -15,6 +15,10 @@ use crate::selector;
 
 /// How many pods are named, here and in the status.
 pub(super) const MOST_NAMES: usize = 10;
+/// How many obstacles are told.
+const MOST_OBSTACLES: usize = 3;
+/// How many pods are named that have the same one.
+const MOST_HOPELESS: usize = 3;
 /// How many workloads the remedy names.
 const MOST_WORKLOADS: usize = 3;
 
@@ -136,12 +140,19 @@ fn origin(pod: &ObservedPod) -> String {
     }
 }
 
-/// Which pod can't be injected however often it is made.
-fn hopeless(observed: &Observed) -> Option<String> {
-    let mut lacking = observed.pods.iter().filter(|pod| pod.selected && !pod.member);
-    let (name, obstacle) = lacking.find_map(|pod| Some((&pod.name, pod.obstacle.as_ref()?)))?;
-    let Obstacle { why, remedy } = obstacle;
-    Some(format!("{name} can't be injected, because {why}: {remedy}"))
+/// Which pods can't be injected however often they are made: one for each obstacle.
+fn hopeless(observed: &Observed) -> Vec<String> {
+    let mut obstacles: BTreeMap<&str, (&Obstacle, Vec<String>)> = BTreeMap::new();
+    for pod in observed.pods.iter().filter(|pod| pod.selected && !pod.member) {
+        if let Some(obstacle) = &pod.obstacle {
+            let (_, pods) = obstacles.entry(&obstacle.why).or_insert((obstacle, Vec::new()));
+            pods.push(pod.name.clone());
+        }
+    }
+    let words = |(Obstacle { why, remedy }, pods): (&Obstacle, Vec<String>)| {
+        format!("{} can't be injected, because {why}: {remedy}", some(&pods, MOST_HOPELESS))
+    };
+    obstacles.into_values().take(MOST_OBSTACLES).map(words).collect()
 }
 
 /// With which other pipelines the sidecar is shared, and what that means for the application.

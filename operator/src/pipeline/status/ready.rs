@@ -1,7 +1,7 @@
 //! The condition Ready: everything that was asked for stands, and at least one replica serves.
 
 use super::census::Census;
-use super::{condition, endpoints, exposed};
+use super::{condition, endpoints, exposed, secrets};
 use crate::conditions::{Finding, Status};
 use crate::failure::{Category, Failure, chain, explain};
 use crate::pipeline::observe::Observed;
@@ -14,8 +14,10 @@ pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> F
         Outcome::Applied(_) => {
             let endpoints = endpoints::find(observed, census, outcome);
             let exposed = exposed::find(observed, outcome);
-            // Not everything that was asked for stands where subscribers outside are kept out.
-            let hindered = exposed.filter(|found| found.status == Status::False);
+            let secrets = secrets::find(observed, census);
+            // Not everything that was asked for stands where a Secret is missed, or subscribers outside are kept out.
+            let found = [secrets, exposed].into_iter().flatten();
+            let hindered = found.into_iter().find(|found| found.status == Status::False);
             let serves = endpoints.status == Status::True;
             let found = hindered.filter(|_| serves).unwrap_or(endpoints);
             Finding { type_: condition::READY, ..found }

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::core::Status as ApiStatus;
 use serde_json::{from_value, json};
 use weir_crds::v1alpha1::Restart;
+use weir_slo::LogSample;
 
 use super::*;
 use crate::apply::ApplyError;
@@ -350,10 +351,32 @@ fn a_secret_that_a_replica_does_not_find_is_named_with_the_remedy() {
     let status = applied(&observed);
     let (state, reason, message) = say(&status, "SecretsPresent");
     assert_eq!((state, reason), ("False", "SecretMissing"));
+    assert_eq!(say(&status, "Ready"), (state, reason, message));
     let said = "missing: tls (b finds nothing of it): create it in namespace shop, with the keys";
     assert!(message.starts_with(said), "{message}");
     observed.pods.iter_mut().for_each(|pod| pod.ready = false);
     assert_eq!(say(&applied(&observed), "SecretsPresent").0, "Unknown");
+}
+
+#[test]
+fn replicas_without_their_log_do_not_serve_and_say_why() {
+    let pipeline = gateway("orders", 2);
+    let mut observed = running(&pipeline, &["a", "b"]);
+    let mut cut_off = |index: usize| {
+        let Report::Serving(sample) = &mut observed.replicas[index].report else { panic!("silent") };
+        let message = Some("failed to lookup address".to_owned());
+        sample.log = Some(LogSample { message, ..LogSample::default() });
+        applied(&observed)
+    };
+    let status = cut_off(1);
+    let (state, reason, message) = say(&status, "EndpointsReady");
+    assert_eq!((state, reason), ("True", "PartlyServing"));
+    assert!(message.ends_with("without their log: b (failed to lookup address)"), "{message}");
+    let status = cut_off(0);
+    let (state, reason, message) = say(&status, "EndpointsReady");
+    assert_eq!((state, reason), ("False", "LogUnavailable"));
+    assert!(message.contains("a (failed to lookup address), b (failed"), "{message}");
+    assert_eq!(say(&status, "Ready"), (state, reason, message));
 }
 
 #[test]
