@@ -23,7 +23,8 @@ pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> F
     let (status, reason, message) = match outcome {
         Outcome::Applied(Stands { held, noted: _ }) => {
             let other = held.as_ref().map(|held| held_back(observed, held));
-            judge(census, generation, other.or_else(|| injected(observed)).as_deref())
+            let runs = runs(census, generation, left(observed));
+            judge(runs, other.or_else(|| injected(observed)).as_deref())
         }
         Outcome::Rejected(_) | Outcome::Failed(_) => (
             Status::False,
@@ -34,9 +35,12 @@ pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> F
     Finding { type_: condition::UP_TO_DATE, status, reason, message }
 }
 
+/// Status, reason and message.
+type Judgement = (Status, &'static str, String);
+
 /// Judges; `other` says what is of another release, where something is.
-fn judge(census: &Census, generation: i64, other: Option<&str>) -> (Status, &'static str, String) {
-    let (status, reason, message) = runs(census, generation);
+fn judge(runs: Judgement, other: Option<&str>) -> Judgement {
+    let (status, reason, message) = runs;
     match (other, status) {
         (None, _) => (status, reason, message),
         (Some(other), Status::False) => (status, reason, format!("{message}; {other}")),
@@ -46,8 +50,25 @@ fn judge(census: &Census, generation: i64, other: Option<&str>) -> (Status, &'st
     }
 }
 
-/// What the replicas run.
-fn runs(census: &Census, generation: i64) -> (Status, &'static str, String) {
+/// How many pods of the gateway are still to be replaced, because a change makes new pods.
+pub(super) fn left(observed: &Observed) -> i32 {
+    let Observed { existing, .. } = observed;
+    let deployment = existing.deployment.as_ref().and_then(|deployment| {
+        let status = deployment.status.as_ref()?;
+        Some((status.replicas.unwrap_or(0), status.updated_replicas.unwrap_or(0)))
+    });
+    let stateful_set = existing.stateful_set.as_ref().and_then(|stateful_set| {
+        let status = stateful_set.status.as_ref()?;
+        // Once all are replaced, the update is what is current, and no number of updated ones stands there.
+        let is_rolling = status.current_revision != status.update_revision;
+        is_rolling.then(|| (status.replicas, status.updated_replicas.unwrap_or(0)))
+    });
+    let (all, updated) = deployment.or(stateful_set).unwrap_or_default();
+    all.saturating_sub(updated).max(0)
+}
+
+/// What the replicas run, of whose pods some are `left` to be replaced.
+fn runs(census: &Census, generation: i64, left: i32) -> Judgement {
     let Census { ready, outdated, refusing, silent, .. } = census;
     match (ready, outdated) {
         (0, _) => (
@@ -70,6 +91,19 @@ fn runs(census: &Census, generation: i64) -> (Status, &'static str, String) {
             Status::Unknown,
             "ReplicaSilent",
             format!("what {} runs is not known: see SourcesHealthy", some(silent, MOST_NAMES)),
+        ),
+        _ if left > 0 => (
+            Status::False,
+            "Replacing",
+            format!(
+                "{} as before the last change of the gateway's pods: see EndpointsReady, and \
+                 `kubectl rollout status`, if it stays so",
+                if left == 1 {
+                    "1 pod is still".to_owned()
+                } else {
+                    format!("{left} pods are still")
+                }
+            ),
         ),
         _ => (
             Status::True,

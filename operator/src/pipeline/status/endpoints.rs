@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use weir_crds::v1alpha1::PlacementKind;
 
 use super::census::Census;
-use super::{condition, refused, some};
+use super::{condition, current, refused, some};
 use crate::conditions::{Finding, Status};
 use crate::pipeline::Outcome;
 use crate::pipeline::observe::{Observed, Report, refusal};
@@ -28,7 +28,7 @@ pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> F
 }
 
 fn serving(observed: &Observed, census: &Census) -> (Status, &'static str, String) {
-    let Census { desired, ready, outdated, troubles, current, .. } = census;
+    let Census { desired, ready, outdated, troubles, current: standing, .. } = census;
     let cut_off = cut_off(observed);
     let told = some(&cut_off, MOST_TROUBLES);
     if !cut_off.is_empty() && cut_off.len() == observed.replicas.len() {
@@ -48,7 +48,7 @@ fn serving(observed: &Observed, census: &Census) -> (Status, &'static str, Strin
     if let Some(refused) = refused::find(observed) {
         message.push_str(&format!("; {refused}"));
     }
-    if current < desired
+    if (standing < desired || current::left(observed) > 0)
         && let Some(refused) = gateway_refused(observed)
     {
         message.push_str(&format!("; no more pods can be made: {refused}"));

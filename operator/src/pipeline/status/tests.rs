@@ -120,6 +120,32 @@ fn a_gateway_that_nobody_serves_says_what_keeps_it() {
 }
 
 #[test]
+fn a_gateway_whose_pods_are_not_replaced_is_not_up_to_date_and_says_what_keeps_the_new_ones() {
+    let mut observed = running(&gateway("orders", 1), &["a"]);
+    let rolled = |updated: i32| {
+        from_value(json!({
+            "metadata": {}, "spec": { "selector": {}, "template": {} },
+            "status": {
+                "replicas": 1, "updatedReplicas": updated,
+                "conditions": [{
+                    "type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods",
+                }],
+            },
+        }))
+        .unwrap()
+    };
+    observed.existing.deployment = rolled(0);
+    let status = applied(&observed);
+    let (state, reason, message) = say(&status, "UpToDate");
+    assert_eq!((state, reason), ("False", "Replacing"));
+    assert!(message.starts_with("1 pod is still as before the last change"), "{message}");
+    let (.., message) = say(&status, "EndpointsReady");
+    assert!(message.contains("no more pods can be made: exceeded quota"), "{message}");
+    observed.existing.deployment = rolled(1);
+    assert_eq!(say(&applied(&observed), "UpToDate").1, "UpToDate");
+}
+
+#[test]
 fn replicas_of_an_older_generation_are_outdated_until_they_have_reloaded() {
     let mut observed = running(&gateway("orders", 3), &["a", "b", "c"]);
     observed.replicas[0] = replica("a", 2, true);
@@ -363,7 +389,9 @@ fn replicas_without_their_log_do_not_serve_and_say_why() {
     let pipeline = gateway("orders", 2);
     let mut observed = running(&pipeline, &["a", "b"]);
     let mut cut_off = |index: usize| {
-        let Report::Serving(sample) = &mut observed.replicas[index].report else { panic!("silent") };
+        let Report::Serving(sample) = &mut observed.replicas[index].report else {
+            panic!("silent")
+        };
         let message = Some("failed to lookup address".to_owned());
         sample.log = Some(LogSample { message, ..LogSample::default() });
         applied(&observed)
