@@ -12,6 +12,7 @@ use super::{
     accepted::Accepted,
     farewell::Farewell,
     problem::{respond, unavailable},
+    subscribe::LAST_EVENT_ID,
 };
 use crate::{
     count::{Transport, TurnedAway, retry_soon_ms},
@@ -53,8 +54,7 @@ impl Later {
     /// Tells a subscriber over SSE.
     pub(super) fn answer(self, hub: &Hub, headers: &HeaderMap) -> Refusal {
         let retry_ms = self.note(hub, Transport::Sse);
-        let answer = if asks_for_events(headers) { come_back } else { by_status };
-        Refusal::Answer(answer(self.reason.name(), &self.message, retry_ms))
+        Refusal::Answer(answer(headers, self.reason.name(), &self.message, retry_ms))
     }
 
     pub(super) fn by_status(&self) -> Response<Vec<u8>> {
@@ -138,20 +138,44 @@ fn by_status(code: &'static str, message: &str, retry_ms: u64) -> Response<Vec<u
     unavailable(code, message, retry_ms)
 }
 
-/// Tells a client of a pipeline that is not served, but may be in a configuration that was refused.
-pub(super) fn unserved(name: &str, wants_events: bool) -> Response<Vec<u8>> {
+/// Tells a client of a pipeline, a subscriber with these headers or another, that it is not served, but may be in a configuration that was refused.
+pub(super) fn unserved(name: &str, headers: Option<&HeaderMap>) -> Response<Vec<u8>> {
     let code = "configuration_refused";
     let message = format!(
         "there is no pipeline {name} here yet: a configuration that may hold it was refused, and the log of \
          this sidecar says why"
     );
-    let answer = if wants_events { come_back } else { by_status };
-    answer(code, &message, retry_soon_ms())
+    match headers {
+        Some(headers) => answer(headers, code, &message, retry_soon_ms()),
+        None => by_status(code, &message, retry_soon_ms()),
+    }
 }
 
-/// Tells a subscriber over SSE, in band.
-pub(super) fn come_back(code: &'static str, message: &str, retry_ms: u64) -> Response<Vec<u8>> {
-    let control = Control::Failure { code, message, retry_ms: Some(retry_ms), cursor: None };
+/// Tells a subscriber over SSE as it understands it.
+pub(super) fn answer(
+    headers: &HeaderMap,
+    code: &'static str,
+    message: &str,
+    retry_ms: u64,
+) -> Response<Vec<u8>> {
+    if asks_for_events(headers) {
+        come_back(headers, code, message, retry_ms)
+    } else {
+        by_status(code, message, retry_ms)
+    }
+}
+
+/// Tells it in band, with the position that it came with: an event without one would take that from it, because a
+/// new connection begins with an empty "last event ID buffer" (HTML Standard, 9.2.6, "Interpreting an event stream").
+fn come_back(
+    headers: &HeaderMap,
+    code: &'static str,
+    message: &str,
+    retry_ms: u64,
+) -> Response<Vec<u8>> {
+    let cursor = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok());
+    let cursor = cursor.filter(|text| !text.is_empty());
+    let control = Control::Failure { code, message, retry_ms: Some(retry_ms), cursor };
     let mut body = Vec::new();
     frame::encode_control(Format::SseData, &control, &mut body);
     let mut response = respond(StatusCode::OK, "text/event-stream; charset=utf-8", body);

@@ -18,7 +18,7 @@ use super::{
     accept::{Peer, Routes, Secure},
     durable::{self, Call},
     gate::{self, InUrl},
-    later::{asks_for_events, unserved},
+    later::unserved,
     problem::{Category, not_found, problem},
     publish::{busy, publish},
     read,
@@ -188,8 +188,8 @@ fn subscribe_route(service: &Service, transport: Transport) -> Route {
                     }
                     None => {
                         let sse = transport == Transport::Sse;
-                        let wants_events = sse && asks_for_events(&subscription.headers);
-                        unknown_to(&service.registry, &name, Door::Public, wants_events)
+                        let subscriber = sse.then_some(&subscription.headers);
+                        unknown_to(&service.registry, &name, Door::Public, subscriber)
                     }
                 }
             }
@@ -416,7 +416,7 @@ fn closed(name: &str) -> Response<Vec<u8>> {
 }
 
 fn unknown(registry: &Registry, name: &str, door: Door) -> Response<Vec<u8>> {
-    unknown_to(registry, name, door, false)
+    unknown_to(registry, name, door, None)
 }
 
 /// Says that there is no such pipeline, and which there are that everybody may read; to the application, which
@@ -425,10 +425,10 @@ fn unknown_to(
     registry: &Registry,
     name: &str,
     door: Door,
-    wants_events: bool,
+    subscriber: Option<&HeaderMap>,
 ) -> Response<Vec<u8>> {
     if registry.refused().is_some() {
-        return unserved(name, wants_events);
+        return unserved(name, subscriber);
     }
     let all = registry.all();
     let told = |pipeline: &Pipeline| door == Door::Application || pipeline.guard().is_open();

@@ -47,7 +47,7 @@ pub(super) struct Query {
     filter: Option<String>,
 }
 
-const LAST_EVENT_ID: &str = "last-event-id";
+pub(super) const LAST_EVENT_ID: &str = "last-event-id";
 
 /// A response's `retry` is spread over this many milliseconds, so that subscribers who lost their
 /// connection together don't return together.
@@ -186,7 +186,7 @@ async fn enter(
     };
     granted.map_err(|refusal| match transport {
         Transport::Sse if refusal.is_passing() && later::asks_for_events(headers) => {
-            later::come_back(refusal.label(), &refusal.to_string(), retry_soon_ms()).into()
+            later::answer(headers, refusal.label(), &refusal.to_string(), retry_soon_ms()).into()
         }
         Transport::WebSocket if refusal.is_passing() => match shake_hands(manner, headers) {
             Ok(handshake) => acceptable(pipeline.hub(), &handshake, headers).farewell(

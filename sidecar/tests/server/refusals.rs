@@ -62,6 +62,21 @@ async fn a_full_pipeline_tells_a_web_socket_so_in_its_own_language() {
 }
 
 #[tokio::test]
+async fn an_event_source_that_is_sent_back_keeps_the_position_it_came_with() {
+    let server = Server::start(FULL).await;
+    let _first = server.sse("").await;
+    for position in ["0123456789ab-1f", "somebody's \"own\""] {
+        let headers = [("accept", "text/event-stream"), ("last-event-id", position)];
+        let mut source = Sse::open(server.public, "/orders/sse", &headers).await;
+        let told = source.next().await.unwrap();
+        assert!(told.data.contains("too_many_connections"), "{}", told.data);
+        assert_eq!(told.id.as_deref(), Some(position));
+        let told: serde_json::Value = serde_json::from_str(&told.data).unwrap();
+        assert_eq!(told["cursor"], position);
+    }
+}
+
+#[tokio::test]
 async fn a_full_pipeline_tells_a_web_socket_inside_http2_so_too() {
     let server = Server::start(FULL).await;
     let _first = server.sse("").await;
