@@ -259,7 +259,7 @@ mod tests {
                     "message": "as the test says", "reason": "Test", "code": code });
                 return (status, answer);
             }
-            let items = ["lost", "hung", "done"].map(|name| pipeline(name));
+            let items = ["lost", "hung", "done"].map(pipeline);
             let list = json!({ "kind": "StreamPipelineList", "apiVersion": "weir.dev/v1alpha1",
                 "metadata": { "resourceVersion": "7" }, "items": items });
             (status, list)

@@ -70,7 +70,7 @@ async fn an_event_source_that_is_sent_back_keeps_the_position_it_came_with() {
         let mut source = Sse::open(server.public, "/orders/sse", &headers).await;
         let told = source.next().await.unwrap();
         assert!(told.data.contains("too_many_connections"), "{}", told.data);
-        assert_eq!(told.id.as_deref(), Some(position));
+        assert_eq!(told.id, position);
         let told: serde_json::Value = serde_json::from_str(&told.data).unwrap();
         assert_eq!(told["cursor"], position);
     }

@@ -1,12 +1,12 @@
 //! Shows what each state of a cluster makes of the conditions.
 
+mod serving;
 mod upgrades;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::core::Status as ApiStatus;
 use serde_json::{from_value, json};
 use weir_crds::v1alpha1::Restart;
-use weir_slo::LogSample;
 
 use super::*;
 use crate::apply::ApplyError;
@@ -117,32 +117,6 @@ fn a_gateway_that_nobody_serves_says_what_keeps_it() {
     let quota = "none of 2 replicas is ready: no pod can be made: exceeded quota: pods: raise the namespace's \
                  ResourceQuota, or lower spec.placement.gateway's resources or replicas";
     assert_eq!(message, quota);
-}
-
-#[test]
-fn a_gateway_whose_pods_are_not_replaced_is_not_up_to_date_and_says_what_keeps_the_new_ones() {
-    let mut observed = running(&gateway("orders", 1), &["a"]);
-    let rolled = |updated: i32| {
-        from_value(json!({
-            "metadata": {}, "spec": { "selector": {}, "template": {} },
-            "status": {
-                "replicas": 1, "updatedReplicas": updated,
-                "conditions": [{
-                    "type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods",
-                }],
-            },
-        }))
-        .unwrap()
-    };
-    observed.existing.deployment = rolled(0);
-    let status = applied(&observed);
-    let (state, reason, message) = say(&status, "UpToDate");
-    assert_eq!((state, reason), ("False", "Replacing"));
-    assert!(message.starts_with("1 pod is still as before the last change"), "{message}");
-    let (.., message) = say(&status, "EndpointsReady");
-    assert!(message.contains("no more pods can be made: exceeded quota"), "{message}");
-    observed.existing.deployment = rolled(1);
-    assert_eq!(say(&applied(&observed), "UpToDate").1, "UpToDate");
 }
 
 #[test]
@@ -382,29 +356,6 @@ fn a_secret_that_a_replica_does_not_find_is_named_with_the_remedy() {
     assert!(message.starts_with(said), "{message}");
     observed.pods.iter_mut().for_each(|pod| pod.ready = false);
     assert_eq!(say(&applied(&observed), "SecretsPresent").0, "Unknown");
-}
-
-#[test]
-fn replicas_without_their_log_do_not_serve_and_say_why() {
-    let pipeline = gateway("orders", 2);
-    let mut observed = running(&pipeline, &["a", "b"]);
-    let mut cut_off = |index: usize| {
-        let Report::Serving(sample) = &mut observed.replicas[index].report else {
-            panic!("silent")
-        };
-        let message = Some("failed to lookup address".to_owned());
-        sample.log = Some(LogSample { message, ..LogSample::default() });
-        applied(&observed)
-    };
-    let status = cut_off(1);
-    let (state, reason, message) = say(&status, "EndpointsReady");
-    assert_eq!((state, reason), ("True", "PartlyServing"));
-    assert!(message.ends_with("without their log: b (failed to lookup address)"), "{message}");
-    let status = cut_off(0);
-    let (state, reason, message) = say(&status, "EndpointsReady");
-    assert_eq!((state, reason), ("False", "LogUnavailable"));
-    assert!(message.contains("a (failed to lookup address), b (failed"), "{message}");
-    assert_eq!(say(&status, "Ready"), (state, reason, message));
 }
 
 #[test]
