@@ -339,7 +339,8 @@ mod tests {
             serde_json::from_value(json!({ "secretName": "tls" })).unwrap();
         let observed = observe(&shared, &pipeline).unwrap();
         assert_eq!(observed.neighbours, ["audit"]);
-        assert_eq!(observed.lacks, [Lack::Secret("tls".to_owned())]);
+        // The application publishes into `audit`, and there is no such pipeline.
+        assert_eq!(observed.lacks, [Lack::Secret("tls".to_owned()), Lack::Url("audit".to_owned())]);
     }
 
     #[test]
