@@ -59,10 +59,11 @@ async fn who_leaves_is_told_from_who_breaks_the_protocol() {
 
 #[tokio::test]
 async fn who_is_sent_away_counts_under_what_for() {
-    let server = Server::start(&format!("{OPEN}\ndelivery: {{drain: {{window: 0s}}}}")).await;
+    let at_once = format!("{OPEN}\ndelivery: {{drain: {{window: 0s}}}}");
+    let server = Server::start(&at_once).await;
     let (mut socket, mut session) = (server.web_socket("").await, Client::open(&server).await);
     let mut sse = server.sse("").await;
-    server.app.apply(config(&OPEN.replace("websocket: {}, ", ""), None));
+    server.app.apply(config(&at_once.replace("websocket: {}, ", ""), None));
     while socket.next().await.is_some() {}
     while session.0.next().await.is_some() {}
     ended(&server, "websocket", "changed", 2).await;

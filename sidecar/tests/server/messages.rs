@@ -59,7 +59,8 @@ async fn events_and_what_is_said_of_the_stream_keep_to_the_schema() {
 
 #[tokio::test]
 async fn a_farewell_to_who_does_not_keep_up_keeps_to_the_schema() {
-    let body = format!("\"{}\"", "x".repeat(64 * 1024));
+    // One frame each: in the midst of a message of several only the close can be said.
+    let body = format!("\"{}\"", "x".repeat(32 * 1024));
     for protocol in ["weir.json", "cloudevents.json"] {
         let server = Server::start(PIPELINE).await;
         let mut kinds = Vec::new();
