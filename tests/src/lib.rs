@@ -11,6 +11,7 @@
 //! - [`definitions`]: the custom resources, as they are shipped.
 //! - [`await_`]: waiting for something to become so.
 //! - [`kubectl`]: kubectl, by its arguments.
+//! - [`sources()`]: the project's own sources, as texts.
 //! - [`client`]: HTTP, Server-Sent Events and WebSocket.
 
 pub mod await_;
@@ -20,8 +21,10 @@ pub mod definitions;
 mod diagnosis;
 pub mod kubectl;
 pub mod namespace;
+mod sources;
 
 pub use await_::eventually;
 pub use cluster::Cluster;
 pub use kubectl::Kubectl;
 pub use namespace::{Namespace, with_namespace};
+pub use sources::sources;

@@ -4,9 +4,10 @@
 #![cfg(test)]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
+use weir_tests::sources;
 
 const DASHBOARD: &str = include_str!("../../charts/weir/files/dashboards/weir.json");
 const SIDECAR: &str = include_str!("../../docs/metrics.md");
@@ -52,20 +53,11 @@ fn every_metric_of_a_sidecar_is_one_that_it_has() {
 
 #[test]
 fn every_metric_of_the_operator_is_registered_by_it() {
-    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../operator/src"));
+    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../operator/src")).unwrap();
     for name in metrics().iter().filter_map(|name| name.strip_prefix(OPERATOR)) {
         // A unit stands apart from the name.
         let unit = ["_seconds", "_ratio"].iter().find_map(|unit| name.strip_suffix(unit));
         let literal = format!("\"{}\"", unit.unwrap_or(name));
         assert!(sources.iter().any(|text| text.contains(&literal)), "nobody registers {literal}");
     }
-}
-
-fn sources(folder: &Path) -> Vec<String> {
-    let paths: Vec<PathBuf> =
-        folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-    let texts = paths.iter().flat_map(|path| {
-        if path.is_dir() { sources(path) } else { vec![std::fs::read_to_string(path).unwrap()] }
-    });
-    texts.collect()
 }

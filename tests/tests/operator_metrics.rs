@@ -6,7 +6,9 @@
 #![cfg(test)]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use weir_tests::sources;
 
 const INTRODUCTION: &str = "# Metrics of the operator
 
@@ -20,16 +22,6 @@ is there once something has happened that it counts.
 | metric | what |
 |---|---|
 ";
-
-/// The Rust files of a folder and of those in it.
-fn sources(folder: &Path) -> Vec<String> {
-    let paths: Vec<PathBuf> =
-        folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-    let texts = paths.iter().flat_map(|path| {
-        if path.is_dir() { sources(path) } else { vec![std::fs::read_to_string(path).unwrap()] }
-    });
-    texts.collect()
-}
 
 /// A literal at the beginning of a text, with what follows it.
 fn literal(text: &str) -> Option<(String, &str)> {
@@ -60,7 +52,10 @@ fn registered(text: &str, found: &mut BTreeMap<String, String>) {
 fn the_reference_of_the_operators_metrics_is_that_of_this_version() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut found = BTreeMap::new();
-    sources(&root.join("operator/src")).iter().for_each(|text| registered(text, &mut found));
+    sources(&root.join("operator/src"))
+        .unwrap()
+        .iter()
+        .for_each(|text| registered(text, &mut found));
     let expected =
         ["reconcile_duration_seconds", "watch_failures", "farewells_missed", "injections"];
     for name in expected {

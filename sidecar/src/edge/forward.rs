@@ -1,4 +1,12 @@
-//! Writes through to an inner byte stream, for wrappers that only read in a way of their own.
+//! Writes through to an inner byte stream, for wrappers that only read in a way of their own, or no more than so much.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// Implements `AsyncWrite` for a wrapper with the field `io`, by that.
 macro_rules! write_through {
@@ -42,3 +50,20 @@ macro_rules! write_through {
 }
 
 pub(super) use write_through;
+
+/// Reads into `buffer`, at most so many bytes.
+pub(super) fn poll_read_at_most<I: AsyncRead + Unpin>(
+    io: &mut I,
+    context: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+    most: usize,
+) -> Poll<io::Result<()>> {
+    if buffer.remaining() <= most {
+        return Pin::new(io).poll_read(context, buffer);
+    }
+    let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(most));
+    ready!(Pin::new(io).poll_read(context, &mut piece))?;
+    let read = piece.filled().len();
+    buffer.advance(read);
+    Poll::Ready(Ok(()))
+}

@@ -20,7 +20,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::forward::write_through;
+use super::forward::{poll_read_at_most, write_through};
 use crate::memory::Part;
 
 /// What each connection may have besides, and how much is read at once: as much as hyper's first buffer.
@@ -146,14 +146,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
             return heads.end(context);
         }
         let (before, most) = (buffer.filled().len(), heads.most());
-        if buffer.remaining() <= most {
-            ready!(Pin::new(io).poll_read(context, buffer))?;
-        } else {
-            let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(most));
-            ready!(Pin::new(io).poll_read(context, &mut piece))?;
-            let read = piece.filled().len();
-            buffer.advance(read);
-        }
+        ready!(poll_read_at_most(io, context, buffer, most))?;
         let count = buffer.filled().len() - before;
         if count == 0 && buffer.remaining() > 0 {
             return heads.end(context);

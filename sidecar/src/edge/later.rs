@@ -167,7 +167,7 @@ pub(super) fn answer(
 
 /// Tells it in band, with the position that it came with: an event without one would take that from it, because a
 /// new connection begins with an empty "last event ID buffer" (HTML Standard, 9.2.6, "Interpreting an event stream").
-fn come_back(
+pub(super) fn come_back(
     headers: &HeaderMap,
     code: &'static str,
     message: &str,

@@ -186,7 +186,7 @@ async fn enter(
     };
     granted.map_err(|refusal| match transport {
         Transport::Sse if refusal.is_passing() && later::asks_for_events(headers) => {
-            later::answer(headers, refusal.label(), &refusal.to_string(), retry_soon_ms()).into()
+            later::come_back(headers, refusal.label(), &refusal.to_string(), retry_soon_ms()).into()
         }
         Transport::WebSocket if refusal.is_passing() => match shake_hands(manner, headers) {
             Ok(handshake) => acceptable(pipeline.hub(), &handshake, headers).farewell(

@@ -19,7 +19,11 @@ use http::Request;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::{super::forward::write_through, MOST_HEADERS, scan::Scan};
+use super::{
+    super::forward::{poll_read_at_most, write_through},
+    MOST_HEADERS,
+    scan::Scan,
+};
 use crate::memory::{Budget, Part};
 
 /// What each connection may have besides: one or two requests, as most have them.
@@ -177,14 +181,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
             // Whoever drives the connection looks on first, and then lets it read again.
             return Poll::Pending;
         }
-        if buffer.remaining() <= most {
-            ready!(Pin::new(io).poll_read(context, buffer))?;
-        } else {
-            let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(most));
-            ready!(Pin::new(io).poll_read(context, &mut piece))?;
-            let read = piece.filled().len();
-            buffer.advance(read);
-        }
+        ready!(poll_read_at_most(io, context, buffer, most))?;
         let fits = load.read(buffer.filled().get(before..).unwrap_or_default());
         Poll::Ready(if fits { Ok(()) } else { Err(ErrorKind::OutOfMemory.into()) })
     }
