@@ -79,13 +79,12 @@ pub fn inject(
 
 /// A pipeline that joins others must not draw to itself what the application publishes into them.
 fn oldest_first<'a>(pipelines: &[&'a StreamPipeline]) -> Vec<&'a StreamPipeline> {
-    let age = |pipeline: &StreamPipeline| {
-        let ObjectMeta { creation_timestamp, name, .. } = pipeline.metadata.clone();
+    let mut pipelines = pipelines.to_vec();
+    pipelines.sort_by_key(|&pipeline| {
+        let ObjectMeta { creation_timestamp, name, .. } = &pipeline.metadata;
         // One of a manifest, which is not created yet, is the youngest.
         (creation_timestamp.is_none(), creation_timestamp, name)
-    };
-    let mut pipelines = pipelines.to_vec();
-    pipelines.sort_by_cached_key(|pipeline| age(pipeline));
+    });
     pipelines
 }
 
