@@ -6,7 +6,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{Grant, Lease, Shown, Verified, origins::SEC_FETCH_SITE};
 
@@ -23,6 +23,8 @@ const TELLING: [HeaderName; 5] = [
 /// nothing of it.
 pub struct Visitor {
     headers: HeaderMap,
+    /// How many bytes these take.
+    bytes: usize,
     /// What the ticket stood for that was used.
     redeemed: Option<Redeemed>,
 }
@@ -33,6 +35,13 @@ struct Redeemed {
     realm: String,
     terms: u64,
     verified: Verified,
+}
+
+/// The value by itself: a clone would keep all that was read with it, for as long as the connection is open.
+fn copy(value: &HeaderValue) -> Option<HeaderValue> {
+    let mut copy = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+    copy.set_sensitive(value.is_sensitive());
+    Some(copy)
 }
 
 impl fmt::Debug for Visitor {
@@ -48,7 +57,7 @@ impl Visitor {
         let mut telling = HeaderMap::new();
         for name in &TELLING {
             for value in headers.get_all(name) {
-                telling.append(name, value.clone());
+                telling.extend(copy(value).map(|value| (name.clone(), value)));
             }
         }
         let Grant { claims, lease: Lease { expires_at, terms }, ticket: _ } = grant;
@@ -60,7 +69,14 @@ impl Visitor {
             }
             (Some(_) | None, Some(_) | None, Some(_) | None) => None,
         };
-        Self { headers: telling, redeemed }
+        let bytes = telling.values().map(HeaderValue::len).sum();
+        Self { headers: telling, bytes, redeemed }
+    }
+
+    /// How many bytes of its request are kept.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) const fn headers(&self) -> &HeaderMap {

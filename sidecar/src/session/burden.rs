@@ -2,8 +2,8 @@
 //!
 //! # Laws
 //!
-//! - What a client has begun to say, what it has said and that waits or is carried out, and what it doesn't read of
-//!   the answers, is counted, but for a few KiB.
+//! - What is kept of the request that opened it, what a client has begun to say, what it has said and that waits or
+//!   is carried out, and what it doesn't read of the answers, is counted, but for a few KiB.
 //! - A message that has begun is whole in a minute. The time in which nothing is read, because something that was
 //!   asked for before is carried out, is not the client's.
 //! - Whoever there is no memory for, or who doesn't end, is told so, with its cursors, and closed.
@@ -54,7 +54,8 @@ impl Session {
     pub(super) fn weigh(&mut self) {
         let carried = if self.job.is_some() { self.burden.carried } else { 0 };
         let read = self.dialogue.held() + self.unheard.capacity() + self.waiting.bytes();
-        let kept = read + carried + self.outbox.waiting();
+        let asked = self.access.visitor.bytes();
+        let kept = asked + read + carried + self.outbox.waiting();
         let counted = if kept > FREE { kept } else { 0 };
         if !self.burden.part.fit(counted) && !self.leaving {
             let message = "as many bytes of messages are on their way as there may be";

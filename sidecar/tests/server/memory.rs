@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::Path};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use tokio::{
@@ -250,23 +250,82 @@ fn attributes() -> String {
     format!("[{}]", (0..30).map(event).collect::<Vec<_>>().join(","))
 }
 
-/// Publishes half a megabyte, and waits for what is said of it.
+/// Publishes half a megabyte, and gives the status that the answer would have over HTTP.
 async fn publish_in_a_session(public: SocketAddr, n: usize) -> u16 {
     let data = "z".repeat(500_000);
     let message = json!({"type": "publish", "id": n.to_string(), "data": data}).to_string();
-    let language = [("sec-websocket-protocol", "weir.v1")];
-    let socket = Box::new(TcpStream::connect(public).await.unwrap());
-    let mut socket = WebSocket::shake_hands(socket, "/orders/ws", &language).await;
+    let mut socket = open_session(public, &[]).await;
     let size = u64::try_from(message.len()).unwrap().to_be_bytes();
     let frame = [&[0x81, 0x80 | 127][..], &size, &[0; 4], message.as_bytes()].concat();
     // It may be told that there is no memory for it before it is whole.
     let _ = socket.socket.write_all(&frame).await;
-    while let Some(Frame::Text(text)) = socket.next().await {
-        if !text.contains("\"hello\"") {
-            break;
+    loop {
+        match socket.next().await {
+            Some(Frame::Text(text)) => {
+                let told: Value = serde_json::from_str(&text).unwrap();
+                match (told["type"].as_str().unwrap(), told["code"].as_str()) {
+                    ("hello", None) => (),
+                    ("published", None) => return 200,
+                    ("failure", Some("busy")) => return 503,
+                    _ => panic!("{text}"),
+                }
+            }
+            Some(Frame::Close(Some(1013))) => return 503,
+            other => panic!("{other:?} before an answer"),
         }
     }
-    200
+}
+
+/// Opens a session by a request with these headers besides.
+async fn open_session(public: SocketAddr, headers: &[(&str, &str)]) -> WebSocket {
+    let headers = [&[("sec-websocket-protocol", "weir.v1")], headers].concat();
+    let socket = Box::new(TcpStream::connect(public).await.unwrap());
+    WebSocket::shake_hands(socket, "/orders/ws", &headers).await
+}
+
+#[tokio::test]
+async fn a_session_keeps_of_its_request_what_says_who_asks_and_no_more_than_there_is_memory_for() {
+    let program = Program::start(OPEN.trim(), &["--memory-limit=64Mi"]).await;
+    let mut sessions = vec![open_session(program.public, &[]).await];
+    let before = program.peak_kib();
+    let large = "x".repeat(60_000);
+    for _ in 0..300 {
+        let mut session = open_session(program.public, &[("x-pad", &large)]).await;
+        assert!(is_served(&mut session).await);
+        sessions.push(session);
+    }
+    let took = program.peak_kib() - before;
+    // Whole heads would be nineteen MiB.
+    assert!(took < 4 * 1_024, "{took} KiB beside {before} KiB");
+    // A sixteenth is for what sessions keep.
+    let mut kept = 0;
+    loop {
+        let mut session = open_session(program.public, &[("cookie", &large)]).await;
+        if !is_served(&mut session).await {
+            break;
+        }
+        sessions.push(session);
+        kept += 1;
+    }
+    assert!((40..=4 * 1_024 / 58).contains(&kept), "{kept} sessions with such a cookie");
+    drop(sessions);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !is_served(&mut open_session(program.public, &[("cookie", &large)]).await).await {
+        assert!(std::time::Instant::now() < deadline, "there is no memory any more");
+    }
+}
+
+/// Whether a session answers, and isn't told that there is no memory for it.
+async fn is_served(session: &mut WebSocket) -> bool {
+    session.send(9, b"you").await;
+    loop {
+        match session.next().await {
+            Some(Frame::Pong(_)) => return true,
+            Some(Frame::Text(text)) if text.contains("\"hello\"") => (),
+            Some(Frame::Text(text)) if text.contains("\"busy\"") => return false,
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test]
