@@ -160,6 +160,8 @@ pub struct Accounts {
     pub cut_off: Counter,
     /// Connections ended because the subscriber's token had expired.
     pub expired: Counter,
+    /// Event streams of browsers that have six connections to the port.
+    pub browsers_over_http1: Counter,
     /// What the log does.
     pub log: LogCounts,
     connected: [AtomicU64; Transport::ALL.len()],
@@ -224,6 +226,7 @@ impl Accounts {
             held_up: Counter::default(),
             cut_off: Counter::default(),
             expired: Counter::default(),
+            browsers_over_http1: Counter::default(),
             log: LogCounts::default(),
             connected: Default::default(),
             waiting: AtomicU64::new(0),

@@ -6,8 +6,10 @@
 pub mod accept;
 mod accepted;
 mod arrivals;
+mod browser;
 mod durable;
 mod farewell;
+mod form;
 mod forward;
 mod gate;
 mod greeting;

@@ -334,6 +334,12 @@ const FAMILIES: &[Family] = &[
         read: |pipeline, write| write(&[], pipeline.hub().accounts().expired.get()),
     },
     Family {
+        name: "weir_browser_streams_over_http1",
+        help: "Event streams that browsers opened over HTTP/1 with no proxy before them: each browser opens six connections at most, for all of its tabs.",
+        kind: Kind::Counter,
+        read: |pipeline, write| write(&[], pipeline.hub().accounts().browsers_over_http1.get()),
+    },
+    Family {
         name: "weir_auth_refused",
         help: "Requests refused on the public port because of who sent them, by reason.",
         kind: Kind::Counter,

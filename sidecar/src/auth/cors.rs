@@ -6,7 +6,7 @@ use weir_crds::v1alpha1::Cors as Spec;
 use super::origins::Origins;
 
 /// What any endpoint takes of a page.
-const METHODS: &str = "GET, HEAD, POST, PUT, DELETE";
+const METHODS: &str = "GET, HEAD, QUERY, POST, PUT, DELETE";
 
 /// What a page may read of an answer, beside what every page may.
 const EXPOSED: &str = "etag, link, location, retry-after, weir-gap, weir-up-to-date, stream-closed, stream-cursor, stream-next-offset, \

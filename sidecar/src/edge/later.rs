@@ -1,8 +1,8 @@
 //! Asks subscribers who can't be served now to come back, in the way that each of them understands.
 //!
 //! Law: a condition that passes ends no client for good. A browser's `EventSource` gives up on any status
-//! but 200, and a page can't read the status of a handshake that failed; so both are told in band. Whoever
-//! reads a status gets 503.
+//! but 200, and a page can't read the status of a handshake that failed; so both are told in band, but for a WebSocket to
+//! a pipeline that nobody knows, which no client takes for the end. Whoever reads a status gets 503.
 
 use std::fmt::Display;
 
@@ -138,7 +138,8 @@ fn by_status(code: &'static str, message: &str, retry_ms: u64) -> Response<Vec<u
     unavailable(code, message, retry_ms)
 }
 
-/// Tells a client of a pipeline, a subscriber with these headers or another, that it is not served, but may be in a configuration that was refused.
+/// Tells a client of a pipeline, a subscriber with these headers or another, that it is not served, but may be in a
+/// configuration that was refused.
 pub(super) fn unserved(name: &str, headers: Option<&HeaderMap>) -> Response<Vec<u8>> {
     let code = "configuration_refused";
     let message = format!(

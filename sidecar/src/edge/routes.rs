@@ -17,6 +17,7 @@ use warp::{
 use super::{
     accept::{Peer, Routes, Secure},
     durable::{self, Call},
+    form,
     gate::{self, InUrl},
     later::unserved,
     problem::{Category, not_found, problem},
@@ -81,6 +82,8 @@ pub fn routes(service: &Service, door: Door) -> Routes {
         Door::Public => {
             let answers = subscribe_route(service, Transport::Sse)
                 .or(subscribe_route(service, Transport::WebSocket))
+                .unify()
+                .or(form_route(service))
                 .unify()
                 .or(publishing)
                 .unify()
@@ -195,6 +198,43 @@ fn subscribe_route(service: &Service, transport: Transport) -> Route {
             }
         })
         .boxed()
+}
+
+/// Subscribes by what stands in the body of the request.
+fn form_route(service: &Service) -> Route {
+    let service = service.clone();
+    exact()
+        .and(warp::path!(String / "sse"))
+        .and(has_form())
+        .and(subscription())
+        .and(warp::body::stream())
+        .then(move |name: String, subscription: Subscription, body| {
+            let service = service.clone();
+            async move {
+                let Some(pipeline) = service.registry.get(&name) else {
+                    let subscriber = Some(&subscription.headers);
+                    return unknown_to(&service.registry, &name, Door::Public, subscriber);
+                };
+                let Subscription { query, headers, in_url: _, takeover } = subscription;
+                let query = match form::read(query, &headers, body, &service).await {
+                    Ok(query) => query,
+                    Err(refusal) => return refusal,
+                };
+                let in_url = InUrl::of(&query);
+                let subscription = Subscription { query, headers, in_url, takeover };
+                subscribe::serve(Transport::Sse, &service, &pipeline, subscription).await
+            }
+        })
+        .boxed()
+}
+
+/// Takes a method whose body says what is asked for.
+fn has_form() -> impl Filter<Extract = (), Error = Rejection> + Clone {
+    warp::method()
+        .and_then(|method: Method| {
+            future::ready(if form::has_body(&method) { Ok(()) } else { Err(warp::reject()) })
+        })
+        .untuple_one()
 }
 
 fn publish_route(service: &Service, door: Door) -> Route {
@@ -447,9 +487,10 @@ fn fallback(door: Door) -> impl Filter<Extract = (Response<Vec<u8>>,), Error = I
     warp::any().and(warp::method()).and(warp::path::full()).map(
         move |method: Method, path: FullPath| {
             match (door, endpoint(path.as_str()), &method) {
-                (Door::Public, "sse" | "ws", method) if *method != Method::GET => {
-                    not_allowed("GET")
+                (Door::Public, "sse", method) if *method != Method::GET => {
+                    not_allowed("GET, POST, QUERY")
                 }
+                (Door::Public, "ws", method) if *method != Method::GET => not_allowed("GET"),
                 (Door::Public, "events", _) => not_allowed("GET, HEAD, POST"),
                 (Door::Application, "events", _) => not_allowed("POST"),
                 (Door::Public, "ticket", _) => not_allowed("POST"),

@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 
 use super::{
+    browser::is_short_of_connections,
     gate::{self, InUrl},
     later::{self, Acceptable, Later, Refusal},
     problem::{not_found, problem},
@@ -13,7 +14,7 @@ use super::{
     takeover::{Handover, Manner, Takeover},
 };
 use crate::{
-    auth::{Grant, Lease, Right},
+    auth::{Grant, Lease, Right, Shown, Visitor},
     clock,
     count::{Seat, Transport, TurnedAway, retry_soon_ms},
     filter::{Expression, Refused},
@@ -132,16 +133,7 @@ pub(super) async fn serve(
     let answered = match transport {
         Transport::Sse => sse(service, pipeline, &grant, &query, &headers, manner).await,
         Transport::WebSocket => {
-            let visitor = pipeline.guard().visitor(in_url.beside(&headers), &grant);
-            let access = Access {
-                registry: Arc::clone(&service.registry),
-                secure: manner.secure,
-                visitor: Arc::new(visitor),
-                client: Client::of_socket(manner.address),
-                memory: service.memory.clone(),
-                messages: service.budgets.messages.clone(),
-            };
-            web_socket(service, access, pipeline, &grant, &query, &headers, manner).await
+            web_socket(service, pipeline, &grant, &query, in_url.beside(&headers), manner).await
         }
     };
     match answered {
@@ -228,19 +220,21 @@ async fn sse(
         frame::sse_open(cursor, fastrand::u64(RETRY_MS), opening);
     };
     let start = start(hub, &position).await.map_err(refuse)?;
+    if is_short_of_connections(manner.version, headers) {
+        hub.accounts().browsers_over_http1.add(1);
+    }
     Ok(hand_over(hub, seat, start, format, framing, sse_head(), open))
 }
 
 async fn web_socket(
     service: &Service,
-    access: Access,
     pipeline: &Pipeline,
     grant: &Grant,
     query: &Query,
-    headers: &HeaderMap,
+    shown: Shown<'_>,
     manner: Manner,
 ) -> Result<Handover, Refusal> {
-    let hub = pipeline.hub();
+    let (hub, headers) = (pipeline.hub(), shown.headers);
     if hub.settings().ping.is_none() {
         return Err(not_served(pipeline, "ws").into());
     }
@@ -257,6 +251,8 @@ async fn web_socket(
     let seat =
         take_seat(service, hub, Transport::WebSocket, manner, comer).await.map_err(refuse)?;
     if acceptable.face == Subprotocol::Multiplexed {
+        let visitor = pipeline.guard().visitor(shown, grant);
+        let access = reach(service, visitor, manner);
         return Ok(hand_over_session(access, hub, seat, acceptable));
     }
     let seat = with_filter(pipeline, (grant, manner.address), seat, wished).map_err(refuse)?;
@@ -327,6 +323,18 @@ fn with_filter(
 async fn start(hub: &Hub, position: &Position) -> Result<Start, Later> {
     let started = hub.start(position).await;
     started.map_err(|error| Later::new(TurnedAway::LogUnavailable, &error))
+}
+
+/// What a session may reach that this visitor opens.
+fn reach(service: &Service, visitor: Visitor, manner: Manner) -> Access {
+    Access {
+        registry: Arc::clone(&service.registry),
+        secure: manner.secure,
+        visitor: Arc::new(visitor),
+        client: Client::of_socket(manner.address),
+        memory: service.memory.clone(),
+        messages: service.budgets.messages.clone(),
+    }
 }
 
 /// Gives a connection to a session, which begins by itself.

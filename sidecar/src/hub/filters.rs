@@ -4,8 +4,8 @@
 //!
 //! - Subscribers whose filters mean the same share one [`Filter`]: an event is evaluated once for all of
 //!   them, whatever their formats, as long as its verdict is remembered.
-//! - What subscribers may wish for is bounded in number, all of them and each client; what their tokens say is bounded by their own. Each
-//!   filter remembers a bounded number of verdicts, and only those that were asked for of late.
+//! - What subscribers may wish for is bounded in number, all of them and each client; what their tokens say is bounded
+//!   by their own. Each filter remembers a bounded number of verdicts, and only those that were asked for of late.
 //! - What one fetch evaluates is bounded in steps, so that no filter holds up a shard; and what subscribers wish
 //!   for over time, so that all of them together don't ([`wishes`]).
 

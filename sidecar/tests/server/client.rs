@@ -133,6 +133,11 @@ impl Sse {
             "GET {path} HTTP/1.1\r\nhost: test\r\naccept: text/event-stream\r\n{headers}\r\n"
         );
         socket.write_all(request.as_bytes()).await.unwrap();
+        Self::answered(socket).await
+    }
+
+    /// A subscriber whose request is sent.
+    pub(crate) async fn answered(mut socket: Socket) -> Self {
         let mut raw = Vec::new();
         let end = loop {
             if let Some(end) = find(&raw, b"\r\n\r\n") {
@@ -407,12 +412,12 @@ impl WebSocket {
         self.socket.write_all(&frame).await.unwrap();
     }
 
-    /// The message or the control frame that is whole with the next frames (RFC 6455, section 5.4).
     /// Reads what is there; `false` at the end.
     pub(crate) async fn read_more(&mut self) -> bool {
         self.socket.read_buf(&mut self.raw).await.unwrap_or(0) > 0
     }
 
+    /// The message or the control frame that is whole with the next frames (RFC 6455, section 5.4).
     pub(crate) fn take_frame(&mut self) -> Option<Frame> {
         loop {
             let (first, payload) = self.take_raw()?;

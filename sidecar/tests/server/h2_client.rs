@@ -83,8 +83,12 @@ impl Http2 {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(()).unwrap();
-        let (status, headers, send, receive) = self.ask(request, None).await.unwrap();
+        self.subscribe(request.body(()).unwrap(), None).await
+    }
+
+    /// The same by any request.
+    pub(crate) async fn subscribe(&self, request: Request<()>, body: Option<Bytes>) -> Sse {
+        let (status, headers, send, receive) = self.ask(request, body).await.unwrap();
         Sse::begun(Box::new(Tunnel::new(send, receive)), format!("{status} {headers:?}"))
     }
 
@@ -129,7 +133,7 @@ impl Http2 {
     }
 }
 
-fn request(method: Method, path: &str) -> http::request::Builder {
+pub(crate) fn request(method: Method, path: &str) -> http::request::Builder {
     Request::builder().method(method).uri(format!("http://test{path}"))
 }
 

@@ -47,6 +47,7 @@ mod endings;
 mod files;
 mod filters;
 mod fixture;
+mod form;
 mod h2_client;
 mod heads;
 mod http2;

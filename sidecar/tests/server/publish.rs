@@ -204,7 +204,8 @@ async fn what_is_not_served_is_answered_with_what_is() {
     for (request, status, hint) in [
         (Request::get("/nothing/sse"), 404, "served are: orders"),
         (Request::get("/orders/events"), 404, "spec.endpoints.read"),
-        (Request::post("/orders/sse"), 405, "GET"),
+        (Request::post("/orders/ws"), 405, "GET"),
+        (Request::new("PUT", "/orders/sse"), 405, "GET, POST, QUERY"),
         (Request::get("/orders/sse?from=yesterday"), 400, "earliest"),
         (Request::get("/orders/ws"), 426, "upgrade"),
         (Request::get("/favicon.ico"), 404, "/{pipeline}/sse"),
@@ -251,7 +252,8 @@ async fn whoever_sends_much_in_vain_reads_why() {
         ("POST", "/nothing/events", 404),
         ("POST", "/orders/ticket", 404),
         ("PUT", "/orders/streams/a", 404),
-        ("POST", "/orders/sse", 405),
+        ("PUT", "/orders/sse", 405),
+        ("POST", "/orders/sse", 415),
         ("PUT", "/orders/events", 405),
         ("POST", "/orders", 404),
     ] {
