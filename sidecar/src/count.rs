@@ -30,7 +30,6 @@ mod reasons;
 mod refusals;
 mod roll;
 mod turned_away;
-mod vacancies;
 mod waiter;
 
 use std::{
@@ -43,6 +42,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::{Notify, futures::Notified};
 use weir_slo::{Deliveries, Subscribers};
 
 use addresses::Addresses;
@@ -59,7 +59,6 @@ pub use reasons::{FiltersRefused, Gaps};
 pub use refusals::Refusals;
 use roll::Roll;
 pub use turned_away::{TurnedAway, Turnings, retry_soon_ms};
-pub use vacancies::Vacancies;
 pub use waiter::Waiter;
 
 use crate::{
@@ -167,9 +166,10 @@ pub struct Accounts {
     connected: [AtomicU64; Transport::ALL.len()],
     /// Whoever waits by a request.
     waiting: AtomicU64,
+    /// How many places are taken among the pipeline's connections.
+    taken: AtomicU64,
     addresses: Addresses,
-    /// Those who wait for the seat of another.
-    pub vacancies: Vacancies,
+    vacated: Notify,
     shards: Box<[ShardAccounts]>,
     meters: ArcSwap<Vec<Arc<Meter>>>,
 }
@@ -230,8 +230,9 @@ impl Accounts {
             log: LogCounts::default(),
             connected: Default::default(),
             waiting: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
             addresses: Addresses::default(),
-            vacancies: Vacancies::default(),
+            vacated: Notify::new(),
             shards: (0..=shards).map(|_| ShardAccounts::default()).collect(),
             meters: ArcSwap::default(),
         }
@@ -366,10 +367,36 @@ impl Accounts {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// All that count among the pipeline's connections.
-    fn connections(&self) -> u64 {
-        let subscribers = self.connected.iter().map(|count| count.load(Ordering::Relaxed));
-        subscribers.sum::<u64>() + self.waiting()
+    /// Comes when a place is given back.
+    pub fn vacated(&self) -> Notified<'_> {
+        self.vacated.notified()
+    }
+
+    /// Takes one of `limit` places, and one of so many of a client's.
+    fn take_place(&self, limit: u64, of_network: Option<(Network, u64)>) -> Result<(), NoSeat> {
+        let full = NoSeat::Full { limit };
+        if self.taken.load(Ordering::Relaxed) >= limit {
+            return Err(full);
+        }
+        if let Some((network, limit)) = of_network
+            && !self.addresses.enter(network, limit)
+        {
+            return Err(NoSeat::Crowded { limit });
+        }
+        let one_more = |taken| (taken < limit).then_some(taken + 1);
+        let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        // Somebody else has just taken the last.
+        taken.map(|_| ()).map_err(|_| {
+            of_network.into_iter().for_each(|(network, _)| self.addresses.leave(network));
+            full
+        })
+    }
+
+    fn give_back(&self, network: Option<Network>) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+        network.into_iter().for_each(|network| self.addresses.leave(network));
+        // Of those who wait one may be at a bound that another is not at: so it is not told to the first alone.
+        self.vacated.notify_waiters();
     }
 
     /// What became of all deliveries up to now, where the newest events are in `tail`.
@@ -473,16 +500,7 @@ impl Seat {
         limit: u64,
         of_network: Option<(Network, u64)>,
     ) -> Result<Self, NoSeat> {
-        // Two that come at once may both see the last seat: the limit is a bound on memory, and one
-        // more connection does not matter to it.
-        if accounts.connections() >= limit {
-            return Err(NoSeat::Full { limit });
-        }
-        if let Some((network, limit)) = of_network
-            && !accounts.addresses.enter(network, limit)
-        {
-            return Err(NoSeat::Crowded { limit });
-        }
+        accounts.take_place(limit, of_network)?;
         if let Some(count) = accounts.connected.get(transport as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -521,16 +539,13 @@ impl Drop for Seat {
         if let Some(count) = self.accounts.connected.get(self.transport as usize) {
             count.fetch_sub(1, Ordering::Relaxed);
         }
-        if let Some(network) = self.network {
-            self.accounts.addresses.leave(network);
-        }
-        self.accounts.vacancies.tell();
+        self.accounts.give_back(self.network);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{net::IpAddr, time::Duration};
+    use std::{net::IpAddr, thread, time::Duration};
 
     use super::*;
     use crate::{
@@ -560,6 +575,20 @@ mod tests {
         assert_eq!(accounts.subscribers().sse, 1, "who is refused leaves nothing behind");
         drop(first);
         assert!(take(1).is_ok());
+    }
+
+    #[test]
+    fn of_those_who_come_at_once_as_many_get_a_seat_as_there_are() {
+        let accounts = Arc::new(Accounts::new(1));
+        for _ in 0..1_000 {
+            let come = || Seat::take(&accounts, Transport::Sse, 5);
+            let crowd = || (0..3).map(|_| come()).collect::<Vec<_>>();
+            let all: Vec<_> = thread::scope(|scope| {
+                let crowds = [(); 4].map(|()| scope.spawn(crowd));
+                crowds.into_iter().flat_map(|crowd| crowd.join().unwrap()).collect()
+            });
+            assert_eq!(all.iter().filter(|seat| seat.is_ok()).count(), 5);
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod room;
 mod settings;
 mod shedding;
 mod shelf;
+mod vacancies;
 
 use std::{
     net::IpAddr,
@@ -54,6 +55,7 @@ use room::Room;
 pub use settings::Settings;
 pub use shedding::{HeardCall, Shedding};
 use shelf::Shelf;
+use vacancies::Vacancies;
 
 use crate::{
     count::{Accounts, Cut, NoSeat, Seat, Transport},
@@ -104,6 +106,8 @@ pub struct Hub {
     closed: AtomicBool,
     closing: Notify,
     shedding: Shedding,
+    /// Those who wait for the seat of another.
+    vacancies: Vacancies,
     accounts: Arc<Accounts>,
     runtime: runtime::Handle,
 }
@@ -158,6 +162,7 @@ impl Hub {
             closed: AtomicBool::new(false),
             closing: Notify::new(),
             shedding: Shedding::default(),
+            vacancies: Vacancies::default(),
             accounts,
             runtime: runtime::Handle::current(),
         }
@@ -473,7 +478,7 @@ impl Hub {
         let take = || self.take_seat(transport, Some(address));
         match take() {
             Ok(seat) => Ok(seat),
-            Err(_) => self.accounts.vacancies.wait_for(take).await,
+            Err(_) => self.vacancies.wait_for(&self.accounts, take).await,
         }
     }
 

@@ -26,14 +26,7 @@ impl Waiter {
         limit: u64,
         of_network: Option<(Network, u64)>,
     ) -> Result<Self, NoSeat> {
-        if accounts.connections() >= limit {
-            return Err(NoSeat::Full { limit });
-        }
-        if let Some((network, limit)) = of_network
-            && !accounts.addresses.enter(network, limit)
-        {
-            return Err(NoSeat::Crowded { limit });
-        }
+        accounts.take_place(limit, of_network)?;
         accounts.waiting.fetch_add(1, Ordering::Relaxed);
         let network = of_network.map(|(network, _)| network);
         Ok(Self { accounts: Arc::clone(accounts), network })
@@ -43,10 +36,7 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         self.accounts.waiting.fetch_sub(1, Ordering::Relaxed);
-        if let Some(network) = self.network {
-            self.accounts.addresses.leave(network);
-        }
-        self.accounts.vacancies.tell();
+        self.accounts.give_back(self.network);
     }
 }
 

@@ -7,12 +7,9 @@
 
 use std::{pin::pin, time::Duration};
 
-use tokio::{
-    sync::{Notify, Semaphore},
-    time,
-};
+use tokio::{sync::Semaphore, time};
 
-use super::{NoSeat, Seat};
+use crate::count::{Accounts, NoSeat, Seat};
 
 /// How long a refusal is held: longer than a round trip to the far side of the world takes.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -22,32 +19,27 @@ const HELD: usize = 64;
 
 /// Those who wait for a seat.
 #[derive(Debug)]
-pub struct Vacancies {
+pub(super) struct Vacancies {
     places: Semaphore,
-    given_back: Notify,
 }
 
 impl Default for Vacancies {
     fn default() -> Self {
-        Self { places: Semaphore::new(HELD), given_back: Notify::new() }
+        Self { places: Semaphore::new(HELD) }
     }
 }
 
 impl Vacancies {
-    /// Tells that a seat was given back.
-    pub(super) fn tell(&self) {
-        self.given_back.notify_waiters();
-    }
-
     /// Takes a seat as soon as there is one, or says after a moment why there is none.
-    pub(crate) async fn wait_for(
+    pub(super) async fn wait_for(
         &self,
+        accounts: &Accounts,
         take: impl Fn() -> Result<Seat, NoSeat>,
     ) -> Result<Seat, NoSeat> {
         let Ok(_place) = self.places.try_acquire() else { return take() };
         let taken = async {
             loop {
-                let mut given_back = pin!(self.given_back.notified());
+                let mut given_back = pin!(accounts.vacated());
                 // Before the look, so that none is missed.
                 given_back.as_mut().enable();
                 if let Ok(seat) = take() {
@@ -68,33 +60,33 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::count::{Accounts, Transport};
+    use crate::count::Transport;
 
     #[tokio::test(start_paused = true)]
     async fn who_finds_no_seat_gets_one_that_is_given_back_in_time_and_is_refused_after_it() {
-        let accounts = Arc::new(Accounts::new(1));
+        let (vacancies, accounts) = (Vacancies::default(), Arc::new(Accounts::new(1)));
         let take = || Seat::take(&accounts, Transport::Sse, 1);
         let first = take().unwrap();
         let leave = async {
             time::sleep(MOMENT / 2).await;
             drop(first);
         };
-        let (second, ()) = tokio::join!(accounts.vacancies.wait_for(take), leave);
+        let (second, ()) = tokio::join!(vacancies.wait_for(&accounts, take), leave);
         let second = second.unwrap();
         let begun = time::Instant::now();
-        let third = accounts.vacancies.wait_for(take).await;
+        let third = vacancies.wait_for(&accounts, take).await;
         assert_eq!((third.unwrap_err(), begun.elapsed()), (NoSeat::Full { limit: 1 }, MOMENT));
         drop(second);
     }
 
     #[tokio::test(start_paused = true)]
     async fn more_than_a_few_are_refused_at_once() {
-        let accounts = Arc::new(Accounts::new(1));
+        let (vacancies, accounts) = (Vacancies::default(), Arc::new(Accounts::new(1)));
         let take = || Seat::take(&accounts, Transport::Sse, 1);
         let _seat = take().unwrap();
         let many = (0..2 * HELD).map(|_| async {
             let begun = time::Instant::now();
-            assert!(accounts.vacancies.wait_for(take).await.is_err());
+            assert!(vacancies.wait_for(&accounts, take).await.is_err());
             begun.elapsed()
         });
         let waited = futures::future::join_all(many).await;
