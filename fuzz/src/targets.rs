@@ -15,6 +15,7 @@ mod disk;
 mod encoding;
 mod filter;
 mod frames;
+mod heads;
 mod inflate;
 mod intake;
 mod manifests;
@@ -33,6 +34,7 @@ pub(crate) const ALL: &[Target] = &[
     ("disk", disk::recover),
     ("encoding", encoding::read),
     ("filter", filter::evaluate),
+    ("heads", heads::follow),
     ("inflate", inflate::inflate),
     ("intake", intake::decode),
     ("manifests", manifests::load),

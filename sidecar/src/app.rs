@@ -109,7 +109,7 @@ impl App {
             unrouted,
         };
         let heads = Budgets::of(memory.reading().limit).heads;
-        let acceptor = acceptor(&engine, &tasks, &stopping, heads);
+        let acceptor = acceptor(&engine, &tasks, &stopping, heads, &service.unrouted);
         let Listeners { public, admin: probes, publish, publish_socket } = listeners;
         // Memory of its own, so that nobody on the public port keeps the application from publishing.
         let budgets = Budgets::of(memory.reading().limit);
@@ -219,6 +219,7 @@ fn acceptor(
     tasks: &TaskTracker,
     stopping: &CancellationToken,
     heads: Budget,
+    unrouted: &Arc<Refusals>,
 ) -> Acceptor {
     Acceptor {
         engine: Arc::clone(engine),
@@ -228,6 +229,7 @@ fn acceptor(
         // Nobody but subscribers is sent away.
         draining: CancellationToken::new(),
         arrivals: Arrivals::default(),
+        unrouted: Arc::clone(unrouted),
         tls: None,
         stopping: stopping.clone(),
     }

@@ -38,6 +38,7 @@ mod waiting;
 
 pub use arrivals::{Arrivals, Fault};
 pub use farewell::Farewell;
+pub use http2::{Block, Scan};
 pub(crate) use problem::respond;
 pub use routes::{Door, Service, routes};
 pub use slots::Slots;

@@ -37,7 +37,7 @@ use bytes::Bytes;
 use mio::{Poll, Token, Waker};
 use parking_lot::Mutex;
 
-pub use lane::Lane;
+pub use lane::{Incoming, Lane};
 
 use crate::{
     auth::Lease,

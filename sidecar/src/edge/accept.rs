@@ -40,7 +40,7 @@ use super::{
     takeover::Takeover,
     tls::Tls,
 };
-use crate::{engine::Engine, memory::Budget, seldom::Seldom};
+use crate::{count::Refusals, engine::Engine, memory::Budget, seldom::Seldom};
 
 /// How long a connection may take for its first byte, and then for the head of its first request.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -94,6 +94,8 @@ pub struct Acceptor {
     pub draining: CancellationToken,
     /// Bounds how fast one client may come.
     pub arrivals: Arrivals,
+    /// Counts the requests that are refused before it is known what they are for.
+    pub unrouted: Arc<Refusals>,
     /// What does the handshakes of TLS; absent where it is not spoken.
     pub tls: Option<Tls>,
     /// Ends the loop and its connections.
@@ -360,6 +362,7 @@ mod tests {
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             arrivals: Arrivals::default(),
+            unrouted: Arc::default(),
             tls: None,
             stopping: CancellationToken::new(),
         };

@@ -3,10 +3,10 @@
 //!
 //! Law: what is said costs its connection's slot, for a bounded time.
 
-use std::time::Duration;
+use std::{future::poll_fn, time::Duration};
 
 use bytes::Bytes;
-use h2::{RecvStream, server::SendResponse};
+use h2::server::SendResponse;
 use http::Response;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::head;
-use crate::hub::Framing;
+use crate::{engine::Incoming, hub::Framing};
 
 /// How long it may take to say it, and then for the peer to close its side. To close at once would answer
 /// late bytes with a reset, and a reset discards what the peer has not read yet (RFC 9112, section 9.6).
@@ -56,7 +56,7 @@ impl Farewell {
     pub(super) async fn say_inside(
         self,
         respond: &mut SendResponse<Bytes>,
-        receive: Option<RecvStream>,
+        receive: Option<impl Incoming>,
     ) {
         let Self { mut head, frames } = self;
         head::http2(head.headers_mut());
@@ -65,10 +65,7 @@ impl Farewell {
             return;
         };
         let peers_end = async {
-            while let Some(Ok(bytes)) = receive.data().await {
-                // It can only fail where the stream is over, and then the next look says so.
-                let _ = receive.flow_control().release_capacity(bytes.len());
-            }
+            while let Some(Ok(_)) = poll_fn(|context| receive.poll_data(context)).await {}
         };
         // Whatever comes of it, the stream is over.
         let _ = time::timeout(LINGER, peers_end).await;

@@ -35,7 +35,9 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
+pub use self::scan::{Block, Scan};
 use self::{
+    body::Received,
     exchange::Exchange,
     load::{Load, Metered},
 };
@@ -71,6 +73,9 @@ const MOST_ERRORS: usize = 256;
 /// load balancers close an idle connection.
 const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(20);
+
+/// Why a request is refused for which there is no room.
+const BUSY: &str = "busy";
 
 /// A connection's place among those that are not with the engine; empty while it has a subscriber.
 type Place = Arc<Mutex<Option<Slot>>>;
@@ -202,10 +207,12 @@ impl Shared {
     /// Begins to answer a request, where there is room for it. One for which there is none is not looked at, and so
     /// may be sent again.
     fn begin(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        let trailers = self.load.follow(respond.stream_id().as_u32());
         if let Some(admitted) = self.load.admit(&request) {
+            let request = request.map(|receive| Received::new(receive, trailers));
             self.acceptor.tasks.spawn(Exchange::new(self, respond, admitted).run(request));
         } else {
-            self.acceptor.arrivals.note(Fault::Busy);
+            self.acceptor.unrouted.count(BUSY);
             respond.send_reset(Reason::REFUSED_STREAM);
         }
     }
@@ -213,10 +220,9 @@ impl Shared {
     /// Takes note why the connection broke.
     fn note(&self, error: &h2::Error) {
         tracing::debug!(%error, "a connection over HTTP/2 broke");
-        if self.load.is_refused() {
-            self.acceptor.arrivals.note(Fault::Busy);
-        } else {
-            note(&self.acceptor, error);
+        match self.load.fault() {
+            Some(fault) => self.acceptor.arrivals.note(fault),
+            None => note(&self.acceptor, error),
         }
     }
 

@@ -28,13 +28,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{RecvStream, SendStream};
+use h2::SendStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::http2::Incoming;
 use self::{http2::Http2Wire, session::Talk, stream::StreamWire};
 use super::{
     Adoption, LAST_WORDS,
@@ -102,9 +103,9 @@ impl Lane {
     /// Takes over a stream of HTTP/2 whose response has begun. The guard is dropped at its end.
     ///
     /// Must be called within a tokio runtime.
-    pub fn adopt_http2<G: Send + 'static>(
+    pub fn adopt_http2<R: Incoming, G: Send + 'static>(
         self: &Arc<Self>,
-        adoption: Adoption<(SendStream<Bytes>, RecvStream, G)>,
+        adoption: Adoption<(SendStream<Bytes>, R, G)>,
     ) {
         let tunnel = match adoption.seat.transport() {
             Transport::Sse => false,

@@ -125,6 +125,30 @@ impl Part {
         true
     }
 
+    /// Comes when there is room for what this lacks to be the part of a body of so many bytes; with what it lacks.
+    /// Whoever asks first is first.
+    pub fn lacking(&self, bytes: usize) -> impl Future<Output = Self> + Send + use<> {
+        let missing = self.units_of(bytes).saturating_sub(self.units());
+        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        let budget = self.budget.clone();
+        async move {
+            let units = Arc::clone(&budget.units);
+            // It is never closed.
+            let held = units.acquire_many_owned(missing).await.ok();
+            Self { budget, held }
+        }
+    }
+
+    /// Takes another part of the same budget into this.
+    pub fn join(&mut self, other: Self) {
+        let Self { budget: _, held: more } = other;
+        match (&mut self.held, more) {
+            (Some(held), Some(more)) => held.merge(more),
+            (held @ None, more) => *held = more,
+            (Some(_), None) => {}
+        }
+    }
+
     /// How many units so many bytes take.
     fn units_of(&self, bytes: usize) -> usize {
         bytes.div_ceil(UNIT).min(self.budget.all)
@@ -155,6 +179,8 @@ impl AsRef<[u8]> for Held {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[test]
@@ -203,6 +229,23 @@ mod tests {
         assert!(one.fit(UNIT) && other.fit(3 * UNIT) && !one.fit(UNIT + 1));
         assert!(one.fit(0));
         assert_eq!(budget.units.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_room_gets_it_in_its_turn() {
+        let budget = Budget::new(4 * UNIT);
+        let (mut one, mut two) = (budget.part(), budget.part());
+        assert!(one.grow(3 * UNIT) && two.grow(UNIT));
+        let mut waiting = pin!(two.lacking(100 * UNIT));
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        assert!(one.fit(2 * UNIT));
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        assert!(!one.fit(3 * UNIT) && !budget.part().grow(1), "what is free is for who waits");
+        drop(one);
+        two.join(waiting.await);
+        assert_eq!((two.units(), budget.units.available_permits()), (4, 0));
+        assert!(two.fit(0));
+        assert_eq!(budget.units.available_permits(), 4);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! - `auth`: who may subscribe and publish, by tokens, tickets and cookies, from which pages.
 //! - `bounds`: slow subscribers, limits, and peers that say nothing.
 //! - `http2`: the same over HTTP/2, and what only HTTP/2 has.
-//! - `heads`: what a connection of HTTP/2 may make of heads.
+//! - `heads`, `content`: what a connection of HTTP/2 may make of heads, and of what nobody reads.
 //! - `durable`: durable streams, beside what their public conformance suite asks.
 //! - `slow`: what becomes of those who fall behind, under each policy.
 //! - `browser`: a real one, over a drain, a restart and a crash.
@@ -40,6 +40,7 @@ mod balance;
 mod bounds;
 mod browser;
 mod client;
+mod content;
 mod counts;
 mod crash;
 mod durable;
@@ -48,6 +49,7 @@ mod files;
 mod filters;
 mod fixture;
 mod form;
+mod frames;
 mod h2_client;
 mod heads;
 mod http2;

@@ -15,7 +15,6 @@ use crate::{
     client::{Frame, Request, Sse, WebSocket},
     endings::ended,
     fixture::{OPEN, PATIENCE, Server, config},
-    h2_client::Http2,
     program::Program,
     session::Client,
 };
@@ -397,29 +396,6 @@ async fn pages_that_nobody_reads_leave_the_memory_to_others() {
     assert_eq!(post.body(&body).send(server.public).await.status, 200);
     drop(unread);
     is_answered(&server, page, 200).await;
-}
-
-#[tokio::test]
-async fn heads_over_http2_that_are_not_whole_leave_the_memory_to_others() {
-    let (server, _cgroup) = start_with_limit(OPEN, 1_600_000).await;
-    // HEADERS of POST that go on in other frames.
-    let begun = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\0\0\0\0\x01\x83";
-    let mut slow = Vec::new();
-    for _ in 0..2 {
-        let mut socket = TcpStream::connect(server.public).await.unwrap();
-        socket.write_all(begun).await.unwrap();
-        slow.push(socket);
-    }
-    server.metric_becomes("weir_handshakes_failed_total{reason=\"busy\"} ", 1).await;
-    let client = Http2::connect(server.public).await;
-    assert_eq!(client.get("/nothing").await.0, 404);
-    drop(slow);
-    let mut again = TcpStream::connect(server.public).await.unwrap();
-    again.write_all(begun).await.unwrap();
-    // The last frame of the head: GET of nothing.
-    again.write_all(b"\0\0\x02\x09\x05\0\0\0\x01\x84\x86").await.unwrap();
-    let mut answer = [0; 9];
-    timeout(PATIENCE, again.read_exact(&mut answer)).await.unwrap().unwrap();
 }
 
 /// A frame with this first byte and a payload of at most 64 KiB, masked with zeros.

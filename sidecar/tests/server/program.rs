@@ -125,13 +125,18 @@ impl Program {
         let mut written = 0;
         while written < count {
             assert!(Instant::now() < deadline, "{written} are written, of {count}");
-            let metrics = Request::get("/metrics").send(self.admin).await.text();
+            let metrics = self.metrics().await;
             let lines = metrics.lines();
             let lines = lines.filter(|line| line.starts_with("weir_deliveries_written_total{"));
             let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
             written = counts.sum();
             sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// What it answers to a scrape.
+    pub(crate) async fn metrics(&self) -> String {
+        Request::get("/metrics").send(self.admin).await.text()
     }
 
     /// The most memory that it has had, in KiB.

@@ -34,7 +34,7 @@ impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(
             "weir_handshakes_failed",
-            "Connections to the public port that were closed because they made no request, or none that can be understood, or didn't read the answer, by reason.",
+            "Connections to the public port that were closed because they made no request, or none that can be understood or for whose head there was no memory, or didn't read the answer, by reason.",
             None,
             MetricType::Counter,
         )?;
@@ -45,7 +45,7 @@ impl Collector for Process {
         }
         let mut metric = encoder.encode_descriptor(
             "weir_requests_unrouted",
-            "Requests that were refused and are of no pipeline that is served here, by reason.",
+            "Requests that were refused and are of no pipeline that is served here, or of none yet because there was no memory to look at them, by reason.",
             None,
             MetricType::Counter,
         )?;

@@ -11,7 +11,7 @@ pub enum Fault {
     TooManyOfAddress,
     /// It said nothing in time.
     Silent,
-    /// It began, and did not get to a request in time.
+    /// It began, and did not get to a request in time, or to the end of its head.
     Slow,
     /// The head of a request was too large.
     HeadTooLarge,
@@ -19,7 +19,7 @@ pub enum Fault {
     Malformed,
     /// It reset streams, or sent frames that do nothing, faster than it may.
     Flood,
-    /// There was no memory for the head of a request: over HTTP/2 the request alone was refused, as a rule.
+    /// There was no memory for the head of a request; over HTTP/2 for one of several frames, and not for a while.
     Busy,
     /// It was idle, and its place was needed.
     Idle,

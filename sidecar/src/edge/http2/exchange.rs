@@ -3,7 +3,7 @@
 use std::{future::poll_fn, mem};
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, ext::Protocol, server::SendResponse};
+use h2::{Reason, ext::Protocol, server::SendResponse};
 use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Body as _;
 
@@ -16,7 +16,7 @@ use super::{
         takeover::{Handover, Manner, Taken, Takeover},
     },
     Shared,
-    body::{self, RequestBody},
+    body::{self, Leftover, Received},
     load::Admitted,
 };
 
@@ -34,7 +34,7 @@ impl Exchange {
     }
 
     /// Answers the request, or gives its stream away.
-    pub(super) async fn run(mut self, request: Request<RecvStream>) {
+    pub(super) async fn run(mut self, request: Request<Received>) {
         let answering = Answering::begin(&self.shared.line);
         let Caller { peer, secure } = self.shared.caller;
         let (version, tunnel) = (request.version(), is_tunnel(&request));
@@ -44,12 +44,11 @@ impl Exchange {
             return self.respond.send_reset(Reason::REFUSED_STREAM);
         }
         let is_head = request.method() == Method::HEAD;
-        let mut request = request.map(RequestBody::new);
+        let (mut request, leftover) = body::lend(request);
         if manner.tunnel {
             // What RFC 6455 opens by a GET.
             *request.method_mut() = Method::GET;
         }
-        let body = request.body().clone();
         let (takeover, taken) = Takeover::channel();
         let takeover = takeover.with_manner(manner);
         let answered = answer(self.shared.routes.clone(), takeover, self.shared.caller, request);
@@ -58,15 +57,20 @@ impl Exchange {
             Ok(taken) = taken => match taken {
                 Taken::Stream(handover) => {
                     drop(answering);
-                    self.hand_to_lane(*handover, &body);
+                    self.hand_to_lane(*handover, &leftover);
                 }
                 Taken::Farewell(farewell) => {
-                    farewell.say_inside(&mut self.respond, body.take()).await;
+                    farewell.say_inside(&mut self.respond, leftover.take()).await;
                 }
             },
-            response = answered => self.send(response, is_head).await,
+            response = answered => tokio::select! {
+                biased;
+                () = self.send(response, is_head) => {}
+                never = leftover.discard() => match never {},
+            },
             // Nobody waits for the answer any more.
             _ = poll_fn(|context| self.respond.poll_reset(context)) => {}
+            never = leftover.discard() => match never {},
         }
     }
 
@@ -86,10 +90,10 @@ impl Exchange {
         }
     }
 
-    fn hand_to_lane(mut self, mut handover: Handover, body: &RequestBody) {
+    fn hand_to_lane(mut self, mut handover: Handover, leftover: &Leftover) {
         let mut head = mem::take(&mut handover.head);
         head::http2(head.headers_mut());
-        let Some(receive) = body.take() else { return };
+        let Some(receive) = leftover.take() else { return };
         let Ok(send) = self.respond.send_response(head, false) else { return };
         let token = self.shared.subscribers.token();
         // From here on its seat bounds the connection.
@@ -100,7 +104,7 @@ impl Exchange {
 }
 
 /// Whether a request opens a WebSocket inside its stream (RFC 8441).
-fn is_tunnel(request: &Request<RecvStream>) -> bool {
+fn is_tunnel<B>(request: &Request<B>) -> bool {
     let protocol = request.extensions().get::<Protocol>();
     request.method() == Method::CONNECT
         && protocol.is_some_and(|protocol| protocol.as_str() == "websocket")

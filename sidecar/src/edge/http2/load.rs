@@ -1,26 +1,42 @@
-//! Counts what a connection over HTTP/2 takes for requests that are not answered: their heads, and what answers them.
+//! Counts what a connection over HTTP/2 takes for requests that are not answered: their heads, and what answers them;
+//! and for heads that are not whole, and trailers.
 //!
 //! # Laws
 //!
-//! - Beyond a few KiB, that is a part of a budget: of a request from its head until it is answered or is a
-//!   subscriber's stream; of a head that comes in several frames from the first. A request for which there is no room
-//!   is refused before anything is done for it, and may be sent again; a connection with such a head is over.
+//! - Beyond a few KiB, a request is a part of a budget from its head until it is answered or is a subscriber's stream.
+//!   One for which there is no room is refused before anything is done for it, and may be sent again.
+//! - Of a head that comes in several frames, and of trailers, nothing is read before there is room for the most that
+//!   it may be made into. The connection waits its turn for that, and is over where it takes too long, or the head.
+//! - Trailers count until whoever has their stream has thrown them away, or the stream is over.
 //! - No more is read than a little before the requests that came of it are looked at: a byte may stand for a whole
 //!   field (RFC 7541), and all that was read is turned into heads at once.
 
 use std::{
+    collections::BTreeMap,
+    fmt,
     io::{self, ErrorKind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use http::Request;
+use h2::ext::Protocol;
+use http::{
+    Request,
+    uri::{Authority, PathAndQuery},
+};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    time::{self, Sleep},
+};
 
 use super::{
-    super::forward::{poll_read_at_most, write_through},
+    super::{
+        accept::PATIENCE,
+        arrivals::Fault,
+        forward::{poll_read_at_most, write_through},
+    },
     MOST_HEADERS,
     scan::Scan,
 };
@@ -38,8 +54,11 @@ const FIELD: usize = 160;
 /// The least size of a field in a list of them, which bounds their number (RFC 9113, section 6.5.2).
 const LEAST_FIELD: usize = 33;
 
-/// What a head may take that isn't whole.
-const PARTIAL: usize = MOST_HEADERS as usize / LEAST_FIELD * FIELD;
+/// The most fields of a head, each of which may come as one byte.
+const MOST_FIELDS: usize = MOST_HEADERS as usize / LEAST_FIELD;
+
+/// What the table holds that such a byte refers to (RFC 9113, section 6.5.2).
+const TABLE: usize = 4 * 1024;
 
 /// How much is read before what came of it is looked at.
 const READ_AHEAD: usize = 16 * 1024;
@@ -49,6 +68,18 @@ const READ_AHEAD: usize = 16 * 1024;
 pub(super) struct Metered<I> {
     io: I,
     load: Load,
+    scan: Scan,
+    /// What the head takes that is counted and not whole.
+    partial: Option<Partial>,
+}
+
+/// The part of a head that isn't whole.
+struct Partial {
+    part: Part,
+    /// Comes with room for what is read of it next.
+    room: Option<Pin<Box<dyn Future<Output = Part> + Send>>>,
+    /// Comes when it has taken too long.
+    late: Pin<Box<Sleep>>,
 }
 
 /// What a connection takes.
@@ -57,19 +88,21 @@ pub(super) struct Load(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
+    budget: Budget,
     part: Part,
-    /// What all connections may have together.
-    most: usize,
     /// How many requests there are, and what they take.
     count: usize,
     requests: usize,
-    scan: Scan,
+    /// The streams that somebody has, each with what its trailers take, and those that nobody has yet and have some.
+    trailers: BTreeMap<u32, Option<Part>>,
+    /// The last stream that was given to somebody.
+    newest: u32,
     /// How much may be read.
     left: usize,
     /// Whether more would have been read.
     wanted: bool,
-    /// Whether there was no room for a head that isn't whole.
-    refused: bool,
+    /// Why the connection is over, where its heads are the cause.
+    fault: Option<Fault>,
 }
 
 /// A request that there is room for, until this is dropped.
@@ -79,12 +112,19 @@ pub(super) struct Admitted {
     weight: usize,
 }
 
+/// What the trailers of a stream take, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Trailers {
+    load: Load,
+    stream: u32,
+}
+
 impl Load {
     pub(super) fn new(budget: &Budget) -> Self {
-        let (part, most, scan) = (budget.part(), budget.bytes(), Scan::default());
-        let (count, requests, left) = (0, 0, READ_AHEAD);
-        let (wanted, refused) = (false, false);
-        let state = State { part, most, count, requests, scan, left, wanted, refused };
+        let (budget, part, left) = (budget.clone(), budget.part(), READ_AHEAD);
+        let (count, requests, trailers, newest) = (0, 0, BTreeMap::new(), 0);
+        let (wanted, fault) = (false, None);
+        let state = State { budget, part, count, requests, trailers, newest, left, wanted, fault };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -101,6 +141,12 @@ impl Load {
         Some(Admitted { load: self.clone(), weight })
     }
 
+    /// Has the trailers of a stream, which is newer than all before, count for as long as somebody has it.
+    pub(super) fn follow(&self, stream: u32) -> Trailers {
+        self.0.lock().follow(stream);
+        Trailers { load: self.clone(), stream }
+    }
+
     /// Takes note that all that came of what was read is looked at. Says whether there is more to read.
     pub(super) fn look_on(&self) -> bool {
         let mut state = self.0.lock();
@@ -108,9 +154,15 @@ impl Load {
         std::mem::take(&mut state.wanted)
     }
 
-    /// Whether the connection is over because there was no room.
-    pub(super) fn is_refused(&self) -> bool {
-        self.0.lock().refused
+    /// Why the connection is over, where its heads are the cause.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.0.lock().fault
+    }
+
+    /// The error that ends the connection.
+    fn end(&self, fault: Fault) -> io::Error {
+        self.0.lock().fault = Some(fault);
+        ErrorKind::TimedOut.into()
     }
 
     /// How much may be read now.
@@ -120,16 +172,16 @@ impl Load {
         state.left
     }
 
-    /// Counts what was read; `false` where there is no room for it.
-    fn read(&self, bytes: &[u8]) -> bool {
+    /// Counts what was read.
+    fn read(&self, count: usize) {
         let mut state = self.0.lock();
-        state.left = state.left.saturating_sub(bytes.len());
-        let before = state.scan.is_within_head();
-        state.scan.read(bytes);
-        if before != state.scan.is_within_head() && !state.fit() {
-            state.refused = true;
-        }
-        !state.refused
+        state.left = state.left.saturating_sub(count);
+    }
+
+    /// Nothing of a head yet.
+    fn partial(&self) -> Partial {
+        let part = self.0.lock().budget.part();
+        Partial { part, room: None, late: Box::pin(time::sleep(PATIENCE)) }
     }
 }
 
@@ -137,9 +189,8 @@ impl State {
     /// Makes the part that of all there is; `false` where there is no room. A head that is larger than the whole
     /// budget has its turn when there is no other.
     fn fit(&mut self) -> bool {
-        let (partial, more) = if self.scan.is_within_head() { (PARTIAL, 1) } else { (0, 0) };
-        let bytes = (self.requests + partial).saturating_sub(FREE);
-        (bytes <= self.most || self.count + more == 1) && self.part.fit(bytes)
+        let bytes = self.requests.saturating_sub(FREE);
+        (bytes <= self.budget.bytes() || self.count == 1) && self.part.fit(bytes)
     }
 
     /// A request is gone.
@@ -147,6 +198,32 @@ impl State {
         self.requests -= weight;
         self.count -= 1;
         self.fit();
+    }
+
+    fn follow(&mut self, stream: u32) {
+        let early = self.trailers.remove(&stream).flatten();
+        // Nobody gets the streams in between any more: HTTP/2 itself has refused them.
+        while let Some((&other, _)) = self.trailers.range(..stream).next_back()
+            && other > self.newest
+        {
+            self.trailers.remove(&other);
+        }
+        self.newest = self.newest.max(stream);
+        self.trailers.insert(stream, early);
+    }
+
+    /// A stream has trailers, which take this part.
+    fn trailed(&mut self, stream: u32, part: Part) {
+        match self.trailers.get_mut(&stream) {
+            Some(its) => {
+                its.get_or_insert(part);
+            }
+            None if stream > self.newest => {
+                self.trailers.insert(stream, Some(part));
+            }
+            // Of a stream that is over nothing is kept.
+            None => {}
+        }
     }
 }
 
@@ -156,16 +233,96 @@ impl Drop for Admitted {
     }
 }
 
+impl Trailers {
+    /// Takes note that those that there were are thrown away, and that there come no others.
+    pub(super) fn taken(&self) {
+        self.load.0.lock().trailers.insert(self.stream, None);
+    }
+}
+
+impl Drop for Trailers {
+    fn drop(&mut self) {
+        self.load.0.lock().trailers.remove(&self.stream);
+    }
+}
+
 fn weight<B>(request: &Request<B>) -> usize {
     let fields = request.headers().iter();
     let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD);
-    let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
-    REQUEST + path + fields.sum::<usize>()
+    let uri = request.uri();
+    let protocol = request.extensions().get::<Protocol>();
+    let words = [
+        Some(request.method().as_str()),
+        uri.scheme_str(),
+        uri.authority().map(Authority::as_str),
+        uri.path_and_query().map(PathAndQuery::as_str),
+        protocol.map(Protocol::as_str),
+    ];
+    REQUEST + words.into_iter().flatten().map(str::len).sum::<usize>() + fields.sum::<usize>()
+}
+
+/// What a head takes at most that is whole with so many bytes: these, the fields that they may stand for, and what
+/// those share.
+const fn most_of(bytes: usize) -> usize {
+    let fields = if bytes < MOST_FIELDS { bytes } else { MOST_FIELDS };
+    bytes + fields * FIELD + TABLE
 }
 
 impl<I> Metered<I> {
-    pub(super) const fn new(io: I, load: Load) -> Self {
-        Self { io, load }
+    pub(super) fn new(io: I, load: Load) -> Self {
+        Self { io, load, scan: Scan::default(), partial: None }
+    }
+
+    /// Waits for room for what is read next.
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { io: _, load, scan, partial } = self;
+        let Some(block) = scan.block() else { return Poll::Ready(Ok(())) };
+        let partial = partial.get_or_insert_with(|| load.partial());
+        if partial.poll_grow(most_of(block.bytes), context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(partial.late.as_mut().poll(context));
+        Poll::Ready(Err(load.end(Fault::Busy)))
+    }
+
+    /// Waits for more of a head, no longer than it may take.
+    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(partial) = &mut self.partial else { return Poll::Pending };
+        ready!(partial.late.as_mut().poll(context));
+        Poll::Ready(Err(self.load.end(Fault::Slow)))
+    }
+
+    /// Counts what was read.
+    fn count(&mut self, bytes: &[u8]) {
+        self.load.read(bytes.len());
+        if let Some(block) = self.scan.read(bytes) {
+            let partial = self.partial.take();
+            let part = partial.map(|Partial { part, room: _, late: _ }| part);
+            if let Some(part) = part.filter(|_| block.trailers) {
+                self.load.0.lock().trailed(block.stream, part);
+            }
+        }
+    }
+}
+
+impl Partial {
+    fn poll_grow(&mut self, bytes: usize, context: &mut Context<'_>) -> Poll<()> {
+        let Self { part, room, late: _ } = self;
+        if room.is_none() && part.grow(bytes) {
+            return Poll::Ready(());
+        }
+        let waiting = room.get_or_insert_with(|| Box::pin(part.lacking(bytes)));
+        part.join(ready!(waiting.as_mut().poll(context)));
+        *room = None;
+        Poll::Ready(())
+    }
+}
+
+impl fmt::Debug for Partial {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { part, room, late: _ } = self;
+        let waits = room.is_some();
+        formatter.debug_struct("Partial").field("part", part).field("waits", &waits).finish()
     }
 }
 
@@ -175,15 +332,20 @@ impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { io, load } = self.get_mut();
-        let (before, most) = (buffer.filled().len(), load.most());
+        let metered = self.get_mut();
+        ready!(metered.poll_room(context))?;
+        let before = buffer.filled().len();
+        let most = metered.load.most().min(metered.scan.ahead());
         if most == 0 {
             // Whoever drives the connection looks on first, and then lets it read again.
             return Poll::Pending;
         }
-        ready!(poll_read_at_most(io, context, buffer, most))?;
-        let fits = load.read(buffer.filled().get(before..).unwrap_or_default());
-        Poll::Ready(if fits { Ok(()) } else { Err(ErrorKind::OutOfMemory.into()) })
+        match poll_read_at_most(&mut metered.io, context, buffer, most)? {
+            Poll::Ready(()) => {}
+            Poll::Pending => return metered.poll_more(context),
+        }
+        metered.count(buffer.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -191,10 +353,20 @@ write_through!(Metered);
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+        time::Instant,
+    };
 
     use super::*;
     use crate::memory::Budgets;
+
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+    const HEADERS: u8 = 1;
+    const CONTINUATION: u8 = 9;
 
     fn request(fields: usize) -> Request<()> {
         let names = (0..fields).map(|n| format!("x-{n}"));
@@ -219,49 +391,173 @@ mod tests {
         assert!(budget.part().grow(64 * 1024), "all is given back");
     }
 
+    #[test]
+    fn all_of_a_head_counts() {
+        let small = weight(&request(0));
+        let long = "a".repeat(30_000);
+        for head in [
+            Request::get(format!("/{long}")),
+            Request::get(format!("http://{long}/")),
+            Request::builder().method(&*long),
+            Request::get("/").header("x", &long),
+            Request::get("/").header(&long, ""),
+            Request::get("/").extension(Protocol::from(long.as_str())),
+        ] {
+            let more = weight(&head.body(()).unwrap()) - small;
+            assert!((29_990..31_000).contains(&more), "{more}");
+        }
+    }
+
+    /// A peer, and what is read of it, of whose budget there are 64 KiB.
+    fn connection() -> (DuplexStream, Metered<DuplexStream>, Load, Budget) {
+        let budget = Budgets::of(Some(1024 * 1024)).heads;
+        let load = Load::new(&budget);
+        let (peer, io) = duplex(1 << 20);
+        (peer, Metered::new(io, load.clone()), load, budget)
+    }
+
+    /// A frame whose payload has so many bytes of which these come.
+    fn frame((kind, flags, stream): (u8, u8, u8), size: u16, payload: &[u8]) -> Vec<u8> {
+        let [a, b] = size.to_be_bytes();
+        [&[0, a, b, kind, flags, 0, 0, 0, stream], payload].concat()
+    }
+
+    /// Reads all that there is for it now, or says why the connection is over.
+    fn read_now<I: AsyncRead + Unpin>(io: &mut I) -> io::Result<usize> {
+        let (mut all, mut buffer) = (0, vec![0; 30_000]);
+        loop {
+            let mut buffer = ReadBuf::new(&mut buffer);
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            match Pin::new(&mut *io).poll_read(&mut context, &mut buffer)? {
+                Poll::Ready(()) => all += buffer.filled().len(),
+                Poll::Pending => return Ok(all),
+            }
+        }
+    }
+
     #[tokio::test]
     async fn no_more_is_read_until_what_was_read_is_looked_at() {
-        let load = Load::new(&Budgets::of(None).heads);
-        let (mut peer, io) = duplex(1 << 20);
-        let mut io = Metered::new(io, load.clone());
-        peer.write_all(&vec![0; 40_000]).await.unwrap();
-        let mut buffer = vec![0; 30_000];
-        for (expected, more) in [(READ_AHEAD, true), (READ_AHEAD, true), (7_232, false)] {
-            assert_eq!(io.read(&mut buffer).await.unwrap(), expected);
-            assert_eq!(read_now(&mut io, &mut buffer), None);
+        let (mut peer, mut io, load, _) = connection();
+        let large = vec![0; 16_000];
+        let data = [PREFACE, &frame((0, 0, 1), 16_000, &large).repeat(3)].concat();
+        peer.write_all(&data).await.unwrap();
+        for (expected, more) in
+            [(READ_AHEAD, true), (READ_AHEAD, true), (data.len() - 2 * READ_AHEAD, false)]
+        {
+            assert_eq!(read_now(&mut io).unwrap(), expected);
             assert_eq!(load.look_on(), more);
         }
     }
 
-    /// What a read gives now.
-    fn read_now<I: AsyncRead + Unpin>(io: &mut I, buffer: &mut [u8]) -> Option<usize> {
-        let mut buffer = ReadBuf::new(buffer);
-        let mut context = Context::from_waker(std::task::Waker::noop());
-        match Pin::new(io).poll_read(&mut context, &mut buffer) {
-            Poll::Ready(read) => read.ok().map(|()| buffer.filled().len()),
-            Poll::Pending => None,
-        }
+    #[tokio::test]
+    async fn a_head_that_is_not_whole_counts_as_the_largest_of_its_bytes() {
+        let (mut peer, mut io, load, budget) = connection();
+        let begun = frame((HEADERS, 0, 1), 100, &[0x82; 100]);
+        peer.write_all(&[PREFACE, &begun].concat()).await.unwrap();
+        assert_eq!(read_now(&mut io).unwrap(), PREFACE.len() + begun.len());
+        let (most, lacks) = (most_of(100).div_ceil(1024) * 1024, |part: usize| 64 * 1024 - part);
+        assert!(!budget.part().grow(lacks(most) + 1) && budget.part().grow(lacks(most)));
+        let last = frame((CONTINUATION, 4, 1), 1, &[0x84]);
+        peer.write_all(&last[..9]).await.unwrap();
+        assert_eq!(read_now(&mut io).unwrap(), 9);
+        assert!(!budget.part().grow(64 * 1024), "it isn't whole");
+        peer.write_all(&last[9..]).await.unwrap();
+        assert_eq!(read_now(&mut io).unwrap(), 1);
+        assert!(budget.part().grow(64 * 1024) && load.fault().is_none());
     }
 
     #[tokio::test]
-    async fn a_head_that_is_not_whole_counts_as_the_largest() {
-        let budget = Budgets::of(Some(1024 * 1024)).heads;
-        let load = Load::new(&budget);
-        let (mut peer, io) = duplex(1 << 20);
-        let mut io = Metered::new(io, load.clone());
-        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-        // HEADERS (1) of one byte, and it goes on.
-        peer.write_all(&[&preface[..], &[0, 0, 1, 1, 0, 0, 0, 0, 1, 0x82]].concat()).await.unwrap();
-        let mut buffer = [0; 100];
-        assert_eq!(io.read(&mut buffer).await.unwrap(), preface.len() + 10);
-        assert!(!budget.part().grow(1024), "it has all there is");
-        // CONTINUATION (9), the last.
-        peer.write_all(&[0, 0, 1, 9, 4, 0, 0, 0, 1, 0x84]).await.unwrap();
-        assert_eq!(io.read(&mut buffer).await.unwrap(), 10);
+    async fn nothing_is_read_of_a_head_before_there_is_room_for_it() {
+        let (mut peer, mut io, load, budget) = connection();
         let mut all = budget.part();
-        assert!(all.grow(64 * 1024) && !load.is_refused());
-        peer.write_all(&[0, 0, 1, 1, 0, 0, 0, 0, 3, 0x82]).await.unwrap();
-        assert_eq!(io.read(&mut buffer).await.unwrap_err().kind(), ErrorKind::OutOfMemory);
-        assert!(load.is_refused());
+        assert!(all.grow(64 * 1024));
+        let begun = frame((HEADERS, 0, 1), 1_000, &[0x82; 1_000]);
+        peer.write_all(&[PREFACE, &begun].concat()).await.unwrap();
+        assert_eq!(read_now(&mut io).unwrap(), PREFACE.len() + 9);
+        let reading = tokio::spawn(async move { io.read(&mut [0; 2_000]).await });
+        tokio::task::yield_now().await;
+        assert!(!reading.is_finished());
+        drop(all);
+        assert_eq!(reading.await.unwrap().unwrap(), 1_000, "it is woken");
+        assert!(load.fault().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_for_which_there_is_no_room_in_time_ends_the_connection() {
+        let (mut peer, mut io, load, budget) = connection();
+        let mut all = budget.part();
+        assert!(all.grow(64 * 1024));
+        let begun = frame((HEADERS, 0, 1), 1_000, &[0x82; 1_000]);
+        peer.write_all(&[PREFACE, &begun].concat()).await.unwrap();
+        let begun = Instant::now();
+        let mut everything = Vec::new();
+        assert!(io.read_to_end(&mut everything).await.is_err());
+        assert_eq!((begun.elapsed().as_secs(), load.fault()), (10, Some(Fault::Busy)));
+        drop(io);
+        drop(all);
+        assert!(budget.part().grow(64 * 1024), "nobody waits any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_is_not_whole_in_time_ends_the_connection() {
+        let (mut peer, mut io, load, budget) = connection();
+        let begun = Instant::now();
+        let trickle = async {
+            peer.write_all(PREFACE).await.unwrap();
+            // Each of its frames comes in time.
+            peer.write_all(&frame((HEADERS, 0, 1), 1, &[0x82])).await.unwrap();
+            while peer.write_all(&frame((CONTINUATION, 0, 1), 1, &[0x82])).await.is_ok() {
+                time::sleep(Duration::from_secs(3)).await;
+            }
+        };
+        let reading = async move {
+            let mut everything = Vec::new();
+            assert!(io.read_to_end(&mut everything).await.is_err());
+        };
+        tokio::join!(trickle, reading);
+        assert_eq!(load.fault(), Some(Fault::Slow));
+        assert!((10..=13).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+        assert!(budget.part().grow(64 * 1024));
+    }
+
+    /// Whether nothing of the 64 KiB is taken.
+    fn is_free(budget: &Budget) -> bool {
+        budget.part().grow(64 * 1024)
+    }
+
+    #[tokio::test]
+    async fn trailers_count_until_they_are_thrown_away_or_their_stream_is_over() {
+        let (mut peer, mut io, load, budget) = connection();
+        let whole = |stream| frame((HEADERS, 4, stream), 1, &[0x82]);
+        let trailers = |stream| frame((HEADERS, 5, stream), 10, &[0x82; 10]);
+        peer.write_all(&[PREFACE, &whole(1), &whole(3)].concat()).await.unwrap();
+        read_now(&mut io).unwrap();
+        assert!(is_free(&budget), "a head in one frame counts when it is looked at");
+        let (first, second) = (load.follow(1), load.follow(3));
+        peer.write_all(&trailers(1)).await.unwrap();
+        read_now(&mut io).unwrap();
+        assert!(!is_free(&budget));
+        first.taken();
+        assert!(is_free(&budget));
+        peer.write_all(&trailers(3)).await.unwrap();
+        read_now(&mut io).unwrap();
+        assert!(!is_free(&budget));
+        drop((first, second));
+        assert!(is_free(&budget));
+        peer.write_all(&trailers(3)).await.unwrap();
+        read_now(&mut io).unwrap();
+        assert!(is_free(&budget), "nobody keeps them");
+        // They come with the head, before anybody has looked at that.
+        for refused in [true, false] {
+            let stream = if refused { 5 } else { 9 };
+            peer.write_all(&[whole(stream), trailers(stream)].concat()).await.unwrap();
+            read_now(&mut io).unwrap();
+            assert!(!is_free(&budget));
+            let next = load.follow(if refused { 7 } else { 9 });
+            assert_eq!(is_free(&budget), refused, "a stream that nobody is given has none");
+            drop(next);
+            assert!(is_free(&budget));
+        }
+        assert!(load.0.lock().trailers.is_empty());
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use h2::{RecvStream, SendStream};
+use h2::SendStream;
 
 use super::{TaskWire, Wire};
 
@@ -17,10 +17,16 @@ use super::{TaskWire, Wire};
 /// HTTP/2 keeps it until the connection's socket has taken it.
 const MOST_AT_ONCE: usize = 32 * 1024;
 
+/// What comes in a stream of HTTP/2.
+pub trait Incoming: Send + 'static {
+    /// Waits for the next bytes, after which the peer may send as many; `None` at the end of its side.
+    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>>;
+}
+
 /// A stream, and whom it wakes.
-pub(super) struct Http2Wire<G> {
+pub(super) struct Http2Wire<R, G> {
     send: SendStream<Bytes>,
-    receive: RecvStream,
+    receive: R,
     /// What was received and is not read yet.
     rest: Bytes,
     waker: Waker,
@@ -31,13 +37,8 @@ pub(super) struct Http2Wire<G> {
     _guard: G,
 }
 
-impl<G> Http2Wire<G> {
-    pub(super) fn new(
-        send: SendStream<Bytes>,
-        receive: RecvStream,
-        tunnel: bool,
-        guard: G,
-    ) -> Self {
+impl<R: Incoming, G> Http2Wire<R, G> {
+    pub(super) fn new(send: SendStream<Bytes>, receive: R, tunnel: bool, guard: G) -> Self {
         let (rest, waker) = (Bytes::new(), Waker::noop().clone());
         Self { send, receive, rest, waker, tunnel, ended: false, _guard: guard }
     }
@@ -48,11 +49,7 @@ impl<G> Http2Wire<G> {
             match ready!(self.receive.poll_data(context)) {
                 None => return Poll::Ready(Ok(false)),
                 Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
-                Some(Ok(bytes)) => {
-                    // It can only fail where the stream is over, and then the next poll says so.
-                    let _ = self.receive.flow_control().release_capacity(bytes.len());
-                    self.rest = bytes;
-                }
+                Some(Ok(bytes)) => self.rest = bytes,
             }
         }
         Poll::Ready(Ok(true))
@@ -73,7 +70,7 @@ impl<G> Http2Wire<G> {
     }
 }
 
-impl<G> Wire for Http2Wire<G> {
+impl<R: Incoming, G> Wire for Http2Wire<R, G> {
     const SAYS_WHEN_WRITABLE: bool = false;
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -128,7 +125,7 @@ impl<G> Wire for Http2Wire<G> {
     }
 }
 
-impl<G: Send + 'static> TaskWire for Http2Wire<G> {
+impl<R: Incoming, G: Send + 'static> TaskWire for Http2Wire<R, G> {
     fn attend(&mut self, context: &Context<'_>) {
         self.waker.clone_from(context.waker());
     }
