@@ -206,9 +206,10 @@ fn note(acceptor: &Acceptor, error: &h2::Error) {
 impl Shared {
     /// Begins to answer a request, where there is room for it. One for which there is none is not looked at, and so
     /// may be sent again.
-    fn begin(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    fn begin(&self, mut request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         let trailers = self.load.follow(respond.stream_id().as_u32());
         if let Some(admitted) = self.load.admit(&request) {
+            load::copy(&mut request);
             let request = request.map(|receive| Received::new(receive, trailers));
             self.acceptor.tasks.spawn(Exchange::new(self, respond, admitted).run(request));
         } else {

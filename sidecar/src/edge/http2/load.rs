@@ -4,7 +4,8 @@
 //! # Laws
 //!
 //! - Beyond a few KiB, a request is a part of a budget from its head until it is answered or is a subscriber's stream.
-//!   One for which there is no room is refused before anything is done for it, and may be sent again.
+//!   One for which there is no room is refused before anything is done for it, and may be sent again. It keeps nothing
+//!   else of what was read.
 //! - Of a head that comes in several frames, and of trailers, nothing is read before there is room for the most that
 //!   it may be made into. The connection waits its turn for that, and is over where it takes too long, or the head.
 //! - Trailers count until whoever has their stream has thrown them away, or the stream is over.
@@ -22,7 +23,7 @@ use std::{
 
 use h2::ext::Protocol;
 use http::{
-    Request,
+    HeaderValue, Request, Uri,
     uri::{Authority, PathAndQuery},
 };
 use parking_lot::Mutex;
@@ -261,6 +262,26 @@ fn weight<B>(request: &Request<B>) -> usize {
     REQUEST + words.into_iter().flatten().map(str::len).sum::<usize>() + fields.sum::<usize>()
 }
 
+/// Copies what of a head is a part of what was read, for a part keeps all of that.
+pub(super) fn copy<B>(request: &mut Request<B>) {
+    for value in request.headers_mut().values_mut() {
+        // They are of the same bytes.
+        let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) else { continue };
+        copy.set_sensitive(value.is_sensitive());
+        *value = copy;
+    }
+    if let Some(protocol) = request.extensions_mut().get_mut::<Protocol>() {
+        *protocol = Protocol::from(protocol.as_str());
+    }
+    let mut parts = request.uri().clone().into_parts();
+    parts.authority = parts.authority.map(|whole| whole.as_str().parse().unwrap_or(whole));
+    parts.path_and_query =
+        parts.path_and_query.map(|whole| whole.as_str().parse().unwrap_or(whole));
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+}
+
 /// What a head takes at most that is whole with so many bytes: these, the fields that they may stand for, and what
 /// those share.
 const fn most_of(bytes: usize) -> usize {
@@ -406,6 +427,28 @@ mod tests {
             let more = weight(&head.body(()).unwrap()) - small;
             assert!((29_990..31_000).contains(&more), "{more}");
         }
+    }
+
+    #[test]
+    fn a_head_is_the_same_when_it_is_copied() {
+        let mut request = Request::get("https://test:1/a/b?c=%20d").body(()).unwrap();
+        let secret = HeaderValue::from_bytes(b"Bearer \xff").unwrap();
+        for value in [&secret, &HeaderValue::from_static("two")] {
+            request.headers_mut().append("authorization", value.clone());
+        }
+        request.headers_mut().iter_mut().for_each(|(_, value)| value.set_sensitive(true));
+        request.extensions_mut().insert(Protocol::from("websocket"));
+        let mut copied = request.clone();
+        copy(&mut copied);
+        assert_eq!((copied.uri(), copied.headers()), (request.uri(), request.headers()));
+        assert!(copied.headers().values().all(HeaderValue::is_sensitive));
+        assert_eq!(copied.extensions().get::<Protocol>().unwrap().as_str(), "websocket");
+        let at = |request: &Request<()>| {
+            let value = request.headers().get("authorization").unwrap().as_bytes().as_ptr();
+            (value, request.uri().path().as_ptr(), request.uri().host().unwrap().as_ptr())
+        };
+        let (before, after) = (at(&request), at(&copied));
+        assert!(before.0 != after.0 && before.1 != after.1 && before.2 != after.2);
     }
 
     /// A peer, and what is read of it, of whose budget there are 64 KiB.
