@@ -1,5 +1,5 @@
 //! Heads over HTTP/2: the scan of frames tells of each that `h2` keeps before its request is looked at, however the
-//! bytes are cut; of as many bytes as it has fields at least; and is within a head when `h2` is.
+//! bytes are cut; of as many bytes as it has fields at least; and is within a head whenever `h2` is.
 
 use std::{
     cell::Cell,
@@ -79,7 +79,7 @@ fn compare(sent: &[u8], most: usize) {
     // Between two frames.
     if scan.ahead() == SETTINGS.len() && !peer.is_closed {
         let goes_on = peer.reads(sent.len() + PING.len(), &blocks);
-        assert_eq!(goes_on, scan.block().is_none(), "{:?}", scan.block());
+        assert!(goes_on || scan.block().is_some(), "it is within a head");
     }
 }
 
@@ -152,7 +152,7 @@ fn take_all(stream: u32, receive: &mut RecvStream, blocks: &[Block], context: &m
         let _ = receive.flow_control().release_capacity(data.len());
     }
     if let Poll::Ready(Ok(Some(trailers))) = receive.poll_trailers(context) {
-        let told = blocks.iter().find(|block| block.stream == stream && block.trailers);
+        let told = blocks.iter().rfind(|block| block.stream == stream && block.trailers);
         let block = told.expect("trailers are told of");
         assert!(trailers.len() <= block.bytes, "{trailers:?} of {} bytes", block.bytes);
     }

@@ -216,9 +216,9 @@ impl State {
     /// A stream has trailers, which take this part.
     fn trailed(&mut self, stream: u32, part: Part) {
         match self.trailers.get_mut(&stream) {
-            Some(its) => {
-                its.get_or_insert(part);
-            }
+            // Behind a head that is malformed, what opens an older stream looks as if it had one.
+            Some(Some(its)) => its.join(part),
+            Some(its) => *its = Some(part),
             None if stream > self.newest => {
                 self.trailers.insert(stream, Some(part));
             }
@@ -316,12 +316,14 @@ impl<I> Metered<I> {
     /// Counts what was read.
     fn count(&mut self, bytes: &[u8]) {
         self.load.read(bytes.len());
-        if let Some(block) = self.scan.read(bytes) {
-            let partial = self.partial.take();
-            let part = partial.map(|Partial { part, room: _, late: _ }| part);
-            if let Some(part) = part.filter(|_| block.trailers) {
-                self.load.0.lock().trailed(block.stream, part);
-            }
+        let whole = self.scan.read(bytes);
+        if whole.is_none() && self.scan.block().is_some() {
+            return;
+        }
+        // It is whole, or over.
+        let Some(Partial { part, room: _, late: _ }) = self.partial.take() else { return };
+        if let Some(block) = whole.filter(|block| block.trailers) {
+            self.load.0.lock().trailed(block.stream, part);
         }
     }
 }
@@ -563,6 +565,22 @@ mod tests {
         assert!(budget.part().grow(64 * 1024));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_is_over_before_it_is_whole_counts_no_longer() {
+        let (mut peer, mut io, load, budget) = connection();
+        let begun = frame((HEADERS, 0, 1), 100, &[0x82; 100]);
+        peer.write_all(&[PREFACE, &begun].concat()).await.unwrap();
+        read_now(&mut io).unwrap();
+        assert!(!is_free(&budget));
+        // HTTP/2 goes on, where it was malformed.
+        peer.write_all(&frame((6, 0, 0), 8, &[0; 8])).await.unwrap();
+        read_now(&mut io).unwrap();
+        assert!(is_free(&budget));
+        time::sleep(2 * PATIENCE).await;
+        assert_eq!(read_now(&mut io).unwrap(), 0);
+        assert!(load.fault().is_none());
+    }
+
     /// Whether nothing of the 64 KiB is taken.
     fn is_free(budget: &Budget) -> bool {
         budget.part().grow(64 * 1024)
@@ -602,5 +620,11 @@ mod tests {
             assert!(is_free(&budget));
         }
         assert!(load.0.lock().trailers.is_empty());
+        // Two of 6 KiB each.
+        peer.write_all(&[whole(11), trailers(11), trailers(11)].concat()).await.unwrap();
+        read_now(&mut io).unwrap();
+        assert!(!budget.part().grow(56 * 1024), "both count");
+        drop(load.follow(11));
+        assert!(is_free(&budget));
     }
 }

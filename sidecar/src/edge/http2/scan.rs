@@ -115,8 +115,8 @@ impl Scan {
                 self.block = self.block.map(|block| Block { bytes: block.bytes + bytes, ..block });
                 self.ends = ends;
             }
-            // Within a head, there may be no other, and the connection is over.
-            _ => {}
+            // There is none within a head that goes on: either the connection is over, or that head is, as malformed.
+            _ => self.block = None,
         }
     }
 }
