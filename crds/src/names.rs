@@ -39,6 +39,8 @@ pub mod annotation {
     /// On a StreamPipeline, set by whoever answers for it: the release of the operator that its data plane may be
     /// brought to, or `always`.
     pub const UPGRADE: &str = "weir.dev/upgrade";
+    /// On the webhook's configuration, by the chart: it goes once policies inject in its place.
+    pub const RETIRES: &str = "weir.dev/retires";
     /// On a gateway's workload: the pod template that it was last given, and what that was made of.
     pub const POD_TEMPLATE: &str = "weir.dev/pod-template";
     /// On a pipeline's ConfigMap: the [`Share`](super::Share) that its replicas were told last.

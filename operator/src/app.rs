@@ -36,6 +36,7 @@ use crate::certificates::{CertificateMetrics, LivesError};
 use crate::context::Context;
 use crate::leader::Lost;
 use crate::metrics::ReconcileMetrics;
+use crate::policies;
 use crate::preflight::PreflightError;
 use crate::samples::Sampler;
 use crate::serve::BindError;
@@ -45,7 +46,7 @@ use crate::tasks::{Ended, Tasks};
 /// memory.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the webhook answers on after the replica ceased to be ready: until every API server has
-/// heard of it.
+/// heard of it. Longer where policies are to take its place.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Why the operator ended.
@@ -116,7 +117,6 @@ pub async fn run_with(
         Leading::prepare(&args, lives, &context, &scopes, &provider, &certificate, &mut registry);
     let serving =
         Serving::prepare(&args, &context, &scopes, provider, certificate, &mut registry).await?;
-    let injects = args.webhook_config.is_some();
     let closing = CancellationToken::new();
     let mut servers = Tasks::default();
     serving.start(&mut servers, registry, &stop, &closing, leading.leads());
@@ -126,8 +126,9 @@ pub async fn run_with(
         result = leading.run(&stop) => result?,
         ended = servers.ended() => return Err(AppError::Ended(ended)),
     }
-    if injects {
+    if let Some(configuration) = &args.webhook_config {
         sleep(FAREWELL).await;
+        policies::farewell(&context.client, configuration).await;
     }
     closing.cancel();
     servers.join().await;

@@ -27,7 +27,7 @@ pub use self::lives::{Lives, LivesError};
 pub use self::loader::{Certificate, load};
 pub use self::metrics::CertificateMetrics;
 pub use self::mounted::follow;
-pub use self::trust::await_trust;
+pub use self::trust::{await_trust, has_authorities};
 
 /// The DNS names under which the API server reaches a Service.
 #[must_use]

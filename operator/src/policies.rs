@@ -3,6 +3,7 @@
 //!
 //! One that somebody else has made under such a name is never written and never deleted.
 
+mod handover;
 mod standing;
 mod sweep;
 
@@ -17,6 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use weir_crds::v1alpha1::StreamPipeline;
 
+pub use self::handover::farewell;
 pub use self::standing::Standing;
 pub use self::sweep::{IsRead, Sweep};
 use crate::apply::{ApplyError, Ownership, apply};

@@ -53,6 +53,22 @@
 {{- if and .Values.webhook.enabled (eq .Values.injection.mode "webhook") -}}true{{- end -}}
 {{- end -}}
 
+{{/*
+Whether the webhook's configuration of before stays, as injection.mode has become policy: until the policies are in
+force the replicas of before answer it, and then the operator removes it. "true", or nothing; nothing, too, without a
+cluster, as in `helm template`.
+*/}}
+{{- define "weir.webhookRetires" -}}
+{{- if and .Release.IsUpgrade .Values.webhook.enabled (eq .Values.injection.mode "policy") -}}
+{{- if lookup "admissionregistration.k8s.io/v1" "MutatingWebhookConfiguration" "" (include "weir.webhookName" .) -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether anybody answers the webhook: "true", or nothing. */}}
+{{- define "weir.webhookAnswers" -}}
+{{- if or (include "weir.webhook" .) (include "weir.webhookRetires" .) -}}true{{- end -}}
+{{- end -}}
+
 {{/* The labels that select the operator's pods; they never change during an upgrade. */}}
 {{- define "weir.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "weir.name" . }}

@@ -206,8 +206,8 @@ struct Waits {
     leads: Gauge,
 }
 
-/// Long beside the time in which a leader makes them, a few seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Long beside the time in which a leader makes them, a few seconds. An upgrade waits for it with each replica.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Waits {
     fn in_vain(&self, now: Instant) -> bool {

@@ -55,7 +55,9 @@ pub async fn await_trust(
     }
 }
 
-fn has_authorities(configuration: &MutatingWebhookConfiguration) -> bool {
+/// Whether the API server has been told whom to trust.
+#[must_use]
+pub fn has_authorities(configuration: &MutatingWebhookConfiguration) -> bool {
     configuration.webhooks.iter().flatten().all(|webhook| {
         webhook.client_config.ca_bundle.as_ref().is_some_and(|bundle| !bundle.0.is_empty())
     })

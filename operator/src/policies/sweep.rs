@@ -1,8 +1,10 @@
 //! Removes the policies of this release that nobody wants: those whose pipeline is gone, or in a namespace that is
-//! not watched any more, and all of them where the operator injects by a webhook.
+//! not watched any more, and all of them where the operator injects by a webhook. Where it injects by policies, it
+//! removes the configuration of the webhook that did so before.
 //!
 //! # Laws
 //!
+//! - What injected before goes as `handover` says.
 //! - Of a namespace that can't be read nothing is known, so its policies stay.
 //! - What is removed is what was seen: one of the same name that was made since stays.
 
@@ -12,23 +14,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::admissionregistration::v1::{
-    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding,
+    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, MutatingWebhookConfiguration,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use weir_crds::v1alpha1::StreamPipeline;
 use weir_crds::validate;
 
+use super::handover::{Retirement, retiring, webhook_answers};
 use crate::context::Context;
 use crate::failure::{Category, chain};
 use crate::injection::policy;
 
 /// What a policy adds is harmless without its pipeline, so it may stay for so long.
 const INTERVAL: Duration = Duration::from_secs(15);
+/// The same while the webhook's configuration is about to go, for which replicas wait that are to end.
+const RETIRING: Duration = Duration::from_secs(2);
 /// The same where the operator lacks the permission to look.
 const FORBIDDEN: Duration = Duration::from_mins(10);
 
@@ -36,7 +41,7 @@ const FORBIDDEN: Duration = Duration::from_mins(10);
 pub struct Sweep {
     /// Asks the API server.
     pub client: Client,
-    /// After which the policies are named.
+    /// After which the policies are named, and as which the webhook's configuration is.
     pub release: String,
     /// Whether the operator injects by policies; where it doesn't, none is wanted.
     pub wants: bool,
@@ -51,10 +56,15 @@ impl Sweep {
     /// Removes them, time and again, until `stop` is cancelled. Where none is wanted, once is enough: nobody makes any.
     pub async fn run(self, stop: CancellationToken) {
         let sweeping = async {
+            if !self.wants {
+                webhook_answers(&self.client, &self.release).await;
+            }
+            let mut retirement = Retirement::begin(Instant::now());
             loop {
-                let pause = match self.once().await {
-                    Ok(()) if !self.wants => return,
-                    Ok(()) => INTERVAL,
+                let pause = match self.once(&mut retirement).await {
+                    Ok(_) if !self.wants => return,
+                    Ok(true) => RETIRING,
+                    Ok(false) => INTERVAL,
                     // The API server is too old to know them.
                     Err(error) if Category::of(&error) == Category::NotFound => return,
                     Err(error) => {
@@ -74,15 +84,17 @@ impl Sweep {
         stop.cancelled().await;
     }
 
-    async fn once(&self) -> Result<(), kube::Error> {
+    /// Answers whether the webhook's configuration is still to go.
+    async fn once(&self, retirement: &mut Retirement) -> Result<bool, kube::Error> {
         // The policies first: a pipeline that comes in between is among those that are listed then.
         let policies = Api::<MutatingAdmissionPolicy>::all(self.client.clone());
         let bindings = Api::<MutatingAdmissionPolicyBinding>::all(self.client.clone());
         let params = ListParams::default().labels(&policy::of_release(&self.release));
         let (found, bound) =
             futures::try_join!(policies.list_metadata(&params), bindings.list_metadata(&params))?;
-        if found.items.is_empty() && bound.items.is_empty() {
-            return Ok(());
+        let leaving = if self.wants { self.leaving().await } else { None };
+        if found.items.is_empty() && bound.items.is_empty() && leaving.is_none() {
+            return Ok(false);
         }
         let wanted = self.wanted().await?;
         // The bindings first: without one a policy does nothing.
@@ -93,7 +105,28 @@ impl Sweep {
             remove(&policies, &found.metadata).await?;
             tracing::info!(name = found.name_any(), "removed a policy that nobody wants any more");
         }
-        Ok(())
+        let Some(leaving) = leaving else { return Ok(false) };
+        let all_stand = wanted.are_bound(bound.items.iter().map(|bound| &bound.metadata));
+        if !retirement.is_due(all_stand, Instant::now()) {
+            return Ok(true);
+        }
+        let configurations = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
+        remove(&configurations, &leaving).await?;
+        tracing::info!(
+            name = self.release,
+            "policies inject in place of the webhook, whose configuration is gone"
+        );
+        Ok(false)
+    }
+
+    /// The webhook's configuration, where it is to go. Who may not look at it is none the worse for it.
+    async fn leaving(&self) -> Option<ObjectMeta> {
+        let found = retiring(&self.client, &self.release).await;
+        found.unwrap_or_else(|error| {
+            let error = chain(&error);
+            tracing::debug!(error, "whether a webhook's configuration is left is not known");
+            None
+        })
     }
 
     async fn wanted(&self) -> Result<Wanted, kube::Error> {
@@ -139,6 +172,14 @@ impl Wanted {
                 || self.pipelines.contains(&(namespace.to_owned(), name.to_owned()))
         })
     }
+
+    /// Whether each pipeline has one of these bindings.
+    fn are_bound<'a>(&self, bound: impl Iterator<Item = &'a ObjectMeta>) -> bool {
+        let bound: BTreeSet<(&str, &str)> = bound.filter_map(policy::pipeline_of).collect();
+        self.pipelines
+            .iter()
+            .all(|(namespace, name)| bound.contains(&(namespace.as_str(), name.as_str())))
+    }
 }
 
 /// Whether pods get a sidecar for a pipeline, as the webhook sees it.
@@ -177,7 +218,9 @@ mod tests {
         let none = Wanted::default();
         assert!(!none.contains(&metadata));
         let pipelines = BTreeSet::from([("shop".to_owned(), "orders".to_owned())]);
-        assert!(Wanted { pipelines, ..Wanted::default() }.contains(&metadata));
+        let wanted = Wanted { pipelines, ..Wanted::default() };
+        assert!(wanted.contains(&metadata) && wanted.are_bound([&metadata].into_iter()));
+        assert!(!wanted.are_bound([].into_iter()));
         let other = BTreeSet::from([("till".to_owned(), "orders".to_owned())]);
         assert!(!Wanted { pipelines: other, ..Wanted::default() }.contains(&metadata));
         let unread = BTreeSet::from(["shop".to_owned()]);

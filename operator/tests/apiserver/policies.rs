@@ -15,7 +15,9 @@ use weir_operator::sidecar::Image;
 use weir_tests::{Namespace, eventually, with_namespace};
 
 use crate::fixture::{LIMIT, change, condition, pipelines};
-use crate::installation::{Replica, free, is_injected, pod, with_system};
+use crate::installation::{
+    Replica, configurations, configure, free, injected_pod, is_injected, pod, with_system,
+};
 
 async fn create_pipeline(namespace: &Namespace, name: &str, spec: Value) -> Result<StreamPipeline> {
     let mut pipeline = json!({
@@ -404,6 +406,39 @@ async fn policies_do_not_outlive_their_mode_or_the_watch_of_their_namespace() ->
             replica.stop().await
         })
         .await
+    })
+    .await
+}
+
+/// What the chart does when `injection.mode` becomes `policy`: it gives the webhook up, and replaces the replicas.
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn the_webhook_is_answered_until_the_policies_are_in_force_and_goes_then() -> Result<()> {
+    with_system("handover", async |watched, system| {
+        let webhook = free().await?;
+        configure(&watched, &system, webhook.port()).await?;
+        let before = Replica::start(&watched, &system, "before", webhook).await?;
+        before.ready().await?;
+        create_pipeline(&watched, "orders", json!({})).await?;
+        injected_pod(&watched).await?;
+        let retires = json!({ "metadata": { "annotations": { "weir.dev/retires": "true" } } });
+        let configurations = configurations(&watched);
+        let params = PatchParams::default();
+        configurations.patch(&watched.name, &params, &Patch::Merge(retires)).await?;
+        let after = Replica::start_with_policies(&watched, &system, &[]).await?;
+        let (mut bare, ending) = (0, tokio::spawn(before.stop()));
+        eventually("the configuration is gone", LIMIT, async || {
+            let made = tried(&watched, &with(|_| {})).await?;
+            bare += usize::from(made["spec"].get("initContainers").is_none());
+            let found = configurations.get_opt(&watched.name).await?;
+            ensure!(found.is_none(), "it is there");
+            Ok(())
+        })
+        .await?;
+        in_force(&watched, "orders", true).await?;
+        ensure!(bare == 0, "{bare} pods would have slipped through");
+        ending.await??;
+        after.stop().await
     })
     .await
 }

@@ -80,6 +80,11 @@ impl Feed {
         Flock::join(&format!("{}/sse", self.url), subscribers).await
     }
 
+    /// Waits until so many more events are published.
+    pub(crate) async fn publishes(&self, more: u64) -> Result<()> {
+        self.steady.publishes(more).await
+    }
+
     /// Its pods, once there are two, both ready, and none that is leaving.
     pub(crate) async fn places(&self) -> Result<Vec<Place>> {
         self.of_count(2).await

@@ -11,10 +11,12 @@ use tokio::time::timeout;
 use weir_tests::cluster::Mode;
 use weir_tests::{Cluster, Namespace, eventually};
 
-use crate::objects::{RESTRICTED, ready_pods};
+use crate::objects::{RESTRICTED, ready_pods, text};
 
 const NAMESPACE: &str = "weir-system";
 const RELEASE: &str = "weir";
+/// What the leader holds.
+const LEASE: &str = "weir-leader";
 const OTHER_RELEASE: &str = "another";
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weir");
 
@@ -161,6 +163,27 @@ impl Weir {
     /// Waits until the operator has so many pods, all of them ready.
     pub(crate) async fn has_replicas(&self, count: usize) -> Result<()> {
         ready_pods(&self.system.kubectl, OPERATOR, count).await.map(drop)
+    }
+
+    /// Which of the operator's pods leads, and how often that has changed.
+    pub(crate) async fn leader(&self) -> Result<(String, u64)> {
+        let lease = self.system.kubectl.get("lease", LEASE).await?;
+        let holder = text(&lease, "/spec/holderIdentity")?.to_owned();
+        Ok((holder, lease["spec"]["leaseTransitions"].as_u64().unwrap_or_default()))
+    }
+
+    /// Waits until the operator's one pod leads, another than before, to which the leadership was handed over once.
+    pub(crate) async fn is_led_anew(&self, (before, changes): &(String, u64)) -> Result<()> {
+        let pods = ready_pods(&self.system.kubectl, OPERATOR, 1).await?;
+        let name = text(&pods[0], "/metadata/name")?;
+        let restarts = &pods[0]["status"]["containerStatuses"][0]["restartCount"];
+        ensure!(name != before && *restarts == 0, "{name} has restarted {restarts} times");
+        eventually("the pod that is left leads", UP, async || {
+            let (leader, found) = self.leader().await?;
+            ensure!(leader == name && found == changes + 1, "{leader} leads after {found} changes");
+            Ok(())
+        })
+        .await
     }
 
     /// Installs a release of its own in another namespace.

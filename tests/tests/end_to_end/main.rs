@@ -10,6 +10,9 @@
 //! - `example`: the same as `examples/sidecar.yaml` has it.
 //! - `slipped`: a pod that was created while no webhook answered is reported.
 //! - `plugin`: `kubectl weir`, which reaches pods through the API server.
+//! - `changes`: a pipeline is changed, refused, mended, deleted and made anew under its subscribers.
+//! - `volume`: a log on a persistent volume outlives its process, and its pod.
+//! - `modes`: injection goes from the webhook to policies and back, off and on.
 //! - `releases`: upgrade, rollback, and two releases in one cluster.
 //! - `nodes`: pods of every node reach those of every other one.
 //! - `scaling`: a gateway gets a replica for its subscribers, shares them out, and gives it back.
@@ -25,6 +28,7 @@
 mod admission;
 mod bars;
 mod cable;
+mod changes;
 mod configuration;
 mod drain;
 mod example;
@@ -32,6 +36,7 @@ mod feed;
 mod flock;
 mod gateway;
 mod installation;
+mod modes;
 mod nodes;
 mod objects;
 mod plugin;
@@ -44,6 +49,7 @@ mod slipped;
 mod steady;
 mod store;
 mod subscriber;
+mod volume;
 
 use std::fmt;
 
@@ -68,12 +74,15 @@ async fn applied_manifests_lead_to_deliveries_that_are_counted_on_the_resource()
         let (nodes, sidecar, example, gateway) = told;
         all(&[("nodes", nodes), ("sidecar", sidecar), ("example", example), ("gateway", gateway)])?;
         // Not beside the first ones, whose latency is an objective.
-        let (plugin, scaling) = tokio::join!(plugin::story(), scaling::story());
-        all(&[("plugin", plugin), ("scaling", scaling)])?;
+        let told =
+            tokio::join!(plugin::story(), scaling::story(), changes::story(), volume::story());
+        let (plugin, scaling, changes, volume) = told;
+        all(&[("plugin", plugin), ("scaling", scaling), ("changes", changes), ("volume", volume)])?;
         roll::story(AUDIENCE).await?;
         // Alone, because they take the operator away.
         drain::story(AUDIENCE).await?;
         slipped::story(weir).await?;
+        modes::story(weir).await?;
         releases::story(weir).await
     });
     told.await.map_err(Failure)
