@@ -3,11 +3,13 @@
 //!
 //! # Laws
 //!
-//! - An object that is not controlled by the owner is never written and never deleted.
+//! - An object that is not controlled by the owner is never written and never deleted; but for one that the operator
+//!   made for it, and whose owner somebody has taken away, so that nobody controls it.
 //! - A write that would change nothing changes nothing: no new resourceVersion, no event for watchers.
 //! - An object that was made anew between reading and writing is not overwritten: the uid that was read
 //!   goes along as a precondition, and where there was none, that there is none.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -68,15 +70,26 @@ pub enum Ownership {
 }
 
 impl Ownership {
-    /// Whose the object with this metadata is, seen from the owner with `owner_uid`.
+    /// Whose the object with this metadata is, seen from the owner with `owner_uid`, what is made for whom has these
+    /// labels.
     #[must_use]
-    pub fn of(existing: Option<&ObjectMeta>, owner_uid: &str) -> Self {
+    pub fn of(
+        existing: Option<&ObjectMeta>,
+        owner_uid: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Self {
         let Some(metadata) = existing else { return Self::Absent };
-        match (is_controlled(metadata, owner_uid), &metadata.uid) {
+        match (is_of(metadata, owner_uid, labels), &metadata.uid) {
             (true, Some(uid)) => Self::Ours { uid: uid.clone() },
             (true, None) | (false, _) => Self::Foreign,
         }
     }
+}
+
+/// Whether the object of this metadata is the owner's, as what is made for it has these labels.
+#[must_use]
+pub fn is_of(metadata: &ObjectMeta, owner_uid: &str, labels: &BTreeMap<String, String>) -> bool {
+    is_controlled(metadata, owner_uid) || is_bereft(metadata, labels)
 }
 
 /// Whether the object of this metadata is controlled by the owner of this uid.
@@ -85,6 +98,27 @@ pub fn is_controlled(metadata: &ObjectMeta, owner_uid: &str) -> bool {
     let controls =
         |owner: &OwnerReference| owner.controller == Some(true) && owner.uid == owner_uid;
     metadata.owner_references.iter().flatten().any(controls)
+}
+
+/// Whether the operator made an object with these labels, and nobody controls it any more: somebody has taken its owner
+/// away. A copy of one was not applied by the operator, as the API server has noted.
+#[must_use]
+pub fn is_bereft(metadata: &ObjectMeta, labels: &BTreeMap<String, String>) -> bool {
+    let mut managers = metadata.managed_fields.iter().flatten();
+    looks_bereft(metadata, labels)
+        && managers.any(|entry| {
+            entry.manager.as_deref() == Some(FIELD_MANAGER)
+                && entry.operation.as_deref() == Some("Apply")
+        })
+}
+
+/// The same as far as one can tell who doesn't know who has applied it.
+#[must_use]
+pub fn looks_bereft(metadata: &ObjectMeta, labels: &BTreeMap<String, String>) -> bool {
+    let mut owners = metadata.owner_references.iter().flatten();
+    let found = metadata.labels.as_ref();
+    !owners.any(|owner| owner.controller == Some(true))
+        && labels.iter().all(|(key, value)| found.and_then(|found| found.get(key)) == Some(value))
 }
 
 /// A version that no object has: the API server's store begins with a higher one.
@@ -144,7 +178,7 @@ where
     })
 }
 
-/// Deletes an object that was read before, if the owner controls it. Says whether it did.
+/// Deletes an object that was read before, if it is the owner's. Says whether it did.
 ///
 /// # Errors
 ///
@@ -153,11 +187,12 @@ pub async fn remove<K>(
     api: &Api<K>,
     existing: Option<&ObjectMeta>,
     owner_uid: &str,
+    labels: &BTreeMap<String, String>,
 ) -> Result<bool, ApplyError>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
 {
-    let Some(found) = existing.filter(|found| is_controlled(found, owner_uid)) else {
+    let Some(found) = existing.filter(|found| is_of(found, owner_uid, labels)) else {
         return Ok(false);
     };
     if found.deletion_timestamp.is_some() {
@@ -184,6 +219,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+
     use super::*;
 
     fn owned_by(uid: &str, controller: Option<bool>) -> ObjectMeta {
@@ -198,10 +235,39 @@ mod tests {
     #[test]
     fn only_an_object_that_the_owner_controls_is_ours() {
         let ours = Ownership::Ours { uid: "object".to_owned() };
-        assert_eq!(Ownership::of(Some(&owned_by("me", Some(true))), "me"), ours);
-        assert_eq!(Ownership::of(Some(&owned_by("me", None)), "me"), Ownership::Foreign);
-        assert_eq!(Ownership::of(Some(&owned_by("other", Some(true))), "me"), Ownership::Foreign);
-        assert_eq!(Ownership::of(Some(&ObjectMeta::default()), "me"), Ownership::Foreign);
-        assert_eq!(Ownership::of(None, "me"), Ownership::Absent);
+        let of = |found: &ObjectMeta| Ownership::of(Some(found), "me", &labels());
+        assert_eq!(of(&owned_by("me", Some(true))), ours);
+        assert_eq!(of(&owned_by("me", None)), Ownership::Foreign);
+        assert_eq!(of(&owned_by("other", Some(true))), Ownership::Foreign);
+        assert_eq!(of(&ObjectMeta::default()), Ownership::Foreign);
+        assert_eq!(Ownership::of(None, "me", &labels()), Ownership::Absent);
+    }
+
+    fn labels() -> BTreeMap<String, String> {
+        BTreeMap::from([("a".to_owned(), "b".to_owned())])
+    }
+
+    #[test]
+    fn one_that_the_operator_applied_and_nobody_controls_is_ours_and_a_copy_is_not() {
+        let applied_by = |manager: &str, operation: &str| ManagedFieldsEntry {
+            manager: Some(manager.to_owned()),
+            operation: Some(operation.to_owned()),
+            ..ManagedFieldsEntry::default()
+        };
+        let bereft = ObjectMeta {
+            uid: Some("object".to_owned()),
+            labels: Some(labels()),
+            managed_fields: Some(vec![applied_by(FIELD_MANAGER, "Apply")]),
+            ..ObjectMeta::default()
+        };
+        let is_ours =
+            |found: &ObjectMeta| Ownership::of(Some(found), "me", &labels()) != Ownership::Foreign;
+        assert!(is_ours(&bereft));
+        assert!(!is_ours(&ObjectMeta { labels: None, ..bereft.clone() }));
+        for entry in [applied_by("kubectl", "Apply"), applied_by(FIELD_MANAGER, "Update")] {
+            assert!(!is_ours(&ObjectMeta { managed_fields: Some(vec![entry]), ..bereft.clone() }));
+        }
+        let owner_references = owned_by("other", Some(true)).owner_references;
+        assert!(!is_ours(&ObjectMeta { owner_references, ..bereft }));
     }
 }

@@ -185,6 +185,7 @@ impl Args {
             upgrades: self.sidecar_upgrade,
             policies: self.injection_policies.clone(),
             policies_owner: self.injection_policies_owner.clone(),
+            webhook: self.webhook_config.clone(),
             injects: self.webhook_config.is_some() || self.injection_policies.is_some(),
             excluded_namespaces: self.excluded_namespaces.clone(),
             restarts: self.restarts,

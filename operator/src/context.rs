@@ -75,6 +75,8 @@ pub struct Options {
     pub policies: Option<String>,
     /// The ClusterRole with which these policies go.
     pub policies_owner: Option<String>,
+    /// The webhook's configuration, where pods are injected by a webhook.
+    pub webhook: Option<String>,
     /// Whether pods are injected at all, by a webhook or by policies.
     pub injects: bool,
     /// Namespaces that are never injected, besides the operator's own and that of Kubernetes.

@@ -6,7 +6,8 @@
 //!   know stays as it is.
 //! - Nothing that the pod's author set is changed, but for a grace period that is too short for a drain.
 //! - A second pass over the result adds nothing; over a result that another webhook changed it adds only
-//!   what is missing.
+//!   what is missing. Where it knows of pipelines that the first one did not know of, it grants the sidecar what all
+//!   of them need.
 
 mod granted;
 mod obstacle;
@@ -68,9 +69,13 @@ pub fn inject(
     }
     let mut sorted = pipelines.to_vec();
     sorted.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+    let joined = parts::are_joined(&patch, &sorted);
     parts::mark(&mut patch, &sorted)?;
     parts::add_volumes(&mut patch, &sorted)?;
     parts::add_sidecar(&mut patch, &sorted, image)?;
+    if joined {
+        parts::raise_resources(&mut patch, &sorted)?;
+    }
     parts::add_pull_secrets(&mut patch, image)?;
     parts::connect_application(&mut patch, &oldest_first(pipelines))?;
     parts::raise_grace_period(&mut patch, &sorted)?;

@@ -63,7 +63,7 @@ use crate::policies::{self, PutError};
 const RESYNC: Duration = Duration::from_secs(30);
 /// The same while replicas have yet to take up a new configuration, which somebody waits for.
 const UNSETTLED: Duration = Duration::from_secs(3);
-/// The same while a workload is being rolled out, which no watch tells either.
+/// The same while a workload is being rolled out, or may be kept from making pods, which no watch tells either.
 const MOVING: Duration = Duration::from_secs(10);
 
 /// The same where the number of replicas follows what they have to do: as often as a HorizontalPodAutoscaler
@@ -221,7 +221,7 @@ impl Reconciler for Pipelines {
         let scales = observed.scaling.is_some() || is_told;
         let usual = if scales { SCALING } else { RESYNC };
         let is_moving = repairs.iter().any(|repair| repair.is_moving);
-        let settled = if is_moving { MOVING } else { usual };
+        let settled = if is_moving || observed.waits_for_pods() { MOVING } else { usual };
         finish(outcome, reported, settled)
     }
 

@@ -33,6 +33,7 @@ pub(crate) fn options() -> Options {
         upgrades: Upgrades::OnRequest,
         policies: None,
         policies_owner: None,
+        webhook: None,
         injects: true,
         excluded_namespaces: Vec::new(),
         restarts: true,

@@ -33,6 +33,8 @@ pub struct Upgrade {
     pub image: String,
     /// Whether somebody has asked for it.
     pub is_asked: bool,
+    /// What the annotation says, where that can be no release.
+    pub odd: Option<String>,
 }
 
 impl Upgrade {
@@ -46,7 +48,20 @@ impl Upgrade {
             Upgrades::OnRequest => asked == Some(EVERY) || asked == Some(release.as_str()),
             Upgrades::Always => true,
         };
-        Self { release, image: image.reference, is_asked }
+        let odd = asked.filter(|value| !value.is_empty() && *value != EVERY && !is_release(value));
+        let odd = odd.map(str::to_owned);
+        Self { release, image: image.reference, is_asked, odd }
+    }
+
+    /// What is said where the annotation can be no release.
+    #[must_use]
+    pub fn misspelt(&self) -> Option<String> {
+        let odd = self.odd.as_ref()?;
+        Some(format!(
+            "the annotation {} is {odd:?}, which asks for nothing: it can be {}, the operator's release, or {EVERY}",
+            annotation::UPGRADE,
+            self.release
+        ))
     }
 
     /// The command that asks for it.
@@ -76,6 +91,14 @@ fn release(Image { reference, pull_policy, pull_secrets }: &Image) -> String {
     let digits: String =
         hasher.finalize().iter().take(3).map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{digits}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Whether a text could be some operator's release, such as an older one's.
+fn is_release(text: &str) -> bool {
+    let Some((version, digits)) = text.rsplit_once('-') else { return false };
+    let is_digit = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
+    let begins = version.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
+    begins && version.contains('.') && digits.len() == 6 && digits.bytes().all(is_digit)
 }
 
 #[cfg(test)]
@@ -113,6 +136,27 @@ mod tests {
             assert!(!is_asked("Soon", &with_image(image)));
             let following = Options { upgrades: Upgrades::Always, ..with_image(image) };
             assert!(Upgrade::of(&gateway("orders", 1), &following).is_asked);
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_release_is_told_from_another_one() {
+        let odd = |value: &str| {
+            let mut pipeline = gateway("orders", 1);
+            pipeline.annotations_mut().insert(annotation::UPGRADE.to_owned(), value.to_owned());
+            let upgrade = Upgrade::of(&pipeline, &options());
+            assert_eq!(upgrade.odd.is_some(), upgrade.misspelt().is_some());
+            upgrade.misspelt()
+        };
+        let release = Upgrade::of(&gateway("orders", 1), &options()).release;
+        for value in
+            ["always", "", " always ", release.as_str(), "0.1.0-4e0d21", "1.0.0-rc.1-4e0d21"]
+        {
+            assert_eq!(odd(value), None, "{value}");
+        }
+        for value in ["nonsense", "Always", "0.1.0", "true", "0.1.0-4e0d2", "0.1.0-4E0D21"] {
+            let said = odd(value).unwrap();
+            assert!(said.contains(&format!("{value:?}")) && said.contains(&release), "{said}");
         }
     }
 

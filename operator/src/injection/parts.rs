@@ -15,6 +15,7 @@ use weir_crds::v1alpha1::StreamPipeline;
 use super::granted::granted;
 use super::patch::{PatchError, PodPatch, at};
 use crate::labels;
+use crate::resources::amount;
 use crate::secrets;
 use crate::sidecar::{DATA_VOLUME, Image, Place, container, data_mount, grace_seconds, keeps_data};
 
@@ -127,6 +128,39 @@ pub(super) fn add_sidecar(
     };
     let list = at(["spec", "initContainers", &index.to_string(), "volumeMounts"]);
     sidecar_mounts(pipelines).iter().try_for_each(|mount| add_mount(patch, &list, mount))
+}
+
+/// Whether pipelines join those of an earlier pass: the webhook is asked again about a pod that something else changed
+/// after it, as what mounts the token of the pod's account does, and may have heard of a pipeline meanwhile.
+pub(super) fn are_joined(patch: &PodPatch, pipelines: &[&StreamPipeline]) -> bool {
+    let noted = patch.get(&at(["metadata", "annotations", annotation::PIPELINES]));
+    let noted = noted.and_then(Value::as_str).unwrap_or_default();
+    let is_noted = |name: &String| noted.split(',').any(|noted| noted == name);
+    !noted.is_empty() && !names(pipelines).iter().all(is_noted)
+}
+
+/// Grants the sidecar that is there what these pipelines need together; no amount becomes smaller.
+pub(super) fn raise_resources(
+    patch: &mut PodPatch,
+    pipelines: &[&StreamPipeline],
+) -> Result<(), PatchError> {
+    let inits = patch.items(&at(["spec", "initContainers"]))?;
+    let place = inits.iter().position(|item| is_named(item, SIDECAR_CONTAINER));
+    let Some(index) = place.map(|index| index.to_string()) else { return Ok(()) };
+    let granted = granted(pipelines);
+    for (field, amounts) in [("requests", granted.requests), ("limits", granted.limits)] {
+        let object = at(["spec", "initContainers", &index, "resources", field]);
+        for (kind, wanted) in amounts.into_iter().flatten() {
+            let mut address = object.clone();
+            address.push_back(kind.as_str());
+            let given = patch.get(&address).and_then(Value::as_str);
+            // What somebody has taken away is not given back.
+            if given.is_some_and(|given| amount(&kind, given) < amount(&kind, &wanted.0)) {
+                patch.set_text(&object, &kind, &wanted.0)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How the Secrets stand in a pod with which the sidecar's image is pulled.

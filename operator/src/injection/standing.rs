@@ -5,6 +5,7 @@
 //! - Only what a new pod would have, and no change of configuration brings, is a lack.
 //! - What somebody else changed of the sidecar is no lack, or a restart would never end it: the image is
 //!   compared with what was asked for, not with what a mirror made of it.
+//! - More than a new pod would have is no lack either, but where no node has room for it.
 
 use std::fmt;
 
@@ -32,6 +33,8 @@ pub enum Lack {
     Memory(u64),
     /// An amount that the pipeline asks for, in words.
     Amount(String),
+    /// Requests as small as these, in words: no node has room for what the pod requests.
+    Room(String),
     /// A grace period of so many seconds, in which the drain fits.
     Grace(i64),
     /// A URL to publish at: the one it has leads to the pipeline of this name, which is gone.
@@ -49,9 +52,25 @@ impl Lack {
             | Self::Disk
             | Self::Memory(_)
             | Self::Amount(_)
+            | Self::Room(_)
             | Self::Grace(_)
             | Self::Url(_) => true,
             Self::Image(_) => false,
+        }
+    }
+
+    /// Whether the pod will never be on a node without it.
+    #[must_use]
+    pub const fn is_room(&self) -> bool {
+        match self {
+            Self::Room(_) => true,
+            Self::Secret(_)
+            | Self::Disk
+            | Self::Memory(_)
+            | Self::Amount(_)
+            | Self::Grace(_)
+            | Self::Url(_)
+            | Self::Image(_) => false,
         }
     }
 }
@@ -63,6 +82,9 @@ impl fmt::Display for Lack {
             Self::Disk => f.write_str("a volume for the log"),
             Self::Memory(mebibytes) => write!(f, "a memory limit of {mebibytes}Mi"),
             Self::Amount(words) => f.write_str(words),
+            Self::Room(words) => {
+                write!(f, "requests as small as {words}, for which a node may have room")
+            }
             Self::Grace(seconds) => {
                 write!(f, "a terminationGracePeriodSeconds of {seconds}, in which the drain fits")
             }
@@ -103,6 +125,7 @@ pub fn lacks(
         lacks.push(Lack::Memory(needed.div_ceil(1 << 20)));
     }
     lacks.extend(amounts(pod, sidecar, asked(pipeline)));
+    lacks.extend(room(pod, sidecar, &all));
     lacks.extend(grace(pod, pipeline));
     lacks.extend(url(pod, pipeline, others));
     let asked = pod.annotations().get(annotation::SIDECAR_IMAGE);
@@ -172,6 +195,30 @@ fn amounts(pod: &Pod, sidecar: &Container, asked: Option<&Resources>) -> Vec<Lac
         lacks.push(words("a limit", "cpu", &wanted));
     }
     lacks
+}
+
+/// Smaller requests, where no node has room for the pod, and a new one would ask for less.
+fn room(pod: &Pod, sidecar: &Container, pipelines: &[&StreamPipeline]) -> Option<Lack> {
+    let is_whole = pod.spec.as_ref().is_some_and(|spec| spec.resources.is_some());
+    if is_whole || !is_unschedulable(pod) {
+        return None;
+    }
+    let wanted = granted(pipelines).requests.unwrap_or_default();
+    let given = sidecar.resources.as_ref()?.requests.clone().unwrap_or_default();
+    let text = |kind: &str| wanted.get(kind).map_or("0", |wanted| wanted.0.as_str());
+    let is_smaller = |kind: &str| {
+        given.get(kind).is_some_and(|given| amount(kind, text(kind)) < amount(kind, &given.0))
+    };
+    let words = || format!("{} of CPU and {} of memory", text("cpu"), text("memory"));
+    (is_smaller("cpu") || is_smaller("memory")).then(|| Lack::Room(words()))
+}
+
+/// Whether a scheduler has looked at the pod, and has found no node for it.
+fn is_unschedulable(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
 }
 
 /// The grace period, where the pipeline's drain does not fit into the pod's.
@@ -273,6 +320,34 @@ mod tests {
         ];
         assert_eq!(words, expected);
         assert_eq!(found(&injected(&pipeline), &pipeline, "sidecar:1"), []);
+    }
+
+    #[test]
+    fn a_pod_that_no_node_has_room_for_lacks_the_smaller_requests_of_a_new_one() {
+        let mut pipeline = sidecar_pipeline("orders");
+        let ask = |pipeline: &mut StreamPipeline, resources: Value| {
+            pipeline.spec.placement.sidecar.as_mut().unwrap().resources =
+                from_value(resources).unwrap();
+        };
+        let large = json!({ "requests": { "memory": "100Gi" }, "limits": { "memory": "100Gi" } });
+        ask(&mut pipeline, large);
+        let mut pod = injected(&pipeline);
+        let scheduled = |status: &str| json!({ "conditions": [{ "type": "PodScheduled", "status": status, "reason": "Unschedulable" }] });
+        pod["status"] = scheduled("False");
+        assert_eq!(found(&pod, &pipeline, "sidecar:1"), [], "a new one would be as large");
+        ask(&mut pipeline, Value::Null);
+        let lacking = found(&pod, &pipeline, "sidecar:1");
+        let words = "20m of CPU and 64Mi of memory".to_owned();
+        assert_eq!(lacking, [Lack::Room(words.clone())]);
+        assert!(lacking[0].is_needed() && lacking[0].is_room());
+        assert!(lacking[0].to_string().contains(&words), "{}", lacking[0]);
+        // One that has a node was granted it, and keeps it.
+        pod["status"] = scheduled("True");
+        assert_eq!(found(&pod, &pipeline, "sidecar:1"), []);
+        // Of one that says what it needs as a whole the scheduler looks at that.
+        pod["status"] = scheduled("False");
+        pod["spec"]["resources"] = json!({ "requests": { "memory": "200Gi" } });
+        assert_eq!(found(&pod, &pipeline, "sidecar:1"), []);
     }
 
     #[test]

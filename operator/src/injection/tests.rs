@@ -354,3 +354,24 @@ fn the_secrets_that_a_pipeline_names_are_mounted_once() {
         assert_eq!(paths.iter().filter(|path| **path == "/etc/weir/secrets/id.keys").count(), 1);
     }
 }
+
+/// Between two passes over one pod the webhook may hear of a pipeline.
+#[test]
+fn a_second_pass_that_knows_of_one_more_pipeline_leaves_nothing_to_be_desired() {
+    let first = injected(&pod(), &orders());
+    let both = injected(&first, &two());
+    let at_once = injected(&pod(), &two());
+    assert_eq!(both["metadata"], at_once["metadata"]);
+    let sidecar = |pod: &Value| pod["spec"]["initContainers"][0]["resources"].clone();
+    assert_ne!(sidecar(&first), sidecar(&at_once));
+    assert_eq!(sidecar(&both), sidecar(&at_once));
+    let [orders, audit] = [sidecar_pipeline("orders"), sidecar_pipeline("audit")];
+    let typed = serde_json::from_value(both.clone()).unwrap();
+    assert_eq!(lacks(&typed, &orders, &[&audit], &image()), []);
+    assert_eq!(lacks(&typed, &audit, &[&orders], &image()), []);
+    assert_eq!(decide(&both, &two()), Decision::Complete);
+    // What another webhook makes of the amounts meanwhile is its own where no pipeline joins.
+    let mut smaller = at_once;
+    smaller["spec"]["initContainers"][0]["resources"]["limits"]["memory"] = json!("100Mi");
+    assert_eq!(decide(&smaller, &two()), Decision::Complete);
+}

@@ -212,7 +212,8 @@ impl Writer<'_> {
         let Self { context, pipeline } = self;
         let api = context.namespaced::<K>(&pipeline.namespace);
         let left = existing.filter(|_| !is_wanted);
-        if remove(&api, left, &pipeline.uid).await? {
+        let labels = labels::of_object(&pipeline.name);
+        if remove(&api, left, &pipeline.uid, &labels).await? {
             tracing::info!(kind = %K::kind(&()), "removed what is no longer asked for");
         }
         Ok(())

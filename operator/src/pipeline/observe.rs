@@ -6,6 +6,7 @@ mod replica;
 mod workload;
 mod workloads;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
@@ -26,7 +27,7 @@ use super::heard::Heard;
 use super::made::Made;
 use super::namespace;
 use super::share::Rebalancing;
-use crate::apply::is_controlled;
+use crate::apply::{is_controlled, looks_bereft};
 use crate::context::Context;
 use crate::failure::chain;
 use crate::kept::{Kept, Kind};
@@ -56,6 +57,8 @@ pub(super) struct Observed {
     pub(super) replicas: Vec<Replica>,
     /// Whether the cluster knows HTTPRoute; as far as it matters to the pipeline.
     pub(super) knows_routes: bool,
+    /// Whether this operator makes Ingresses, HTTPRoutes and NetworkPolicies.
+    pub(super) exposes: bool,
     /// What autoscaling makes of all that; `None` where the number of replicas is given.
     pub(super) scaling: Option<Decision>,
     /// What replicas with more than their share are to come down to.
@@ -70,6 +73,12 @@ impl Observed {
     /// The generation that replicas run which are up to date.
     pub(super) fn told(&self) -> Option<i64> {
         self.told.or(self.pipeline.metadata.generation)
+    }
+
+    /// Whether no pod is there that a sidecar's selector matches: one that is refused is nowhere to be seen.
+    pub(super) fn waits_for_pods(&self) -> bool {
+        let is_sidecar = self.pipeline.spec.placement.sidecar.is_some();
+        is_sidecar && !self.pods.iter().any(|pod| pod.selected)
     }
 
     /// How many replicas a gateway is to have; `None` beside an application.
@@ -160,6 +169,7 @@ pub(super) async fn observe(
         workloads,
         replicas,
         knows_routes,
+        exposes: context.options.exposure,
         scaling: None,
         rebalancing: None,
         told: None,
@@ -264,7 +274,8 @@ async fn existing(
 ) -> Result<Existing, ObserveError> {
     let name = &pipeline.name_any();
     let config_map_name = &config_map(name);
-    let reader = Reader { context, namespace, uid: pipeline.uid().unwrap_or_default() };
+    let uid = pipeline.uid().unwrap_or_default();
+    let reader = Reader { context, namespace, uid, labels: labels::of_object(name) };
     let gateway = pipeline.spec.placement.gateway.as_ref();
     let exposure = pipeline.spec.exposure.as_ref();
     let stateful = gateway.is_some_and(|gateway| gateway.volume.is_some());
@@ -305,6 +316,8 @@ struct Reader<'a> {
     namespace: &'a str,
     /// The pipeline's.
     uid: String,
+    /// Of what is made for it.
+    labels: BTreeMap<String, String>,
 }
 
 impl Reader<'_> {
@@ -329,13 +342,21 @@ impl Reader<'_> {
         wanted: bool,
         what: &'static str,
     ) -> Result<Option<K>, ObserveError> {
-        let Self { context, namespace, uid } = self;
-        let known = kept.get(namespace, name).filter(|found| is_controlled(found.meta(), uid));
+        let Self { context, namespace, uid, labels } = self;
+        let known = kept.get(namespace, name);
+        // Whether it was made for the pipeline no watch tells.
+        let may_be_its = |found: &Arc<K>| looks_bereft(found.meta(), labels);
         match known {
-            Some(found) => Ok(Some(Arc::unwrap_or_clone(found))),
+            Some(found) if is_controlled(found.meta(), uid) => {
+                Ok(Some(Arc::unwrap_or_clone(found)))
+            }
             // Nobody will be in its way, and there is none to be removed.
-            None if !wanted && kept.is_complete() => Ok(None),
-            None => context.namespaced::<K>(namespace).get_opt(name).await.map_err(reading(what)),
+            known if !wanted && kept.is_complete() && !known.as_ref().is_some_and(may_be_its) => {
+                Ok(None)
+            }
+            Some(_) | None => {
+                context.namespaced::<K>(namespace).get_opt(name).await.map_err(reading(what))
+            }
         }
     }
 }

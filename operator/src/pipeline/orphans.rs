@@ -52,7 +52,8 @@ async fn prune_kind<K: Kind>(
 ) -> Result<(), ApplyError> {
     for orphan in orphans(kept, pipeline, own) {
         let api = context.namespaced::<K>(&pipeline.namespace);
-        if remove(&api, Some(orphan.meta()), &pipeline.uid).await? {
+        let labels = labels::of_object(&pipeline.name);
+        if remove(&api, Some(orphan.meta()), &pipeline.uid, &labels).await? {
             tracing::info!(kind = %K::kind(&()), name = orphan.name_any(), "removed what nobody asks for");
         }
     }

@@ -12,6 +12,7 @@ use super::status::{
 };
 use super::{Error, Outcome, namespace};
 use crate::apply::apply_status;
+use crate::conditions::get;
 use crate::context::{Context, Notice};
 use crate::failure::{Failure, chain};
 
@@ -36,10 +37,22 @@ pub(super) async fn report(
     {
         context.publish(&observed.pipeline, notice).await;
     }
+    if let Some(notice) = misspelt(observed) {
+        context.publish(&observed.pipeline, notice).await;
+    }
     if let (Outcome::Applied(_), Some(notice)) = (outcome, rebalancing(observed)) {
         context.publish(&observed.pipeline, notice).await;
     }
     Ok(is_settled(observed))
+}
+
+/// The Event about a request that asks for nothing, where the status did not tell of it before.
+fn misspelt(observed: &Observed) -> Option<Notice> {
+    let note = observed.upgrade.misspelt()?;
+    let before = observed.pipeline.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let told =
+        get(before, condition::UP_TO_DATE).is_some_and(|found| found.message.contains(&note));
+    (!told).then(|| Notice { warning: true, reason: "UpgradeUnknown".to_owned(), note })
 }
 
 /// The Event about subscribers who are sent away.

@@ -1,6 +1,6 @@
 //! Remembers which pipelines are as they should be, so that nothing is written where nothing is to be done.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 
 use super::build::Objects;
 use super::observe::Existing;
-use crate::apply::is_controlled;
+use crate::apply::is_of;
+use crate::labels;
 use crate::mark::Mark;
 
 /// The mark of each object that there is, in the order of [`Objects`].
@@ -41,7 +42,9 @@ impl Marks {
             held: _,
             noted: _,
         } = objects;
-        let of = |found, wanted| mark(found, wanted, uid);
+        let name = wanted_service.metadata.name.clone().unwrap_or_default();
+        let labels = labels::of_object(&name);
+        let of = |found, wanted| mark(found, wanted, uid, &labels);
         Self([
             of(meta(config_map.as_ref()), Some(&wanted_config_map.metadata)),
             of(meta(service.as_ref()), Some(&wanted_service.metadata)),
@@ -60,12 +63,17 @@ pub(super) fn meta<K: Resource>(object: Option<&K>) -> Option<&ObjectMeta> {
     object.map(Resource::meta)
 }
 
-fn mark(found: Option<&ObjectMeta>, wanted: Option<&ObjectMeta>, uid: &str) -> Option<Mark> {
+fn mark(
+    found: Option<&ObjectMeta>,
+    wanted: Option<&ObjectMeta>,
+    uid: &str,
+    labels: &BTreeMap<String, String>,
+) -> Option<Mark> {
     match (found, wanted) {
         (Some(found), Some(wanted)) => Some(Mark::of(found, wanted)),
         // It is to be removed, where it is the pipeline's and not on its way out; somebody else's is nothing to it.
         (Some(found), None) => {
-            let stays = found.deletion_timestamp.is_none() && is_controlled(found, uid);
+            let stays = found.deletion_timestamp.is_none() && is_of(found, uid, labels);
             stays.then(|| Mark::of(found, found))
         }
         (None, _) => None,

@@ -10,6 +10,7 @@ mod exposed;
 mod injected;
 mod ready;
 mod refused;
+mod remedy;
 mod scaling;
 mod secrets;
 mod sources;
@@ -177,11 +178,11 @@ pub(super) fn unobserved(
     }
 }
 
-/// Whether a replica has yet to take up the configuration, or a source to recover; that is seen by
-/// asking alone.
+/// Whether a replica has yet to take up the configuration, a source to recover, or a workload to say why it makes no
+/// pods; that is seen by asking alone.
 pub(super) fn is_settled(observed: &Observed) -> bool {
     let census = Census::of(observed);
-    census.outdated == 0 && census.unhealthy.is_empty()
+    census.outdated == 0 && census.unhealthy.is_empty() && refused::pending(observed).is_none()
 }
 
 fn conditions(

@@ -1,5 +1,7 @@
 //! Decides whether what a pipeline asks for can be done. Pure.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
@@ -20,6 +22,7 @@ use super::observe::{Existing, Observed, kind_of};
 use super::volume;
 use crate::apply::Ownership;
 use crate::context::Options;
+use crate::labels;
 use crate::routes::HTTPRoute;
 use crate::sidecar::Image;
 use crate::upgrade::Upgrade;
@@ -111,8 +114,8 @@ pub(super) enum Rejection {
     NameTaken(Vec<String>),
     /// The volumes are to be others than they were made as: says which, and what to do.
     VolumeFixed(String),
-    /// It is to be exposed in these ways, which this operator was started without.
-    ExposureOff(Vec<&'static str>),
+    /// It is to have a NetworkPolicy from its beginning, and this operator was started without.
+    ExposureOff,
 }
 
 /// Decides whether the pipeline can be brought about.
@@ -126,11 +129,12 @@ pub(super) fn validate(
     let Some(kind) = pipeline.spec.placement.kind().filter(|_| found.is_empty()) else {
         return Err(Rejection::Invalid(found));
     };
-    reject_exposure(pipeline.spec.exposure.as_ref(), options)?;
+    reject_openness(observed)?;
     let placement = placement(kind, observed);
     let uid = pipeline.uid().unwrap_or_default();
     let exposure = exposure(observed);
-    let ownership = ownership(&observed.existing, &placement, &exposure, &uid);
+    let labels = labels::of_object(&name);
+    let ownership = ownership(&observed.existing, &placement, &exposure, (&uid, &labels));
     reject_taken(&ownership, &name)?;
     if let ValidPlacement::Gateway(gateway) = &placement
         && let Some(claim) = &gateway.claim
@@ -194,24 +198,26 @@ fn placement(kind: PlacementKind<'_>, observed: &Observed) -> ValidPlacement {
     }))
 }
 
-/// What can't be made is not left out in silence, least of all a NetworkPolicy.
-fn reject_exposure(exposure: Option<&Exposure>, options: &Options) -> Result<(), Rejection> {
-    let Some(exposure) = exposure.filter(|_| !options.exposure) else { return Ok(()) };
-    let Exposure { service: _, http_route, ingress, network_policy } = exposure;
-    let asked = [
-        (http_route.is_some(), "httpRoute"),
-        (ingress.is_some(), "ingress"),
-        (network_policy.is_some(), "networkPolicy"),
-    ];
-    let asked: Vec<_> = asked.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect();
-    if asked.is_empty() { Ok(()) } else { Err(Rejection::ExposureOff(asked)) }
+/// A pipeline that nobody may reach but whom a NetworkPolicy lets in does not begin without one. One that runs is
+/// reached as before, and its other changes are not held up.
+fn reject_openness(observed: &Observed) -> Result<(), Rejection> {
+    let exposure = observed.pipeline.spec.exposure.as_ref();
+    let is_guarded = exposure.is_some_and(|exposure| exposure.network_policy.is_some());
+    let runs = observed.existing.config_map.is_some();
+    if is_guarded && !observed.exposes && !runs { Err(Rejection::ExposureOff) } else { Ok(()) }
 }
 
-/// How it is exposed. A route waits until the cluster knows routes; the status says so.
+/// How it is exposed. A route waits until the cluster knows routes, and what this operator was started without is left
+/// out; the status says so.
 fn exposure(observed: &Observed) -> Exposure {
-    let mut exposure = observed.pipeline.spec.exposure.clone().unwrap_or_default();
-    exposure.http_route = exposure.http_route.filter(|_| observed.knows_routes);
-    exposure
+    let asked = observed.pipeline.spec.exposure.clone().unwrap_or_default();
+    let Exposure { service, http_route, ingress, network_policy } = asked;
+    Exposure {
+        service,
+        http_route: http_route.filter(|_| observed.exposes && observed.knows_routes),
+        ingress: ingress.filter(|_| observed.exposes),
+        network_policy: network_policy.filter(|_| observed.exposes),
+    }
 }
 
 /// The SLOs that the data plane can count for. One that is invalid is left out, so that it does not keep
@@ -272,7 +278,7 @@ fn ownership(
     existing: &Existing,
     placement: &ValidPlacement,
     exposure: &Exposure,
-    uid: &str,
+    (uid, labels): (&str, &BTreeMap<String, String>),
 ) -> OwnershipOfObjects {
     let Existing {
         config_map,
@@ -291,7 +297,7 @@ fn ownership(
         ValidPlacement::Gateway(gateway) => (true, gateway.claim.is_some()),
     };
     let of = |wanted: bool, metadata: Option<&ObjectMeta>| {
-        Ownership::of(metadata.filter(|_| wanted), uid)
+        Ownership::of(metadata.filter(|_| wanted), uid, labels)
     };
     OwnershipOfObjects {
         config_map: of(true, metadata(config_map.as_ref())),
@@ -440,18 +446,23 @@ mod tests {
     }
 
     #[test]
-    fn what_this_operator_does_not_expose_is_rejected_and_a_service_is_not() {
-        let without = Options { exposure: false, ..options() };
-        let rejected = |exposure: serde_json::Value| {
-            let mut observed = observed(&gateway("orders", 1));
-            observed.pipeline.spec.exposure = serde_json::from_value(exposure).unwrap();
-            assert!(validate(&observed, &options()).is_ok());
-            validate(&observed, &without).err()
-        };
-        assert_eq!(rejected(serde_json::json!({ "service": { "type": "NodePort" } })), None);
-        let both = serde_json::json!({ "ingress": { "host": "a.test" }, "networkPolicy": {} });
-        let off = Rejection::ExposureOff(vec!["ingress", "networkPolicy"]);
-        assert_eq!(rejected(both), Some(off));
+    fn what_this_operator_does_not_make_is_left_out_and_what_is_to_be_guarded_does_not_begin() {
+        let exposure = serde_json::json!({
+            "service": { "type": "NodePort" }, "ingress": { "host": "a.test" },
+        });
+        let mut observed = observed(&gateway("orders", 1));
+        observed.pipeline.spec.exposure = serde_json::from_value(exposure).unwrap();
+        observed.exposes = false;
+        let left = validate(&observed, &options()).unwrap().exposure;
+        assert!(left.service.is_some() && left.ingress.is_none());
+        let guarded = serde_json::json!({ "networkPolicy": {} });
+        observed.pipeline.spec.exposure = serde_json::from_value(guarded).unwrap();
+        assert_eq!(validate(&observed, &options()).unwrap_err(), Rejection::ExposureOff);
+        // One that runs stays as open, or as closed, as it was.
+        observed.existing.config_map =
+            Some(ConfigMap { metadata: ours("orders"), ..ConfigMap::default() });
+        let left = validate(&observed, &options()).unwrap().exposure;
+        assert!(left.network_policy.is_none());
     }
 
     #[test]

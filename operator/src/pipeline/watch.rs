@@ -83,7 +83,7 @@ fn is_any_new(all: &Store<StreamPipeline>) -> bool {
 
 type Triggers = BoxStream<'static, ObjectRef<StreamPipeline>>;
 
-/// The pipelines that own what was touched.
+/// The pipelines that own what was touched, or are named by what has lost its owner.
 fn owners<K: Kind>(touched: BoxStream<'static, Arc<K>>) -> Triggers {
     touched.filter_map(|object| future::ready(owner(object.meta()))).boxed()
 }
@@ -91,8 +91,14 @@ fn owners<K: Kind>(touched: BoxStream<'static, Arc<K>>) -> Triggers {
 fn owner(metadata: &ObjectMeta) -> Option<ObjectRef<StreamPipeline>> {
     let is_pipeline =
         |owner: &&OwnerReference| owner.kind == STREAM_PIPELINE && owner.api_version == API_VERSION;
-    let owner = metadata.owner_references.iter().flatten().find(is_pipeline)?;
-    Some(ObjectRef::new(&owner.name).within(metadata.namespace.as_deref()?))
+    let mut owners = metadata.owner_references.iter().flatten();
+    let named = || metadata.labels.as_ref()?.get(label::PIPELINE).map(String::as_str);
+    let name = match owners.find(is_pipeline) {
+        Some(owner) => owner.name.as_str(),
+        None if metadata.owner_references.is_none() => named()?,
+        None => return None,
+    };
+    Some(ObjectRef::new(name).within(metadata.namespace.as_deref()?))
 }
 
 /// The pipeline that an SLO refers to.
@@ -172,6 +178,10 @@ mod tests {
         };
         assert_eq!(owned("StreamPipeline"), Some(ObjectRef::new("orders").within("shop")));
         assert_eq!(owned("StreamSLO"), None);
+        let labels = json!({ "weir.dev/pipeline": "orders" });
+        let bereft = json!({ "name": "b", "namespace": "shop", "labels": labels });
+        let orders = Some(ObjectRef::new("orders").within("shop"));
+        assert_eq!(owner(&serde_json::from_value(bereft).unwrap()), orders);
         assert_eq!(owner(&ObjectMeta::default()), None);
     }
 

@@ -6,13 +6,13 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
-use k8s_openapi::api::core::v1::{Namespace as K8sNamespace, Pod};
+use k8s_openapi::api::core::v1::{LimitRange, Namespace as K8sNamespace, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use weir_tests::{Namespace, eventually};
 
-use crate::fixture::{LIMIT, change, condition, create_pipeline, sidecar};
+use crate::fixture::{LIMIT, change, condition, create_pipeline, gateway, sidecar};
 use crate::installation::{Replica, configure, free, injected_pod, is_injected, pod, with_system};
 use crate::restarts::quota;
 use crate::workloads::{create, manifest};
@@ -123,6 +123,8 @@ async fn where_injection_is_off_that_is_said() -> Result<()> {
         };
         says(&words, "delete these pods").await?;
         namespaces.patch(&watched.name, &params, &label(Value::Null)).await?;
+        let words = format!("there is no MutatingWebhookConfiguration {} any more", watched.name);
+        says(&words, "delete these pods").await?;
         replica.stop().await?;
         let replica = Replica::start_without_injection(&watched, &system).await?;
         says("this operator injects no pods", "delete these pods").await?;
@@ -202,6 +204,39 @@ async fn a_policy_that_refuses_the_sidecar_is_named_with_the_ways_out() -> Resul
         bindings.delete(&watched.name, &DeleteParams::default()).await?;
         policies.delete(&watched.name, &DeleteParams::default()).await?;
         told?;
+        replica.stop().await
+    })
+    .await
+}
+
+/// The remedy names the field that helps, for a sidecar and for a gateway.
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_limit_range_below_what_the_data_plane_may_use_is_named_with_the_field() -> Result<()> {
+    with_system("limits", async |watched, system| {
+        let replica = start(&watched, &system).await?;
+        let range = serde_json::from_value(json!({
+            "metadata": { "name": "small" },
+            "spec": { "limits": [{ "type": "Container", "max": { "memory": "128Mi" } }] },
+        }))?;
+        watched.api::<LimitRange>().create(&PostParams::default(), &range).await?;
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        eventually("the limits are in force", LIMIT, async || {
+            let tried = watched.api::<Pod>().create(&dry_run, &pod("tried")).await;
+            ensure!(tried.is_err(), "it was admitted");
+            Ok(())
+        })
+        .await?;
+        create(&watched, manifest("Deployment", "web", "10m")).await?;
+        refused(&watched, &["deployment/web", "placement.sidecar.resources.limits.memory"]).await?;
+        create_pipeline(&watched, "live", gateway(1)).await?;
+        eventually("the gateway says so, too", LIMIT, async || {
+            let ready = condition(&watched, "live", "Ready", "False", "NoReplicaReady").await?;
+            let field = "placement.gateway.resources.limits.memory";
+            ensure!(ready.message.contains(field), "{ready:?}");
+            Ok(())
+        })
+        .await?;
         replica.stop().await
     })
     .await

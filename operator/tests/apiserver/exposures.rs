@@ -1,7 +1,7 @@
 //! How a pipeline is exposed, and what the status says of it.
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
@@ -47,6 +47,18 @@ async fn an_operator_that_may_expose_nothing_rejects_what_asks_for_it() -> Resul
         ensure!(found.message.contains("remove spec.exposure.networkPolicy, or"), "{found:?}");
         change(&namespace, "orders", json!({ "spec": { "exposure": null } })).await?;
         condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        // One that is there is changed all the same.
+        let exposure = json!({ "ingress": { "host": "orders.test" }, "networkPolicy": {} });
+        let delivery = json!({ "maxConnections": 7 });
+        let asking = json!({ "spec": { "exposure": exposure, "delivery": delivery } });
+        change(&namespace, "orders", asking).await?;
+        let found = condition(&namespace, "orders", "Exposed", "False", "ExposureOff").await?;
+        let fields = "remove spec.exposure.ingress and spec.exposure.networkPolicy, or";
+        ensure!(found.message.contains(fields), "{found:?}");
+        condition(&namespace, "orders", "UpToDate", "Unknown", "NoReplicaReady").await?;
+        let told: ConfigMap = there(&namespace, "orders-weir").await?;
+        let manifests = told.data.unwrap_or_default();
+        ensure!(manifests["pipeline.yaml"].contains("maxConnections"), "{manifests:?}");
         controller.stop().await
     })
     .await

@@ -52,6 +52,7 @@ pub(crate) fn options(namespace: &str) -> Options {
         upgrades: Upgrades::OnRequest,
         policies: None,
         policies_owner: None,
+        webhook: None,
         injects: true,
         excluded_namespaces: Vec::new(),
         restarts: true,

@@ -242,6 +242,39 @@ async fn what_belongs_to_a_pipeline_and_is_not_asked_for_goes_and_what_only_look
 
 #[tokio::test]
 #[ignore = "needs a cluster: cargo xtask test"]
+async fn what_somebody_takes_the_owner_of_is_the_pipelines_again_and_goes_when_it_is_not_wanted()
+-> Result<()> {
+    with_namespace("bereft", async |namespace| {
+        let controller = Controller::start(&namespace).await?;
+        let pipeline = create_pipeline(&namespace, "orders", gateway(1)).await?;
+        condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        let deployments = namespace.api::<Deployment>();
+        let params = kube::api::PatchParams::default();
+        let none = json!({ "metadata": { "ownerReferences": null } });
+        let none = kube::api::Patch::Merge(none);
+        deployments.patch("orders", &params, &none).await?;
+        eventually("the Deployment is the pipeline's again", LIMIT, async || {
+            let owners = deployments.get("orders").await?.metadata.owner_references;
+            let owner = owners.iter().flatten().next().context("it is nobody's")?;
+            ensure!(Some(&owner.uid) == pipeline.metadata.uid.as_ref(), "{owner:?}");
+            Ok(())
+        })
+        .await?;
+        controller.stop().await?;
+        // An operator that has not seen it with its owner, and that does not want it.
+        deployments.patch("orders", &params, &none).await?;
+        let mut placement = sidecar();
+        placement["gateway"] = Value::Null;
+        change(&namespace, "orders", json!({ "spec": { "placement": placement } })).await?;
+        let controller = Controller::start(&namespace).await?;
+        gone::<Deployment>(&namespace, "orders").await?;
+        controller.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
 async fn a_pipeline_that_is_made_anew_waits_for_what_its_predecessor_leaves() -> Result<()> {
     with_namespace("anew", async |namespace| {
         let controller = Controller::start(&namespace).await?;

@@ -2,14 +2,15 @@
 //! update and not again and again.
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::{Node as K8sNode, ResourceQuota};
+use k8s_openapi::api::core::v1::{Node as K8sNode, Pod, ResourceQuota};
 use k8s_openapi::api::events::v1::Event;
+use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use weir_tests::{Namespace, eventually};
 
 use crate::fixture::{LIMIT, change, condition, create_pipeline, pipelines};
-use crate::installation::{Replica, configure, free, is_injected, with_system};
+use crate::installation::{Replica, configure, free, injected_pod, is_injected, with_system};
 use crate::workloads::{Node, api, create, manifest, pods_of, settled};
 
 pub(crate) fn restarting() -> Value {
@@ -252,4 +253,59 @@ async fn a_secret_that_the_pipeline_has_come_to_name_is_mounted_by_a_restart() -
         replica.stop().await
     })
     .await
+}
+
+/// What the pods ask for and request no node has, so that nothing becomes of their rollout.
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn pods_that_no_node_has_room_for_are_made_anew_once_the_pipeline_asks_for_less() -> Result<()>
+{
+    with_system("crowded", async |watched, system| {
+        let replica = start(&watched, &system).await?;
+        let mut placement = restarting();
+        let large = json!({ "memory": "100Gi" });
+        placement["sidecar"]["resources"] = json!({ "requests": large, "limits": large });
+        create_pipeline(&watched, "orders", placement).await?;
+        injected_pod(&watched).await?;
+        let pods = watched.api::<Pod>();
+        pods.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+        create(&watched, manifest("Deployment", "web", "10m")).await?;
+        let made = eventually("there are pods", LIMIT, async || {
+            let made = pods_of(&watched, "web").await?;
+            ensure!(made.len() == 2 && made.iter().all(is_injected), "{}", made.len());
+            Ok(made)
+        })
+        .await?;
+        let unscheduled = json!({ "status": { "conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+        }] } });
+        for pod in &made {
+            let unscheduled = Patch::Merge(&unscheduled);
+            pods.patch_status(&pod.name_any(), &PatchParams::default(), &unscheduled).await?;
+        }
+        let less = json!({ "spec": { "placement": { "sidecar": { "resources": null } } } });
+        change(&watched, "orders", less).await?;
+        eventually("a pod is made that asks for less", LIMIT, async || {
+            let requests =
+                pods_of(&watched, "web").await?.iter().map(requested).collect::<Vec<_>>();
+            ensure!(requests.iter().any(|memory| memory == "64Mi"), "{requests:?}");
+            Ok(())
+        })
+        .await?;
+        ensure!(generation(&watched, "Deployment", "web").await? == Some(2));
+        says(&watched, "requests as small as 20m of CPU and 64Mi of memory").await?;
+        replica.stop().await
+    })
+    .await
+}
+
+/// What the sidecar of a pod requests of memory.
+fn requested(pod: &Pod) -> String {
+    let inits = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    let resources = inits.filter_map(|container| container.resources.as_ref());
+    let mut requests = resources.filter_map(|resources| resources.requests.as_ref());
+    requests
+        .find_map(|requests| requests.get("memory"))
+        .map(|found| found.0.clone())
+        .unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! Finds what keeps all pods of a namespace from being injected, so that no remedy is named that can't help.
 
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
 use weir_crds::names::label;
@@ -31,12 +32,34 @@ pub(super) async fn find(
         Ok(found) => {
             let labels = found.map(|found| found.labels().clone()).unwrap_or_default();
             let off = labels.get(label::INJECTION).is_some_and(|value| value == "disabled");
-            Ok(off.then(|| Obstacle {
-                why: format!("the namespace {namespace} is labelled {}=disabled", label::INJECTION),
-                remedy: format!("kubectl label namespace {namespace} {}-", label::INJECTION),
-            }))
+            if off {
+                return Ok(Some(Obstacle {
+                    why: format!(
+                        "the namespace {namespace} is labelled {}=disabled",
+                        label::INJECTION
+                    ),
+                    remedy: format!("kubectl label namespace {namespace} {}-", label::INJECTION),
+                }));
+            }
         }
+        Err(kube::Error::Api(status)) if status.code == 403 => {}
+        Err(error) => return Err(reading("the namespace")(error)),
+    }
+    unasked(context).await
+}
+
+/// What there is to say where nobody has told the API server to ask the webhook.
+async fn unasked(context: &Context) -> Result<Option<Obstacle>, ObserveError> {
+    let Some(name) = &context.options.webhook else { return Ok(None) };
+    let configurations: Api<MutatingWebhookConfiguration> = Api::all(context.client.clone());
+    match configurations.get_metadata_opt(name).await {
+        Ok(Some(_)) => Ok(None),
+        Ok(None) => Ok(Some(Obstacle {
+            why: format!("there is no MutatingWebhookConfiguration {name} any more"),
+            remedy: "upgrade the operator's release by the chart, which makes it, and then make the pods anew"
+                .to_owned(),
+        })),
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
-        Err(error) => Err(reading("the namespace")(error)),
+        Err(error) => Err(reading("the webhook's configuration")(error)),
     }
 }

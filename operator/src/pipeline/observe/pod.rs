@@ -46,6 +46,8 @@ pub(in crate::pipeline) struct ObservedPod {
     pub(in crate::pipeline) config_hash: Option<String>,
     /// Why the data plane's container does not run: `ImagePullBackOff: …`.
     pub(in crate::pipeline) trouble: Option<String>,
+    /// Whether that container has never run, and waits for something that may never come.
+    pub(in crate::pipeline) unstarted: bool,
 }
 
 /// What keeps pods from being injected.
@@ -109,6 +111,7 @@ impl ObservedPod {
             has_node: has_node(pod),
             config_hash: pod.annotations().get(&labels::config_hash(&name)).cloned(),
             trouble: trouble(pod),
+            unstarted: data_plane(pod).is_some_and(is_unstarted),
         })
     }
 
@@ -118,10 +121,19 @@ impl ObservedPod {
     }
 
     /// Whether it is to be made anew. What it lacks only because the operator is of another release can wait until
-    /// somebody asks for that.
+    /// somebody asks for that, if it serves or ever will.
     pub(in crate::pipeline) fn is_due(&self, upgrade: &Upgrade) -> bool {
-        let is_needed = !self.member || self.lacks.iter().any(Lack::is_needed);
-        !self.is_whole() && (upgrade.is_asked || is_needed)
+        !self.is_whole() && (upgrade.is_asked || !self.member || self.is_incomplete())
+    }
+
+    /// Whether it carries the data plane without something that this can't do without.
+    pub(in crate::pipeline) fn is_incomplete(&self) -> bool {
+        self.lacks.iter().any(Lack::is_needed) || (self.unstarted && !self.lacks.is_empty())
+    }
+
+    /// Whether it can't come up as it is, so that a rollout that waits for it does not end.
+    pub(in crate::pipeline) fn is_stuck(&self) -> bool {
+        self.lacks.iter().any(Lack::is_room) || (self.unstarted && !self.lacks.is_empty())
     }
 
     /// Whether it serves the pipeline: it carries the data plane, and is ready.
@@ -189,11 +201,19 @@ fn workload(pod: &Pod) -> Option<String> {
 
 /// Why the data plane's container waits, other than for its turn.
 fn trouble(pod: &Pod) -> Option<String> {
+    data_plane(pod).and_then(waits_for).or_else(|| unschedulable(pod))
+}
+
+/// What the kubelet says of the data plane's container.
+fn data_plane(pod: &Pod) -> Option<&ContainerStatus> {
     let status = pod.status.as_ref()?;
     let inits = status.init_container_statuses.iter().flatten();
     let mut containers = status.container_statuses.iter().flatten().chain(inits);
-    let container = containers.find(|status| status.name == SIDECAR_CONTAINER);
-    container.and_then(waits_for).or_else(|| unschedulable(pod))
+    containers.find(|status| status.name == SIDECAR_CONTAINER)
+}
+
+fn is_unstarted(status: &ContainerStatus) -> bool {
+    status.restart_count == 0 && waits_for(status).is_some()
 }
 
 fn waits_for(status: &ContainerStatus) -> Option<String> {
@@ -286,6 +306,7 @@ mod tests {
             has_node: true,
             config_hash: Some("abc".to_owned()),
             trouble: None,
+            unstarted: false,
         };
         assert_eq!(observed, expected);
         assert!(observed.serves());
@@ -328,6 +349,22 @@ mod tests {
             pod["metadata"]["labels"] = json!({ "app": "shop", "weir.dev/injection": "disabled" });
         });
         assert!(observe(&opted_out, &pipeline).is_none());
+    }
+
+    #[test]
+    fn a_sidecar_that_has_never_run_and_waits_for_what_may_not_come_is_known() {
+        let waiting = |reason: &str, restarts: i32| {
+            let bare = pod(|pod| {
+                pod["status"]["initContainerStatuses"] = json!([{
+                    "name": "weir-sidecar", "image": "i", "imageID": "", "ready": false,
+                    "restartCount": restarts, "state": { "waiting": { "reason": reason } },
+                }]);
+            });
+            observe(&bare, &sidecar_pipeline("orders")).unwrap().unstarted
+        };
+        assert!(waiting("ImagePullBackOff", 0));
+        assert!(!waiting("PodInitializing", 0));
+        assert!(!waiting("CrashLoopBackOff", 1), "it has run, and may run again");
     }
 
     #[test]

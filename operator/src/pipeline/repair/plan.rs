@@ -12,7 +12,7 @@ use weir_crds::v1alpha1::{Restart, RestartStatus, StreamPipeline};
 
 use crate::injection::granted;
 use crate::pipeline::namespace;
-use crate::pipeline::observe::{Observed, ObservedPod, Rollout, Workload};
+use crate::pipeline::observe::{Observed, ObservedPod, Rollout, Workload, WorkloadKind};
 use crate::secrets;
 use crate::sidecar::{Image, grace_seconds, keeps_data};
 
@@ -88,11 +88,14 @@ pub(in crate::pipeline) fn plan<'a>(
             concerned.entry(workload.id()).or_insert((workload, Vec::new())).1.push(pod);
         }
     }
-    let rolling = concerned.values().filter(|(workload, _)| workload.rollout == Rollout::UnderWay);
+    let is_rolling = |(workload, pods): &&(&Workload, Vec<&ObservedPod>)| {
+        workload.rollout == Rollout::UnderWay && !are_stuck(pods)
+    };
+    let rolling = concerned.values().filter(is_rolling);
     let mut room = MOST_AT_ONCE.saturating_sub(rolling.count());
     let plan = |(workload, pods): (&'a Workload, Vec<&ObservedPod>)| {
         let cause = cause(pipeline, &sharing(observed, workload), image);
-        let verdict = match judge(pipeline, workload, &cause, now) {
+        let verdict = match judge(pipeline, workload, &pods, &cause, now) {
             Verdict::Restart { .. } if room == 0 => {
                 Verdict::Wait("is restarted once others are through".to_owned())
             }
@@ -126,10 +129,26 @@ pub(in crate::pipeline) fn remember(
     all
 }
 
-fn judge(pipeline: &StreamPipeline, workload: &Workload, cause: &str, now: Timestamp) -> Verdict {
+/// Whether some of these pods can't come up as they are.
+fn are_stuck(pods: &[&ObservedPod]) -> bool {
+    pods.iter().any(|pod| pod.is_stuck())
+}
+
+fn judge(
+    pipeline: &StreamPipeline,
+    workload: &Workload,
+    pods: &[&ObservedPod],
+    cause: &str,
+    now: Timestamp,
+) -> Verdict {
     let id = workload.id();
+    if let Some(words) = waits_for_ever(pipeline, workload, pods) {
+        return Verdict::Leave(words);
+    }
     match workload.rollout {
         Rollout::Settled => {}
+        // Its end would be waited for in vain.
+        Rollout::UnderWay if are_stuck(pods) => {}
         Rollout::UnderWay => return Verdict::Wait("is being rolled out".to_owned()),
         Rollout::Paused => {
             let namespace = namespace(pipeline);
@@ -165,6 +184,27 @@ fn judge(pipeline: &StreamPipeline, workload: &Workload, cause: &str, now: Times
         )),
         Some(_) | None => Verdict::Restart { attempts: attempts + 1 },
     }
+}
+
+/// What is said of a StatefulSet with pods that can't come up: whatever becomes of its template, it waits for them.
+fn waits_for_ever(
+    pipeline: &StreamPipeline,
+    workload: &Workload,
+    pods: &[&ObservedPod],
+) -> Option<String> {
+    match workload.kind {
+        WorkloadKind::StatefulSet => {}
+        WorkloadKind::Deployment | WorkloadKind::DaemonSet => return None,
+    }
+    let stuck = pods.iter().filter(|pod| pod.is_stuck()).map(|pod| pod.name.as_str());
+    let stuck: Vec<&str> = stuck.collect();
+    (!stuck.is_empty()).then(|| {
+        format!(
+            "is left alone, because it replaces no pod that has not come up: kubectl delete pod {} -n {}",
+            stuck.join(" "),
+            namespace(pipeline)
+        )
+    })
 }
 
 fn pause(attempts: i32) -> Duration {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, PodCondition, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::api::PostParams;
@@ -12,6 +12,7 @@ use weir_crds::v1alpha1::StreamPipeline;
 
 use crate::context::Context;
 use crate::failure::explain;
+use crate::injection::Lack;
 use crate::pipeline::namespace;
 use crate::pipeline::observe::{Observed, ObservedPod, Workload};
 use crate::sidecar::Image;
@@ -36,12 +37,32 @@ pub(super) async fn attempt(
     let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
     let api = context.namespaced::<Pod>(&namespace(pipeline));
     match api.create(&params, &pod(workload)).await {
-        Ok(pod) => judge(&pod, pipeline, others, image),
+        Ok(mut pod) => {
+            // A new one is none the better where something else makes its requests larger.
+            if observed.pods.iter().any(|found| is_crowded_out(found, workload)) {
+                pod.status.get_or_insert_default().conditions = Some(vec![unscheduled()]);
+            }
+            judge(&pod, pipeline, others, image)
+        }
         // Some other webhook can't be asked without consequences; that says nothing about the pod.
         Err(kube::Error::Api(status)) if status.message.contains("does not support dry run") => {
             Trial::Passed
         }
         Err(error) => Trial::Failed(format!("a new pod would be refused: {}", explain(&error))),
+    }
+}
+
+/// Whether a pod of the workload requests more than any node has, and more than a new one would.
+fn is_crowded_out(pod: &ObservedPod, workload: &Workload) -> bool {
+    pod.workload.as_ref() == Some(&workload.id()) && pod.lacks.iter().any(Lack::is_room)
+}
+
+/// What a pod is told of that no node has room for.
+fn unscheduled() -> PodCondition {
+    PodCondition {
+        type_: "PodScheduled".to_owned(),
+        status: "False".to_owned(),
+        ..PodCondition::default()
     }
 }
 

@@ -32,6 +32,10 @@ pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> F
             format!("generation {generation} is not given to the replicas: see Ready"),
         ),
     };
+    let message = match observed.upgrade.misspelt() {
+        Some(misspelt) => format!("{message}; {misspelt}"),
+        None => message,
+    };
     Finding { type_: condition::UP_TO_DATE, status, reason, message }
 }
 

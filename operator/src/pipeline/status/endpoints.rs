@@ -4,6 +4,7 @@ use kube::ResourceExt;
 use weir_crds::v1alpha1::PlacementKind;
 
 use super::census::Census;
+use super::remedy::{of_amounts, unspecified};
 use super::{condition, current, refused, some};
 use crate::conditions::{Finding, Status};
 use crate::pipeline::Outcome;
@@ -117,9 +118,15 @@ fn unready(observed: &Observed, census: &Census) -> String {
 fn gateway_refused(observed: &Observed) -> Option<String> {
     let refused = observed.existing.deployment.as_ref().and_then(refusal)?;
     let remedy = if refused.contains("exceeded quota") {
-        ": raise the namespace's ResourceQuota, or lower spec.placement.gateway's resources or replicas"
+        "raise the namespace's ResourceQuota, or lower spec.placement.gateway's resources or replicas"
+            .to_owned()
+    } else if let Some(amounts) = unspecified(&refused) {
+        format!(
+            "set {amounts} in placement.gateway.resources, or give the namespace a LimitRange with defaults"
+        )
     } else {
-        ""
+        let usual = || "have whoever refuses them admit the container weir-sidecar".to_owned();
+        of_amounts(&refused, "placement.gateway").unwrap_or_else(usual)
     };
-    Some(format!("{refused}{remedy}"))
+    Some(format!("{refused}: {remedy}"))
 }

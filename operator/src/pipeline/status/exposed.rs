@@ -14,10 +14,12 @@ type Found = (Status, &'static str, String);
 
 /// Finds the condition; `None` where nobody outside is to reach it.
 pub(super) fn find(observed: &Observed, outcome: &Outcome) -> Option<Finding> {
-    let Exposure { service, http_route, ingress, network_policy: _ } =
-        observed.pipeline.spec.exposure.as_ref()?;
+    let exposure = observed.pipeline.spec.exposure.as_ref()?;
+    let Exposure { service, http_route, ingress, network_policy: _ } = exposure;
+    let missed = if observed.exposes { Vec::new() } else { asked(exposure) };
     let balanced = service.as_ref().is_some_and(|found| found.kind == ServiceType::LoadBalancer);
     let found = match (http_route, ingress) {
+        _ if !missed.is_empty() => (Status::False, "ExposureOff", off(&missed)),
         (Some(_), _) if !observed.knows_routes => unknown_kind(),
         (Some(route), _) => routed(observed, route),
         (None, Some(ingress)) => admitted(observed, ingress),
@@ -32,6 +34,26 @@ pub(super) fn find(observed: &Observed, outcome: &Outcome) -> Option<Finding> {
         }
     };
     Some(Finding { type_: condition::EXPOSED, status, reason, message })
+}
+
+/// Which fields ask for what an operator can be started without.
+fn asked(exposure: &Exposure) -> Vec<&'static str> {
+    let Exposure { service: _, http_route, ingress, network_policy } = exposure;
+    let asked = [
+        (http_route.is_some(), "httpRoute"),
+        (ingress.is_some(), "ingress"),
+        (network_policy.is_some(), "networkPolicy"),
+    ];
+    asked.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect()
+}
+
+/// What is said where this operator was started without what these fields ask for.
+pub(super) fn off(asked: &[&str]) -> String {
+    format!(
+        "this operator makes no Ingresses, HTTPRoutes and NetworkPolicies, and leaves those alone that there are: \
+         remove spec.exposure.{}, or install the chart with exposure.enabled=true",
+        asked.join(" and spec.exposure.")
+    )
 }
 
 fn unknown_kind() -> Found {

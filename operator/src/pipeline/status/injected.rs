@@ -31,7 +31,14 @@ pub(super) fn find(observed: &Observed, census: &Census, repairs: &[Repair]) -> 
             Some(refused) => ("PodsRefused", refused),
             None => {
                 let selector = selector::render(selector);
-                ("NoPodSelected", format!("no pod of the namespace matches {selector}"))
+                let message = match refused::pending(observed) {
+                    Some(workload) => format!(
+                        "{}, whose pods match {selector}, has not made any yet",
+                        workload.id()
+                    ),
+                    None => format!("no pod of the namespace matches {selector}"),
+                };
+                ("NoPodSelected", message)
             }
         };
         let status = Status::Unknown;
@@ -54,7 +61,7 @@ pub(super) fn find(observed: &Observed, census: &Census, repairs: &[Repair]) -> 
 }
 
 fn verdict(observed: &Observed, census: &Census) -> (Status, &'static str) {
-    let needs = observed.pods.iter().flat_map(|pod| &pod.lacks).any(Lack::is_needed);
+    let needs = observed.pods.iter().any(ObservedPod::is_incomplete);
     match (census.missing.is_empty(), needs, census.incomplete) {
         (false, ..) => (Status::False, "PodsWithoutSidecar"),
         (true, true, _) => (Status::False, "SidecarsIncomplete"),
@@ -93,17 +100,25 @@ fn remedy(observed: &Observed) -> Option<String> {
     if pods.is_empty() {
         return None;
     }
-    let workloads: BTreeSet<&str> = pods.iter().filter_map(|pod| restartable(pod)).collect();
-    if workloads.is_empty() {
+    let namespace = namespace(&observed.pipeline);
+    let commands: BTreeSet<String> =
+        pods.iter().filter_map(|pod| remaking(pod, &namespace)).collect();
+    if commands.is_empty() {
         return Some("delete these pods, so that they are made anew".to_owned());
     }
-    let namespace = namespace(&observed.pipeline);
-    let commands: Vec<String> = workloads
-        .iter()
-        .take(MOST_WORKLOADS)
-        .map(|workload| format!("kubectl rollout restart {workload} -n {namespace}"))
-        .collect();
+    let commands: Vec<String> = commands.into_iter().take(MOST_WORKLOADS).collect();
     Some(format!("restart what made them: {}", commands.join(", ")))
+}
+
+/// The command that has a pod made anew.
+fn remaking(pod: &ObservedPod, namespace: &str) -> Option<String> {
+    let workload = restartable(pod)?;
+    // A StatefulSet replaces no pod that has not come up.
+    Some(if pod.is_stuck() && workload.starts_with("statefulset/") {
+        format!("kubectl delete pod {} -n {namespace}", pod.name)
+    } else {
+        format!("kubectl rollout restart {workload} -n {namespace}")
+    })
 }
 
 /// What is done about the pods, and about which of them nothing is.

@@ -33,26 +33,30 @@ fn rejected(rejection: &Rejection) -> Finding {
             let sentences: Vec<String> = violations.iter().map(ToString::to_string).collect();
             ("InvalidSpec", sentences.join("; "))
         }
-        Rejection::NameTaken(names) => ("NameTaken", taken(&names.join(" and "))),
+        Rejection::NameTaken(names) => ("NameTaken", taken(names)),
         Rejection::VolumeFixed(sentence) => ("VolumeFixed", sentence.clone()),
-        Rejection::ExposureOff(asked) => (
-            "ExposureOff",
-            format!(
-                "this operator makes no Ingresses, HTTPRoutes and NetworkPolicies: remove spec.exposure.{}, or \
-                 install the chart with exposure.enabled=true",
-                asked.join(" and spec.exposure.")
-            ),
-        ),
+        Rejection::ExposureOff => ("ExposureOff", exposed::off(&["networkPolicy"])),
     };
     Finding { type_: condition::READY, status: Status::False, reason, message }
 }
 
-/// Something else has a name that is wanted.
-fn taken(what: &str) -> String {
+/// Something else has names that are wanted.
+fn taken(what: &[String]) -> String {
+    let (was, is, it) = if what.len() == 1 { ("was", "is", "it") } else { ("were", "are", "them") };
+    let what = enumeration(what);
     format!(
-        "{what} was not made for this pipeline and is left alone: delete or rename it, or give the pipeline another \
-         name"
+        "{what} {was} not made for this pipeline and {is} left alone: delete or rename {it}, or give the pipeline \
+         another name"
     )
+}
+
+/// Some things in a sentence: `a, b and c`.
+fn enumeration(things: &[String]) -> String {
+    match things {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
 }
 
 /// The condition after a phase failed.
@@ -62,7 +66,7 @@ pub(super) fn failed(error: &Error) -> Finding {
         (Category::NotFound, Error::Policy(_)) => ("NoPolicies", no_policies()),
         (_, Error::Observe(_)) => ("ObserveFailed", words(error)),
         (_, Error::Build(_)) => ("BuildFailed", words(error)),
-        (_, Error::PolicyTaken { kind, name }) => ("NameTaken", taken(&format!("{kind} {name}"))),
+        (_, Error::PolicyTaken { kind, name }) => ("NameTaken", taken(&[format!("{kind} {name}")])),
         (_, Error::Apply(_) | Error::Policy(_)) => ("ApplyFailed", words(error)),
         (_, Error::Report(_)) => ("ReportFailed", words(error)),
     };

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::remedy::of_amounts;
 use crate::injection::granted;
-use crate::pipeline::observe::Observed;
+use crate::pipeline::observe::{Observed, Workload};
 
 /// The words; `None` where every workload makes its pods.
 pub(super) fn find(observed: &Observed) -> Option<String> {
@@ -21,6 +22,13 @@ pub(super) fn find(observed: &Observed) -> Option<String> {
     };
     let id = workload.id();
     Some(format!("{id}{others} can't make pods: {message}: {}", remedy(observed, message)))
+}
+
+/// The workload that is to make pods, where none is there and nothing is known of what keeps it from that.
+pub(super) fn pending(observed: &Observed) -> Option<&Workload> {
+    let is_any = observed.pods.iter().any(|pod| pod.selected);
+    let mut short = observed.workloads.iter().filter(|workload| workload.short);
+    short.find(|workload| !is_any && workload.refused.is_none())
 }
 
 /// What helps against the refusals that there are most likely to be.
@@ -50,6 +58,8 @@ fn remedy(observed: &Observed, message: &str) -> String {
             "the sidecar keeps to the restricted level, so have the pods' own containers and volumes keep to \
              it, or {opt_out}"
         )
+    } else if let Some(remedy) = of_amounts(message, "placement.sidecar") {
+        format!("{remedy}, or {opt_out}")
     } else {
         format!("have whoever refuses them admit the container weir-sidecar, or {opt_out}")
     }

@@ -1,5 +1,6 @@
 //! Shows what each state of a cluster makes of the conditions.
 
+mod remedies;
 mod serving;
 mod upgrades;
 

@@ -111,6 +111,27 @@ fn the_sidecar_of_another_release_restarts_nothing_before_that_is_asked_for() {
     assert_eq!(verdicts(&observed, now()), [FIRST]);
 }
 
+/// Pods of a rollout that ask for more than any node has, or whose sidecar has no image.
+#[test]
+fn the_end_of_a_rollout_is_not_waited_for_whose_pods_can_not_come_up() {
+    let mut observed = observed(&["web"]);
+    observed.workloads[0].rollout = Rollout::UnderWay;
+    assert_eq!(words(&observed), "is being rolled out");
+    let room = Lack::Room("20m of CPU".to_owned());
+    observed.pods[1].member = true;
+    observed.pods[1].lacks = vec![room];
+    assert_eq!(verdicts(&observed, now()), [FIRST]);
+    observed.pods[1].lacks = vec![Lack::Image("sidecar:2".to_owned())];
+    assert_eq!(verdicts(&observed, now()), [], "it serves");
+    observed.pods[1].unstarted = true;
+    assert_eq!(verdicts(&observed, now()), [FIRST]);
+    // A StatefulSet waits for them whatever its template is.
+    observed.workloads[0].kind = WorkloadKind::StatefulSet;
+    observed.pods[1].workload = Some("statefulset/web".to_owned());
+    let words = words(&observed);
+    assert!(words.ends_with("kubectl delete pod web-1 -n shop"), "{words}");
+}
+
 #[test]
 fn a_pod_of_a_job_or_of_nobody_restarts_nothing() {
     let mut observed = observed(&["web"]);

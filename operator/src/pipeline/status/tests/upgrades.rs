@@ -62,3 +62,13 @@ fn where_workloads_are_restarted_an_upgrade_waits_until_it_is_asked_for() {
     observed.pods[0].lacks.push(Lack::Disk);
     assert!(!say(&applied(&observed), "Injected").2.contains("kubectl"));
 }
+
+#[test]
+fn a_request_that_asks_for_nothing_says_what_it_could_be() {
+    let mut observed = running(&gateway("orders", 1), &["a"]);
+    observed.upgrade.odd = Some("nonsense".to_owned());
+    let status = applied(&observed);
+    let (state, reason, message) = say(&status, "UpToDate");
+    assert_eq!((state, reason), ("True", "UpToDate"));
+    assert!(message.ends_with(&observed.upgrade.misspelt().unwrap()), "{message}");
+}

@@ -1,0 +1,65 @@
+//! What a condition says that helps.
+
+use super::*;
+
+#[test]
+fn names_that_are_taken_are_enumerated() {
+    let said = |names: &[&str]| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let rejected = Outcome::Rejected(Rejection::NameTaken(names));
+        let status = status(&running(&gateway("orders", 1), &["a"]), &rejected, &[], now());
+        say(&status, "Ready").2.to_owned()
+    };
+    let one = "Service a was not made for this pipeline and is left alone: delete or rename it, or";
+    assert!(said(&["Service a"]).starts_with(one));
+    let all = "ConfigMap a, Service b and Deployment c were not made for this pipeline and are left alone: delete or \
+               rename them, or";
+    assert!(said(&["ConfigMap a", "Service b", "Deployment c"]).starts_with(all));
+}
+
+#[test]
+fn what_this_operator_does_not_expose_is_said_and_holds_nothing_up() {
+    let mut observed = exposed(&json!({ "networkPolicy": {} }));
+    assert!(!applied(&observed).conditions.iter().any(|found| found.type_ == "Exposed"));
+    observed.exposes = false;
+    let status = applied(&observed);
+    for type_ in ["Exposed", "Ready"] {
+        let (state, reason, message) = say(&status, type_);
+        assert_eq!((state, reason), ("False", "ExposureOff"));
+        assert!(message.contains("remove spec.exposure.networkPolicy, or install"), "{message}");
+    }
+    for type_ in ["EndpointsReady", "UpToDate"] {
+        assert_eq!(say(&status, type_).0, "True", "{type_}");
+    }
+}
+
+/// Of a workload that has no pods yet it is not known what keeps it from making them.
+#[test]
+fn a_workload_that_makes_no_pods_is_looked_at_again_soon() {
+    let mut observed = observed(&sidecar_pipeline("orders"));
+    assert!(observed.waits_for_pods() && is_settled(&observed), "there is none");
+    let workload = Workload { short: true, ..Workload::named(WorkloadKind::Deployment, "web") };
+    observed.workloads = vec![workload];
+    assert!(!is_settled(&observed));
+    let message = say(&applied(&observed), "Injected").2.to_owned();
+    assert_eq!(message, "deployment/web, whose pods match app=shop, has not made any yet");
+    observed.workloads[0].refused = Some("exceeded quota".to_owned());
+    assert!(is_settled(&observed));
+    assert_eq!(say(&applied(&observed), "Injected").1, "PodsRefused");
+    observed.pods.push(serving_pod("web-1"));
+    observed.workloads[0].refused = None;
+    assert!(!observed.waits_for_pods() && is_settled(&observed), "some are there");
+}
+
+#[test]
+fn a_pod_of_a_stateful_set_that_can_not_come_up_is_to_be_deleted() {
+    let mut observed = running(&sidecar_pipeline("orders"), &["a"]);
+    let crowded =
+        ObservedPod { workload: Some("statefulset/db".to_owned()), ..serving_pod("db-0") };
+    observed.pods.push(ObservedPod { lacks: vec![Lack::Room("20m of CPU".to_owned())], ..crowded });
+    let status = applied(&observed);
+    let (state, reason, message) = say(&status, "Injected");
+    assert_eq!((state, reason), ("False", "SidecarsIncomplete"));
+    assert!(message.contains("made without requests as small as 20m of CPU"), "{message}");
+    assert!(message.ends_with("kubectl delete pod db-0 -n shop"), "{message}");
+}
