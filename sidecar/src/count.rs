@@ -65,7 +65,7 @@ use crate::{
     clock,
     event::TraceId,
     filter::Failure,
-    hub::{Filter, Passed},
+    hub::{Filter, OwnFilter, Passed},
     log::{Offset, Tail},
 };
 
@@ -438,13 +438,18 @@ impl Accounts {
 }
 
 /// A connection's place among `maxConnections`, and who sits there; given back when dropped.
+///
+/// Law: whoever has sat there has ended when it is given back, for one reason. So of those who have come each is
+/// connected or has ended.
 #[derive(Debug)]
 pub struct Seat {
     accounts: Arc<Accounts>,
     transport: Transport,
-    filter: Option<Arc<Filter>>,
+    filter: Option<OwnFilter>,
     /// Among whose connections it counts, where these are bounded.
     network: Option<Network>,
+    /// What the one who sits there ends for, as far as that is known; none as long as nobody does.
+    ends_for: Option<EndReason>,
 }
 
 /// There is no seat.
@@ -505,26 +510,40 @@ impl Seat {
             count.fetch_add(1, Ordering::Relaxed);
         }
         let network = of_network.map(|(network, _)| network);
-        Ok(Self { accounts: Arc::clone(accounts), transport, filter: None, network })
+        let accounts = Arc::clone(accounts);
+        Ok(Self { accounts, transport, filter: None, network, ends_for: None })
     }
 
-    /// Whether it counts among its client's connections.
+    /// Counts among its client's connections from now on, where the other did, which goes on without.
+    pub const fn inherit(&mut self, other: &mut Self) {
+        if self.network.is_none() {
+            std::mem::swap(&mut self.network, &mut other.network);
+        }
+    }
+
+    /// The same seat, in which a subscriber sits from now on. Unless something else is known by its end, it broke.
     #[must_use]
-    pub const fn is_of_an_address(&self) -> bool {
-        self.network.is_some()
+    pub fn occupied(mut self) -> Self {
+        self.ends_for.get_or_insert(EndReason::Broken);
+        self
+    }
+
+    /// Takes note what the one who sits there ends for.
+    pub const fn ends_for(&mut self, reason: EndReason) {
+        self.ends_for = Some(reason);
     }
 
     /// The same seat, for a subscriber that gets only what a filter matches.
     #[must_use]
-    pub fn with_filter(mut self, filter: Option<Arc<Filter>>) -> Self {
+    pub fn with_filter(mut self, filter: Option<OwnFilter>) -> Self {
         self.filter = filter;
         self
     }
 
     /// What the subscriber's events must match; `None` where it gets all.
     #[must_use]
-    pub const fn filter(&self) -> Option<&Arc<Filter>> {
-        self.filter.as_ref()
+    pub fn filter(&self) -> Option<&Arc<Filter>> {
+        self.filter.as_ref().map(OwnFilter::shared)
     }
 
     /// The transport of the connection.
@@ -536,6 +555,9 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if let Some(reason) = self.ends_for {
+            self.accounts.ended.count(self.transport, reason);
+        }
         if let Some(count) = self.accounts.connected.get(self.transport as usize) {
             count.fetch_sub(1, Ordering::Relaxed);
         }
@@ -565,6 +587,22 @@ mod tests {
     }
 
     #[test]
+    fn whoever_has_sat_somewhere_has_ended_when_the_seat_is_given_back() {
+        let accounts = Arc::new(Accounts::new(1));
+        let take = || Seat::take(&accounts, Transport::Sse, 10).unwrap();
+        let ended = |reason| accounts.ended.get(Transport::Sse, reason);
+        drop(take());
+        assert!(EndReason::ALL.into_iter().all(|reason| ended(reason) == 0), "nobody has");
+        drop(take().occupied());
+        let mut seat = take().occupied();
+        seat.ends_for(EndReason::Age);
+        assert_eq!((ended(EndReason::Broken), ended(EndReason::Age)), (1, 0));
+        drop(seat.with_filter(None));
+        assert_eq!((ended(EndReason::Broken), ended(EndReason::Age)), (1, 1));
+        assert_eq!(accounts.subscribers().sse, 0);
+    }
+
+    #[test]
     fn a_client_is_refused_a_seat_too_many_and_no_other_is() {
         let accounts = Arc::new(Accounts::new(1));
         let network = |last| Network::from(IpAddr::from([192, 0, 2, last]));
@@ -589,6 +627,20 @@ mod tests {
             });
             assert_eq!(all.iter().filter(|seat| seat.is_ok()).count(), 5);
         }
+    }
+
+    #[test]
+    fn a_seat_may_count_among_a_clients_connections_for_another() {
+        let accounts = Arc::new(Accounts::new(1));
+        let network = Network::from(IpAddr::from([192, 0, 2, 1]));
+        let take = || Seat::take_of(&accounts, Transport::Sse, 10, Some((network, 1)));
+        let mut first = take().unwrap();
+        let mut further = Seat::take(&accounts, Transport::Sse, 10).unwrap();
+        further.inherit(&mut first);
+        drop(first);
+        assert_eq!(take().unwrap_err(), NoSeat::Crowded { limit: 1 });
+        drop(further);
+        assert!(take().is_ok());
     }
 
     #[test]

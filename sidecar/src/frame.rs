@@ -12,6 +12,8 @@
 mod asides;
 mod control;
 mod json;
+#[cfg(test)]
+pub(crate) mod naive;
 mod sse;
 pub mod websocket;
 

@@ -47,7 +47,7 @@ pub use behind::STALL;
 pub use chunk::{Chunk, Fetch, Framing, Passed};
 use conflation::{Conflation, Keys};
 use filters::Filters;
-pub use filters::{Client, Demand, Filter, Known, MAX_FILTERS, NoFilter, TOO_COSTLY};
+pub use filters::{Client, Demand, Filter, Known, MAX_FILTERS, NoFilter, OwnFilter, TOO_COSTLY};
 use history::History;
 pub use position::{Gap, Position, SKEW, Start, moment};
 pub use room::Mark;
@@ -497,7 +497,7 @@ impl Hub {
     ///
     /// Fails when there are [`MAX_FILTERS`] others, or as many of the client's as it may have, or this one has just
     /// cost too much.
-    pub fn filter(&self, demand: Demand) -> Result<Option<Arc<Filter>>, NoFilter> {
+    pub fn filter(&self, demand: Demand) -> Result<Option<OwnFilter>, NoFilter> {
         self.filters.share(demand)
     }
 

@@ -11,10 +11,12 @@
 //! - Subscriptions take turns, one message each: a backlog of one doesn't delay another by more than one
 //!   [chunk](crate::hub::Chunk).
 //! - Every subscription ends with a message that says so, unless the connection breaks or the client closes it, or
-//!   the process ends within a large batch. No events of it come behind that, and its cursor is that of the last
-//!   event that came before.
-//! - A subscription counts as a connection of its pipeline. The socket itself counts as one of the pipeline
-//!   in its URL while no subscription does.
+//!   the process ends within a large batch: then all that waits behind that, answers to requests too, is given up for
+//!   the close, whose code stays what it was to be. No events of a subscription come behind its end, and its cursor
+//!   is that of the last event that came before.
+//! - Whoever is sent away has its pings and its close answered until it has got all; what else it says is not heard.
+//! - A subscription counts as a connection of its pipeline, also where it ends. The socket itself counts as one of
+//!   the pipeline in its URL while no subscription does.
 
 #![expect(clippy::result_large_err, reason = "a failure is made once, and sent at once")]
 
@@ -191,7 +193,8 @@ impl Session {
 
     /// Whether the peer may say more.
     fn has_room(&self) -> bool {
-        !self.leaving && self.waiting.has_room() && self.outbox.waiting() < MOST_ANSWERS
+        let has_closed = self.dialogue.is_over();
+        !has_closed && self.waiting.has_room() && self.outbox.waiting() < MOST_ANSWERS
     }
 
     /// Looks at what was read, as far as there is room for what comes of it.
@@ -199,7 +202,7 @@ impl Session {
         let bytes = mem::take(&mut self.unheard);
         let mut rest = &bytes[..];
         while self.has_room() && self.hear_message(&mut rest) {}
-        self.unheard = if self.leaving { Vec::new() } else { rest.to_vec() };
+        self.unheard = if self.dialogue.is_over() { Vec::new() } else { rest.to_vec() };
     }
 
     /// Takes a message off `rest`; `false` where there is none that is whole.
@@ -224,12 +227,10 @@ impl Session {
             }
             Heard::Farewell => {
                 let breach = self.dialogue.breach();
-                if let Some(error) = breach {
-                    self.hub.accounts().breaches.count(error);
-                    self.ends_for(EndReason::Breach);
+                self.ends_for(breach.map_or(EndReason::Client, |_| EndReason::Breach));
+                if self.end_now(&reply) {
+                    breach.into_iter().for_each(|error| self.hub.accounts().breaches.count(error));
                 }
-                self.ends_for(EndReason::Client);
-                self.end_now(&reply);
             }
         }
         true
@@ -313,7 +314,7 @@ impl Session {
             ..failure(code, &message)
         };
         admit(&self.access.memory, &hub, &position).map_err(told)?;
-        let own = Arc::ptr_eq(&hub, &self.hub).then(|| self.spare.take()).flatten();
+        let own = self.spare.is_some() && Arc::ptr_eq(&hub, &self.hub);
         let visitor = Arc::clone(&self.access.visitor);
         let client = self.access.client;
         self.job = Some(Box::pin(async move {
@@ -326,10 +327,9 @@ impl Session {
 
     fn start(&mut self, request: Subscribe, hub: Arc<Hub>, begun: Result<Begun, Refusal>) {
         let Subscribe { id, window, .. } = request;
-        let Begun { seat, start: Start { next, gap }, lease } = match begun {
+        let Begun { further, filter, start: Start { next, gap }, lease } = match begun {
             Ok(begun) => begun,
-            Err(Refusal { seat, code, message, retry_ms }) => {
-                self.give_back(&hub, seat);
+            Err(Refusal { code, message, retry_ms }) => {
                 let failure =
                     Failure { retry_ms, ..Failure::new("subscribe", &id, code, &message) };
                 return self.say(Reply::Failure(&failure));
@@ -349,13 +349,17 @@ impl Session {
         }
         self.numbered += 1;
         let number = self.numbered;
+        // The socket's own goes first, which it may have got back meanwhile; where it was asked for it is there still.
+        let own = self.spare.take_if(|_| Arc::ptr_eq(&hub, &self.hub));
+        let seat = own.or(further);
+        let seat = seat.map(|seat| seat.with_filter(filter).occupied());
         let subscription = Subscription::new(id, number, hub, seat, self.part, next, window);
         self.subscriptions.push(subscription.under(lease.terms));
     }
 
     fn unsubscribe(&mut self, Unsubscribe { id, .. }: &Unsubscribe) {
         let Some(place) = self.place(id) else { return self.tell_unknown("unsubscribe", id) };
-        let Ended { id, cursor } = self.end_subscription(place);
+        let Ended { id, cursor } = self.end_subscription(place, EndReason::Client);
         self.say(Reply::Unsubscribed { id: &id, cursor: &cursor });
     }
 
@@ -399,15 +403,6 @@ impl Session {
 
     fn place(&self, id: &str) -> Option<usize> {
         self.subscriptions.iter().position(|subscription| subscription.id == id)
-    }
-
-    /// Keeps a seat that a subscription no longer needs: the socket's own is the one that counts among its
-    /// client's connections.
-    fn give_back(&mut self, hub: &Arc<Hub>, seat: Option<Seat>) {
-        let better = seat.as_ref().is_some_and(Seat::is_of_an_address);
-        if Arc::ptr_eq(hub, &self.hub) && (self.spare.is_none() || better) {
-            self.spare = seat.map(|seat| seat.with_filter(None));
-        }
     }
 
     /// Takes the next message of events from the subscription whose turn it is.
@@ -465,7 +460,7 @@ impl Session {
 
 impl Conversation for Session {
     fn wants_input(&self) -> bool {
-        !self.held_back && self.has_room() && self.unheard.is_empty()
+        !self.held_back && self.has_room() && self.unheard.is_empty() && !self.is_over()
     }
 
     fn hear(&mut self, bytes: &[u8], now: Instant) {
@@ -476,10 +471,12 @@ impl Conversation for Session {
         self.keep_time(now);
         self.weigh();
         let (frames, spent_at) = (self.dialogue.take_frames(), now - self.born);
-        if !self.allowance.spend(frames, self.rate(), spent_at) && !self.leaving {
+        if !self.allowance.spend(frames, self.rate(), spent_at) {
             self.held_back = true;
-            let turned_away = &self.hub.accounts().turned_away;
-            turned_away.count(Transport::WebSocket, TurnedAway::TooManyMessages);
+            if !self.leaving {
+                let turned_away = &self.hub.accounts().turned_away;
+                turned_away.count(Transport::WebSocket, TurnedAway::TooManyMessages);
+            }
         }
     }
 
@@ -545,11 +542,7 @@ impl Conversation for Session {
     }
 
     fn hurry(&mut self) {
-        if self.leaving && self.outbox.is_within_batch() {
-            let mut close = Vec::new();
-            websocket::encode_close_hint(CloseCode::ServiceRestart, retry(), None, &mut close);
-            self.outbox.close(&close);
-        }
+        self.outbox.hurry();
     }
 
     fn is_over(&self) -> bool {
@@ -573,7 +566,8 @@ impl Drop for Session {
     fn drop(&mut self) {
         // Nothing was wrong: the client has left.
         let reason = self.ends_for.unwrap_or(EndReason::Client);
-        self.hub.accounts().ended.count(Transport::WebSocket, reason);
+        self.spare.iter_mut().for_each(|seat| seat.ends_for(reason));
+        self.subscriptions.iter_mut().for_each(|subscription| subscription.ends_for(reason));
     }
 }
 

@@ -206,7 +206,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "weir_subscribers",
-        help: "Connected subscribers, by transport.",
+        help: "Connected subscribers, by transport; of weir.v1 each subscription.",
         kind: Kind::Gauge,
         read: |pipeline, write| {
             let subscribers = pipeline.hub().accounts().subscribers();
@@ -231,7 +231,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "weir_connections_ended",
-        help: "Connections of subscribers that have ended, by transport and reason; one of weir.v1 counts for the pipeline in its URL.",
+        help: "Connections of subscribers that have ended, by transport and reason; of weir.v1 each subscription, as in weir_subscribers.",
         kind: Kind::Counter,
         read: |pipeline, write| {
             let ended = &pipeline.hub().accounts().ended;

@@ -22,7 +22,7 @@ use crate::{
         self, Control, Format,
         websocket::{self, CloseCode, Coding, Handshake, HandshakeError, Subprotocol},
     },
-    hub::{Client, Filter, Framing, Gap, Hub, NoFilter, Position, Start},
+    hub::{Client, Framing, Gap, Hub, NoFilter, OwnFilter, Position, Start},
     memory::Comer,
     pipeline::Pipeline,
     session::Access,
@@ -349,7 +349,7 @@ fn hand_over_session(
         head,
         opening: Vec::new(),
         hub: Arc::clone(hub),
-        seat,
+        seat: seat.occupied(),
         format,
         framing: Framing::Bare,
         next: hub.head(),
@@ -385,7 +385,7 @@ pub(super) fn shared(
     pipeline: &Pipeline,
     (grant, address): (&Grant, IpAddr),
     wished: Option<Arc<Expression>>,
-) -> Result<Option<Arc<Filter>>, NoFilter> {
+) -> Result<Option<OwnFilter>, NoFilter> {
     let hub = pipeline.hub();
     hub.filter(pipeline.demand(grant, Client::at(address), wished))
         .inspect_err(|error| hub.accounts().filters_refused.turned_away(error.reason()))
@@ -410,7 +410,7 @@ fn hand_over(
         head,
         opening,
         hub,
-        seat,
+        seat: seat.occupied(),
         format,
         framing,
         next: start.next,

@@ -251,11 +251,10 @@ impl<W: Wire> Connection<W> {
     }
 
     /// Counts what it didn't get: to be called once, when it is over.
-    pub(super) fn leave(&self, now: Now<'_>, ending: Ending) {
+    pub(super) fn leave(&mut self, now: Now<'_>, ending: Ending) {
         let accounts = now.hub.accounts();
         // Nothing was wrong: the client has left.
-        let reason = self.ends_for.unwrap_or(EndReason::Client);
-        accounts.ended.count(self.seat.transport(), reason);
+        self.seat.ends_for(self.ends_for.unwrap_or(EndReason::Client));
         accounts.leave(now.shard, now.hub.tail(), |head| match ending {
             Ending::CutOff => accounts.dropped(now.shard, self.give_up(now, head)),
             Ending::Departed => accounts.departed(now.shard, self.lag(head)),
@@ -489,8 +488,14 @@ impl<W: Wire> Connection<W> {
         Turn::Waiting
     }
 
+    /// Answers what the peer sent, be it sent away or not: until the end of the stream is written it may ask whether
+    /// anybody is there, and close.
     fn answer(&mut self, heard: &[u8], hub: &Hub, tick: Tick) -> Turn {
-        if self.phase != Phase::Streaming || heard.is_empty() {
+        let listens = match self.phase {
+            Phase::Streaming | Phase::Leaving => !heard.is_empty(),
+            Phase::Lingering { until: _ } => false,
+        };
+        if !listens {
             return Turn::More;
         }
         match self.reader.hear(heard, pace(hub, tick)) {
@@ -504,29 +509,32 @@ impl<W: Wire> Connection<W> {
                 Turn::More
             }
             Heard::Farewell(reply) => {
-                let breach = self.reader.breach();
-                if let Some(error) = breach {
+                if self.take_leave(&reply)
+                    && let Some(error) = self.reader.breach()
+                {
                     hub.accounts().breaches.count(error);
                     self.end_for(EndReason::Breach);
                 }
                 self.end_for(EndReason::Client);
-                self.take_leave(&reply)
+                Turn::More
             }
             Heard::Excess(reply) => {
-                let transport = self.seat.transport();
-                hub.accounts().turned_away.count(transport, TurnedAway::TooManyMessages);
+                if self.take_leave(&reply) {
+                    let transport = self.seat.transport();
+                    hub.accounts().turned_away.count(transport, TurnedAway::TooManyMessages);
+                }
                 self.end_for(EndReason::TooManyMessages);
-                self.take_leave(&reply)
+                Turn::More
             }
             Heard::End => self.over_for(EndReason::Breach),
         }
     }
 
-    fn take_leave(&mut self, reply: &[u8]) -> Turn {
+    /// Ends the stream with this reply, as soon as that is possible. Says whether it wasn't to end with another.
+    fn take_leave(&mut self, reply: &[u8]) -> bool {
         self.phase = Phase::Leaving;
         self.outlet.take_back();
-        self.outlet.close(reply);
-        Turn::More
+        self.outlet.close(reply)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Decides which bytes a connection writes next. Sans-I/O.
 //!
 //! Laws: a frame is never interrupted; a control waits for the end of the chunk that is being written
-//! and goes before the next; what answers a WebSocket's peer, or ends the stream, waits for the end of a frame
-//! only; each event is reported as written exactly once.
+//! and goes before the next; what answers a WebSocket's peer waits for the end of a frame only, and so does the end
+//! of the stream where it is to come soon; nothing is written behind that; each event is reported as written exactly
+//! once.
 
 use std::{io::IoSlice, ops::Range, sync::Arc};
 
@@ -21,8 +22,6 @@ pub(super) struct Outlet {
     current: Option<Current>,
     /// Controls, framed.
     asides: Asides,
-    /// Whether they end the stream, and what of the chunk is left behind them is given up.
-    closing: bool,
 }
 
 #[derive(Debug)]
@@ -56,7 +55,7 @@ pub(super) struct Written {
 impl Outlet {
     /// An outlet that writes `head` as it is, then frames.
     pub(super) const fn new(framing: Framing, head: Vec<u8>, next: Offset) -> Self {
-        Self { framing, next, current: None, asides: Asides::new(head), closing: false }
+        Self { framing, next, current: None, asides: Asides::new(head) }
     }
 
     /// The offset of the next event that is neither written nor being written.
@@ -97,21 +96,22 @@ impl Outlet {
 
     /// Adds control frames of a WebSocket, which may stand between any two frames.
     pub(super) fn push_frames(&mut self, frames: &[u8]) {
-        match self.begun() {
-            Some(_) => self.asides.interject(frames),
-            None => self.asides.push(|out| out.extend_from_slice(frames)),
-        }
+        let begun = self.begun().is_some();
+        self.asides.interject(frames, begun);
     }
 
-    /// Adds what ends the stream.
-    pub(super) fn push_end(&mut self) {
-        self.asides.push(|out| out.extend_from_slice(self.framing.end()));
+    /// Ends the stream behind all that waits: with these frames, where it is that of a WebSocket.
+    pub(super) fn end(&mut self, frames: &[u8]) {
+        self.asides.end(|out| {
+            out.extend_from_slice(frames);
+            out.extend_from_slice(self.framing.end());
+        });
     }
 
     /// Where the stream of a WebSocket can end before the chunk does that is being written; none where there is
     /// no such chunk, or an end is there already.
     pub(super) fn first_break(&self) -> Option<Break> {
-        let current = self.begun().filter(|_| !self.closing)?;
+        let current = self.begun().filter(|_| !self.asides.is_cut())?;
         let end = current.chunk.frame_end(current.sent);
         let written = current.chunk.written(self.framing, 0, end);
         let (next, _) = current.chunk.settled(written, false);
@@ -119,14 +119,10 @@ impl Outlet {
     }
 
     /// Ends the stream of a WebSocket with these frames as soon as one may stand there. What is not sent by then
-    /// is given up.
-    pub(super) fn close(&mut self, frames: &[u8]) {
-        if self.begun().is_some() {
-            self.asides.interject_last(frames);
-            self.closing = true;
-        } else {
-            self.push_frames(frames);
-        }
+    /// is given up. Says whether it ends with these, and not as it was to end anyway.
+    pub(super) fn close(&mut self, frames: &[u8]) -> bool {
+        let begun = self.begun().is_some();
+        self.asides.end_now(frames, begun)
     }
 
     /// The chunk that is being written.
@@ -179,7 +175,7 @@ impl Outlet {
         let here = self.pause().map_or(count, |pause| count.min(pause - sent));
         let (written, rest) = self.advance_chunk(here);
         self.asides.advance(count - here + rest);
-        if self.closing && self.asides.is_empty() {
+        if self.asides.is_cut() && self.asides.is_empty() {
             self.give_up_rest();
         }
         written
@@ -232,7 +228,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        frame::{Format, websocket::Coding},
+        frame::{
+            Format,
+            naive::{self, Naive, Step},
+            websocket::Coding,
+        },
         hub::chunk::tests::{chunk, chunk_in},
     };
 
@@ -266,6 +266,89 @@ mod tests {
             prop_assert_eq!(offsets, (1..=events as u64).collect::<Vec<_>>());
             prop_assert_eq!(&out, &[HEAD, chunk.bytes(framing)].concat());
             prop_assert_eq!((outlet.next(), outlet.unwritten()), (chunk.end(), chunk.end()));
+        }
+    }
+
+    /// What was said so far, to an outlet and to its twin.
+    struct Twins {
+        outlet: Outlet,
+        naive: Naive,
+        written: Vec<u8>,
+        pongs: u8,
+    }
+
+    impl Twins {
+        fn new() -> Self {
+            let outlet = Outlet::new(Framing::Bare, Vec::new(), 1);
+            Self { outlet, naive: Naive::default(), written: Vec::new(), pongs: 0 }
+        }
+
+        fn step(&mut self, step: Step, chunks: &[Arc<Chunk>; 2]) {
+            let Self { outlet, naive, written, pongs } = self;
+            match step {
+                Step::Events(large) => {
+                    if outlet.wants_chunk() && !naive.is_ended() {
+                        let chunk = &chunks[usize::from(large)];
+                        naive.begin(naive::frames(chunk.bytes(Framing::Bare)));
+                        outlet.push_chunk(Arc::clone(chunk));
+                    }
+                }
+                Step::Message(size) => {
+                    naive.push(naive::message(size));
+                    outlet.push_control(&naive::message(size));
+                }
+                Step::Pong => {
+                    *pongs += 1;
+                    naive.interject(naive::pong(*pongs));
+                    outlet.push_frames(&naive::pong(*pongs));
+                }
+                Step::End => {
+                    naive.take_back();
+                    naive.end(naive::close(1012));
+                    outlet.take_back();
+                    outlet.end(&naive::close(1012));
+                }
+                Step::Close => {
+                    naive.take_back();
+                    naive.end_now(naive::close(1000));
+                    outlet.take_back();
+                    outlet.close(&naive::close(1000));
+                }
+                Step::Hurry => {}
+                Step::Take(count) => {
+                    naive.take(count);
+                    take(outlet, count, written);
+                }
+            }
+        }
+    }
+
+    /// Takes so many bytes, or all there are.
+    fn take(outlet: &mut Outlet, mut count: usize, out: &mut Vec<u8>) {
+        while count > 0 && !outlet.is_idle() {
+            let bytes = outlet.slices(count).map(|slice| slice.to_vec()).concat();
+            assert!(!bytes.is_empty() && bytes.len() <= count);
+            out.extend_from_slice(&bytes);
+            outlet.advance(bytes.len());
+            count -= bytes.len();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_writes_what_one_writes_that_knows_whole_frames_only(
+            steps in proptest::collection::vec(naive::step(), 1..60),
+        ) {
+            let small = chunk_in(Format::WsJson(Coding::Plain), &[b"1", b"2"]);
+            let (chunks, mut twins) = ([Arc::new(small), large()], Twins::new());
+            for step in steps {
+                twins.step(step, &chunks);
+                prop_assert!(twins.written == twins.naive.written, "at {step:?}");
+            }
+            twins.step(Step::Take(usize::MAX), &chunks);
+            prop_assert!(twins.written == twins.naive.written);
+            prop_assert!(twins.outlet.is_idle());
+            naive::check(&twins.written);
         }
     }
 

@@ -128,6 +128,9 @@ impl Shard {
         while Instant::now() < deadline && !self.connections.is_empty() {
             self.pass(&mut events, &mut scratch);
         }
+        // For whoever has come since there is no time.
+        self.adopt_all();
+        self.send_all_away();
         for key in self.keys() {
             self.remove(key, Ending::Departed);
         }
@@ -180,7 +183,6 @@ impl Shard {
         // Against the fence of whoever wakes: see there.
         fence(Ordering::SeqCst);
         let (hub, next) = (Arc::clone(&adoption.hub), adoption.next);
-        let transport = adoption.seat.transport();
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let registered = register(adoption, self.poll.registry(), Token(key));
@@ -191,7 +193,6 @@ impl Shard {
                     tracing::warn!(%error, "can't take over connections");
                 }
                 self.handle.connections.fetch_sub(1, Ordering::Relaxed);
-                hub.accounts().ended.count(transport, EndReason::Broken);
                 return;
             }
         };

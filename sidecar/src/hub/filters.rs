@@ -17,7 +17,7 @@ use std::{
     fmt,
     hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
     net::IpAddr,
-    ops::Range,
+    ops::{Deref, Range},
     sync::{
         Arc, Weak,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -42,7 +42,7 @@ use crate::{
 };
 pub use verdicts::Known;
 use verdicts::Verdicts;
-use wishes::{MAX_OF_ADDRESS, MAX_OF_SOCKET, Wish, Wishes};
+use wishes::{Holder, MAX_OF_ADDRESS, MAX_OF_SOCKET, Wish, Wishes};
 
 /// The most distinct filters that a pipeline's subscribers wish for at once. Each costs an evaluation of
 /// every event, for each set of claims that a filter reads.
@@ -80,6 +80,14 @@ pub struct Filter {
     judged: Mutex<Judged>,
     pub(super) chunks: Shelf,
     conflation: Mutex<Conflation>,
+}
+
+/// A filter as one subscriber has it, among those with whom it is shared.
+#[derive(Debug)]
+pub struct OwnFilter {
+    filter: Arc<Filter>,
+    /// Lets what the subscriber wishes for count among its client's.
+    _holder: Option<Box<Holder>>,
 }
 
 /// What is remembered of evaluations.
@@ -137,14 +145,14 @@ pub enum NoFilter {
     TooMany,
     /// There are as many of its socket as there may be.
     #[error(
-        "filter: this socket has asked for {MAX_OF_SOCKET} different filters of the pipeline: unsubscribe from \
-         some, or use one that others have"
+        "filter: this socket has {MAX_OF_SOCKET} different filters of the pipeline: unsubscribe from some, or \
+         use one that others have"
     )]
     TooManyOfSocket,
     /// There are as many of its address as there may be.
     #[error(
-        "filter: your address has asked for {MAX_OF_ADDRESS} different filters of this pipeline: close some \
-         streams, or use one that others have"
+        "filter: your address, or the proxy that you come through, has {MAX_OF_ADDRESS} different filters of \
+         this pipeline: close some streams, use one that others have, or come back later"
     )]
     TooManyOfAddress,
     /// It was ended a moment ago.
@@ -236,8 +244,8 @@ impl Filters {
         Ok(expression)
     }
 
-    /// The shared filter of a demand; `None` where everything is demanded.
-    pub(super) fn share(&self, demand: Demand) -> Result<Option<Arc<Filter>>, NoFilter> {
+    /// The filter of a demand, shared with those of others; `None` where everything is demanded.
+    pub(super) fn share(&self, demand: Demand) -> Result<Option<OwnFilter>, NoFilter> {
         let Demand { wished, granted, claims, client } = demand;
         let expressions = || granted.iter().chain(&wished);
         if expressions().next().is_none() {
@@ -251,7 +259,8 @@ impl Filters {
         let mut shared = self.shared.lock();
         if let Some(filter) = shared.filters.get(&key).and_then(Weak::upgrade) {
             let ended = filter.is_too_costly();
-            return if ended { Err(NoFilter::TooCostly) } else { Ok(Some(filter)) };
+            let own = || Some(OwnFilter::new(filter, client));
+            return if ended { Err(NoFilter::TooCostly) } else { Ok(own()) };
         }
         let wished = match wished {
             Some(wished) => Some((shared.wishes.get(&wished, client)?, wished)),
@@ -267,7 +276,7 @@ impl Filters {
             conflation: Mutex::new(self.index()),
         });
         shared.put(key, &filter);
-        Ok(Some(filter))
+        Ok(Some(OwnFilter::new(filter, client)))
     }
 
     /// An index of what is conflated, which shares its bound with those of all filters.
@@ -303,6 +312,27 @@ impl Filters {
 /// Without a secret, so that all replicas have the same.
 fn fingerprint(key: &str) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(key)
+}
+
+impl OwnFilter {
+    fn new(filter: Arc<Filter>, client: Client) -> Self {
+        let holder = filter.wished.as_ref().map(|(wish, _)| Box::new(Holder::new(wish, client)));
+        Self { filter, _holder: holder }
+    }
+
+    /// What is shared.
+    #[must_use]
+    pub const fn shared(&self) -> &Arc<Filter> {
+        &self.filter
+    }
+}
+
+impl Deref for OwnFilter {
+    type Target = Filter;
+
+    fn deref(&self) -> &Filter {
+        &self.filter
+    }
 }
 
 impl Filter {
@@ -438,6 +468,10 @@ mod tests {
         Demand { wished, ..Demand::default() }
     }
 
+    fn is_one(a: &OwnFilter, b: &OwnFilter) -> bool {
+        Arc::ptr_eq(a.shared(), b.shared())
+    }
+
     #[tokio::test]
     async fn a_text_is_compiled_once() {
         let filters = Filters::default();
@@ -452,7 +486,7 @@ mod tests {
         let filters = Filters::default();
         let share = |source| filters.share(demand(source)).unwrap().unwrap();
         let (a, b) = (share("event.type == 'a'"), share("event.type=='a'"));
-        assert!(Arc::ptr_eq(&a, &b));
+        assert!(is_one(&a, &b));
         assert_eq!(filters.len(), 1);
         assert!(filters.share(Demand::default()).unwrap().is_none());
     }
@@ -464,8 +498,8 @@ mod tests {
             |source, claims| filters.share(Demand { claims, ..demand(source) }).unwrap().unwrap();
         let [ada, bob] = ["ada", "bob"].map(|sub| serde_json::json!({"sub": sub}));
         let source = "event.subject == claims.sub";
-        assert!(!Arc::ptr_eq(&share(source, ada.clone()), &share(source, bob.clone())));
-        assert!(Arc::ptr_eq(&share("event.id == '1'", ada), &share("event.id == '1'", bob)));
+        assert!(!is_one(&share(source, ada.clone()), &share(source, bob.clone())));
+        assert!(is_one(&share("event.id == '1'", ada), &share("event.id == '1'", bob)));
     }
 
     #[test]
@@ -483,7 +517,7 @@ mod tests {
             ("claims[event.type] == 'a'", false),
         ] {
             let (a, b) = (share(source, 1), share(source, 2));
-            assert_eq!(Arc::ptr_eq(&a, &b), same, "{source}");
+            assert_eq!(is_one(&a, &b), same, "{source}");
             assert_eq!(a.fingerprint() == b.fingerprint(), same, "{source}");
         }
     }
@@ -504,6 +538,35 @@ mod tests {
         assert_eq!(share(0, "event.type == 'x'").unwrap_err(), NoFilter::TooMany);
         others.pop();
         assert!(share(0, "event.type == 'x'").is_ok());
+    }
+
+    #[test]
+    fn whoever_shares_a_filter_has_it_until_it_lets_go_of_it() {
+        let filters = Filters::default();
+        let share = |n: usize, socket: u64, sub: &str| {
+            let client = Client { network: None, socket: Some(socket) };
+            // Those who differ in their claims share the wish, if not the filter.
+            let granted = Some(Arc::new(compile_filter("claims.sub != ''").unwrap()));
+            let claims = serde_json::json!({"sub": sub});
+            filters.share(Demand {
+                granted,
+                claims,
+                client,
+                ..demand(&format!("event.id == '{n}'"))
+            })
+        };
+        let all = |socket, sub| {
+            (0..MAX_OF_SOCKET).map(|n| share(n, socket, sub).unwrap()).collect::<Vec<_>>()
+        };
+        let (first, second, third) = (all(1, "ada"), all(2, "ada"), all(3, "bob"));
+        for socket in [1, 2, 3] {
+            let refused = share(MAX_OF_SOCKET, socket, "ada").unwrap_err();
+            assert_eq!(refused, NoFilter::TooManyOfSocket, "{socket}");
+        }
+        drop(first);
+        assert!(share(MAX_OF_SOCKET, 1, "ada").is_ok(), "the others have those");
+        drop((second, third));
+        assert!(share(MAX_OF_SOCKET, 3, "bob").is_ok());
     }
 
     #[test]

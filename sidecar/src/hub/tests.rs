@@ -36,7 +36,8 @@ pub(super) fn event(n: u64, keys: u64, size: usize) -> Posted {
 /// The filter of a subscriber.
 pub(super) fn filter(runtime: &Runtime, hub: &Hub, source: &str) -> Arc<Filter> {
     let wished = Some(runtime.block_on(hub.expression(source)).unwrap());
-    hub.filter(Demand { wished, ..Demand::default() }).unwrap().unwrap()
+    let own = hub.filter(Demand { wished, ..Demand::default() }).unwrap().unwrap();
+    Arc::clone(own.shared())
 }
 
 /// A filter that takes some eight thousand steps on each event.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::{Conversation as _, Session};
 use crate::{
     count::{EndReason, Transport, TurnedAway},
-    frame::websocket::{CloseCode, Coding, Dialogue},
+    frame::websocket::CloseCode,
     memory::{COPIES, Part},
 };
 
@@ -94,10 +94,8 @@ impl Session {
     /// Keeps nothing any more of what the client has said.
     pub(super) fn unburden(&mut self) {
         self.waiting.clear();
-        self.unheard = Vec::new();
         self.job = None;
-        // It is not listened to any more.
-        self.dialogue = Dialogue::new(0, Coding::Plain);
+        self.dialogue.ignore_messages();
         self.weigh();
     }
 }

@@ -28,8 +28,6 @@ pub(super) struct Outbox {
     /// Whole frames.
     asides: Asides,
     batch: Option<Batch>,
-    /// Whether the frames end it all, and what of the batch is left behind them is given up.
-    closing: bool,
 }
 
 /// A message of events.
@@ -173,11 +171,6 @@ impl Outbox {
         self.batch.is_none() && self.asides.is_empty()
     }
 
-    /// Whether a batch is being written, and more than one frame of it is left.
-    pub(super) fn is_within_batch(&self) -> bool {
-        self.begun().is_some_and(|batch| !batch.fragments.is_last()) && !self.closing
-    }
-
     /// Adds whole messages, and what is to come behind them.
     pub(super) fn push(&mut self, frames: &[u8]) {
         self.asides.push(|out| out.extend_from_slice(frames));
@@ -185,19 +178,27 @@ impl Outbox {
 
     /// Adds control frames, which may stand between any two frames.
     pub(super) fn push_frames(&mut self, frames: &[u8]) {
-        match self.begun() {
-            Some(_) => self.asides.interject(frames),
-            None => self.push(frames),
-        }
+        let begun = self.begun().is_some();
+        self.asides.interject(frames, begun);
+    }
+
+    /// Adds the last frames, behind all that waits.
+    pub(super) fn end(&mut self, frames: &[u8]) {
+        self.asides.end(|out| out.extend_from_slice(frames));
     }
 
     /// Adds the last frames as soon as they may stand. What is not sent by then of a batch that has begun is given up.
-    pub(super) fn close(&mut self, frames: &[u8]) {
-        if self.begun().is_some() {
-            self.asides.interject_last(frames);
-            self.closing = true;
-        } else {
-            self.push(frames);
+    /// Says whether these are the last, and not those that were there before.
+    pub(super) fn close(&mut self, frames: &[u8]) -> bool {
+        let begun = self.begun().is_some();
+        self.asides.end_now(frames, begun)
+    }
+
+    /// Where the last frames wait for more than a frame of a batch, has them come behind that frame. What is between
+    /// is given up.
+    pub(super) fn hurry(&mut self) {
+        if self.begun().is_some_and(|batch| !batch.fragments.is_last()) {
+            self.asides.hasten();
         }
     }
 
@@ -236,7 +237,7 @@ impl Outbox {
     /// Bytes to write, in order.
     pub(super) fn slices(&self) -> [IoSlice<'_>; 4] {
         let first = self.first();
-        let last = self.closing && !first.is_empty();
+        let last = self.asides.is_cut() && !first.is_empty();
         let [a, b, c, d] = match &self.batch {
             Some(batch) if !last => batch.rest(),
             Some(_) | None => [&[][..]; 4],
@@ -249,7 +250,7 @@ impl Outbox {
     pub(super) fn advance(&mut self, count: usize) -> Taken {
         let control = count.min(self.first().len());
         self.asides.advance(control);
-        if self.closing && self.asides.is_empty() {
+        if self.asides.is_cut() && self.asides.is_empty() {
             self.batch = None;
         }
         Taken { control, events: self.advance_batch(count - control) }
@@ -265,9 +266,17 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use std::{iter, sync::LazyLock};
+
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{
-        frame::{Format, websocket::Offer},
+        frame::{
+            Format,
+            naive::{self, Naive, Step},
+            websocket::Offer,
+        },
         hub::chunk::tests::chunk_in,
     };
 
@@ -315,6 +324,104 @@ mod tests {
                     data.iter().collect::<Vec<_>>()
                 );
             }
+        }
+    }
+
+    /// One in a frame, and one in several, also compressed.
+    static CHUNKS: LazyLock<[Arc<Chunk>; 2]> = LazyLock::new(|| {
+        let digits: Vec<u8> =
+            iter::repeat_with(|| fastrand::u8(b'1'..=b'9')).take(350_000).collect();
+        let small = chunk_in(Format::WsList, &[b"1", b"2"]);
+        let large = chunk_in(Format::WsList, &[b"1", digits.leak(), b"3"]);
+        [small, large].map(Arc::new)
+    });
+
+    /// What was said so far, to an outbox and to its twin.
+    struct Twins {
+        outbox: Outbox,
+        naive: Naive,
+        written: Vec<u8>,
+        pongs: u8,
+        coding: Coding,
+    }
+
+    impl Twins {
+        fn step(&mut self, step: Step, chunks: &[Arc<Chunk>; 2]) {
+            let Self { outbox, naive, written, pongs, coding } = self;
+            match step {
+                Step::Events(large) => {
+                    if outbox.wants_batch() && !naive.is_ended() {
+                        let chunk = Arc::clone(&chunks[usize::from(large)]);
+                        let delivery = Delivery { number: 1, events: chunk.len(), chunk };
+                        let mut alone = Outbox::default();
+                        alone.push_batch("a", delivery.clone(), *coding);
+                        naive.begin(naive::frames(&take(&mut alone, usize::MAX)));
+                        outbox.push_batch("a", delivery, *coding);
+                    }
+                }
+                Step::Message(size) => {
+                    naive.push(naive::message(size));
+                    outbox.push(&naive::message(size));
+                }
+                Step::Pong => {
+                    *pongs += 1;
+                    naive.interject(naive::pong(*pongs));
+                    outbox.push_frames(&naive::pong(*pongs));
+                }
+                Step::End => {
+                    naive.take_back();
+                    naive.end(naive::close(1012));
+                    outbox.take_back(1);
+                    outbox.end(&naive::close(1012));
+                }
+                Step::Close => {
+                    naive.take_back();
+                    naive.end_now(naive::close(1000));
+                    outbox.take_back(1);
+                    outbox.close(&naive::close(1000));
+                }
+                Step::Hurry => {
+                    naive.hurry();
+                    outbox.hurry();
+                }
+                Step::Take(count) => {
+                    naive.take(count);
+                    written.extend(take(outbox, count));
+                }
+            }
+        }
+    }
+
+    /// Takes so many bytes, or all there are.
+    fn take(outbox: &mut Outbox, mut count: usize) -> Vec<u8> {
+        let mut taken = Vec::new();
+        while count > 0 && !outbox.is_empty() {
+            let mut bytes = outbox.slices().map(|slice| slice.to_vec()).concat();
+            bytes.truncate(count);
+            assert!(!bytes.is_empty());
+            outbox.advance(bytes.len());
+            count -= bytes.len();
+            taken.extend(bytes);
+        }
+        taken
+    }
+
+    proptest! {
+        #[test]
+        fn it_writes_what_one_writes_that_knows_whole_frames_only(
+            steps in proptest::collection::vec(naive::step(), 1..60), compressed: bool,
+        ) {
+            let coding = if compressed { coding(15) } else { Coding::Plain };
+            let (outbox, naive, written) = Default::default();
+            let mut twins = Twins { outbox, naive, written, pongs: 0, coding };
+            for step in steps {
+                twins.step(step, &CHUNKS);
+                prop_assert!(twins.written == twins.naive.written, "at {step:?}");
+            }
+            twins.step(Step::Take(usize::MAX), &CHUNKS);
+            prop_assert!(twins.written == twins.naive.written);
+            prop_assert!(twins.outbox.is_empty());
+            naive::check(&twins.written);
         }
     }
 

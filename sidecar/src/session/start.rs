@@ -6,14 +6,16 @@ use std::fmt::Display;
 use crate::{
     auth::{Lease, Right, Visitor},
     count::{Seat, Transport, TurnedAway, retry_soon_ms},
-    hub::{Client, Hub, Position, Start},
+    hub::{Client, Hub, OwnFilter, Position, Start},
     memory::{Comer, Memory},
     pipeline::Pipeline,
 };
 
 /// A subscription that can begin.
 pub(super) struct Begun {
-    pub(super) seat: Seat,
+    /// A further seat; none where it has the socket's own.
+    pub(super) further: Option<Seat>,
+    pub(super) filter: Option<OwnFilter>,
     pub(super) start: Start,
     /// How long the client's grant to it holds.
     pub(super) lease: Lease,
@@ -21,7 +23,6 @@ pub(super) struct Begun {
 
 /// Why a subscription can't begin.
 pub(super) struct Refusal {
-    pub(super) seat: Option<Seat>,
     pub(super) code: &'static str,
     pub(super) message: String,
     /// After how many milliseconds another try may succeed; none where it would not.
@@ -43,9 +44,9 @@ impl Passing {
         Self { code, message: message.to_string(), retry_ms }
     }
 
-    fn refuse(self, seat: Option<Seat>) -> Refusal {
+    fn refuse(self) -> Refusal {
         let Self { code, message, retry_ms } = self;
-        Refusal { seat, code, message, retry_ms: Some(retry_ms) }
+        Refusal { code, message, retry_ms: Some(retry_ms) }
     }
 }
 
@@ -64,12 +65,12 @@ fn take_seat(hub: &Hub) -> Result<Seat, Passing> {
     seat.map_err(|none| Passing::note(hub, none.reason(), &none))
 }
 
-/// Lets the client in, with its own seat or a further one, reads the filter, and finds the place in the
+/// Lets the client in, with the socket's `own` seat or a further one, reads the filter, and finds the place in the
 /// log.
 pub(super) async fn begin(
     pipeline: &Pipeline,
     visitor: &Visitor,
-    (client, own): (Client, Option<Seat>),
+    (client, own): (Client, bool),
     position: &Position,
     filter: Option<&str>,
 ) -> Result<Begun, Refusal> {
@@ -78,11 +79,10 @@ pub(super) async fn begin(
         Ok(grant) => grant,
         Err(error) => {
             let retry_ms = error.is_passing().then(retry_soon_ms);
-            let (code, message) = (error.label(), error.to_string());
-            return Err(Refusal { seat: own, code, message, retry_ms });
+            return Err(Refusal { code: error.label(), message: error.to_string(), retry_ms });
         }
     };
-    let seat = own.map_or_else(|| take_seat(hub), Ok).map_err(|none| none.refuse(None))?;
+    let further = if own { None } else { Some(take_seat(hub).map_err(Passing::refuse)?) };
     let wished = match filter {
         None => None,
         Some(source) => match hub.expression(source).await {
@@ -90,7 +90,7 @@ pub(super) async fn begin(
             Err(error) => {
                 hub.accounts().filters_refused.count(&error);
                 let message = format!("filter: {error}");
-                return Err(Refusal { seat: Some(seat), code: "filter", message, retry_ms: None });
+                return Err(Refusal { code: "filter", message, retry_ms: None });
             }
         },
     };
@@ -98,18 +98,11 @@ pub(super) async fn begin(
         Ok(filter) => filter,
         Err(error) => {
             hub.accounts().filters_refused.turned_away(error.reason());
-            let none = Passing::note(hub, error.reason(), &error);
-            return Err(none.refuse(Some(seat)));
+            return Err(Passing::note(hub, error.reason(), &error).refuse());
         }
     };
     match hub.start(position).await {
-        Ok(start) => {
-            let seat = seat.with_filter(filter);
-            Ok(Begun { seat, start, lease: grant.lease })
-        }
-        Err(error) => {
-            let none = Passing::note(hub, TurnedAway::LogUnavailable, &error);
-            Err(none.refuse(Some(seat)))
-        }
+        Ok(start) => Ok(Begun { further, filter, start, lease: grant.lease }),
+        Err(error) => Err(Passing::note(hub, TurnedAway::LogUnavailable, &error).refuse()),
     }
 }

@@ -13,7 +13,7 @@ use weir_crds::v1alpha1::SlowConsumer;
 
 use super::outbox::Delivery;
 use crate::{
-    count::{Seat, Transport},
+    count::{EndReason, Seat, Transport},
     frame::{Format, GapReason},
     hub::{Chunk, Fetch, Filter, Hub, Mark, Passed},
     log::Offset,
@@ -92,7 +92,7 @@ impl Subscription {
         id: String,
         number: u64,
         hub: Arc<Hub>,
-        seat: Seat,
+        seat: Option<Seat>,
         part: usize,
         next: Offset,
         window: Option<u32>,
@@ -107,8 +107,8 @@ impl Subscription {
             id,
             number,
             hub,
-            filter: seat.filter().cloned(),
-            seat: Some(seat),
+            filter: seat.as_ref().and_then(Seat::filter).cloned(),
+            seat,
             terms: 0,
             part,
             next,
@@ -345,6 +345,16 @@ impl Subscription {
     /// How long the socket may take nothing.
     pub(super) fn patience(&self) -> Duration {
         self.hub.patience(self.mark.as_ref())
+    }
+
+    /// Takes note what it ends for.
+    pub(super) fn ends_for(&mut self, why: EndReason) {
+        self.seat.iter_mut().for_each(|seat| seat.ends_for(why));
+    }
+
+    /// Its seat, until that is given back.
+    pub(super) const fn seat(&mut self) -> Option<&mut Seat> {
+        self.seat.as_mut()
     }
 
     /// Gives its seat to another. Nobody waits for it any longer.

@@ -5,6 +5,7 @@
 mod filtered;
 mod held;
 mod large;
+mod seats;
 
 use std::{
     net::Ipv4Addr,

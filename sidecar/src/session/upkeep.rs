@@ -110,7 +110,7 @@ impl Session {
     fn cut_off(&mut self) {
         while let Some(place) = self.subscriptions.iter().position(Subscription::is_out_of_bounds) {
             self.subscriptions.get_mut(place).into_iter().for_each(Subscription::cut_off);
-            let Ended { id, cursor } = self.end_subscription(place);
+            let Ended { id, cursor } = self.end_subscription(place, EndReason::SlowConsumer);
             let message = "the subscription fell too far behind";
             let failure = Failure {
                 cursor: Some(cursor),
@@ -128,7 +128,7 @@ impl Session {
             hub.iter().for_each(|hub| {
                 hub.accounts().turned_away.count(Transport::WebSocket, reason);
             });
-            let Ended { id, cursor } = self.end_subscription(place);
+            let Ended { id, cursor } = self.end_subscription(place, EndReason::FilterTooCostly);
             let (retry_ms, cursor) = (Some(reason.retry_ms()), Some(cursor));
             let failure = Failure::new("subscription", &id, reason.name(), TOO_COSTLY);
             self.say(Reply::Failure(&Failure { retry_ms, cursor, ..failure }));
@@ -147,7 +147,7 @@ impl Session {
     /// Ends the subscriptions to pipelines that are gone.
     fn send_withdrawn(&mut self) {
         while let Some(place) = self.subscriptions.iter().position(Subscription::is_withdrawn) {
-            let Ended { id, cursor } = self.end_subscription(place);
+            let Ended { id, cursor } = self.end_subscription(place, EndReason::Changed);
             self.say(Reply::Draining { id: &id, cursor: &cursor, retry_ms: retry() });
         }
     }

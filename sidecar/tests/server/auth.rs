@@ -1,5 +1,6 @@
 //! Tokens, tickets and cookies; rights; pages of other origins. A real issuer publishes real keys.
 
+mod expired;
 mod filtered;
 mod http2;
 mod issuer;

@@ -20,7 +20,7 @@ use crate::{
     client::{Frame, Request, WebSocket},
     fixture::{OPEN, PATIENCE, Server, config},
     h2_client::Http2,
-    session::Client,
+    session::{Client, two_pipelines},
 };
 
 /// Waits until so many connections over a transport have ended for a reason.
@@ -312,4 +312,47 @@ async fn who_takes_nothing_or_ends_nothing_is_counted_under_that() {
     tokio::join!(stalled, never_ends_a_message(&server));
     ended(&server, "websocket", "slow_message", 1).await;
     all_are_accounted_for(&server, 3).await;
+}
+
+/// How many connections to a pipeline have ended for a reason, over WebSocket.
+async fn ended_of(server: &Server, pipeline: &str, reason: &str, count: u64) {
+    let labels = format!("pipeline=\"{pipeline}\",transport=\"websocket\"");
+    let line = format!("weir_connections_ended_total{{{labels},reason=\"{reason}\"}} ");
+    server.metric_becomes(&line, count).await;
+}
+
+#[tokio::test]
+async fn each_subscription_of_a_session_is_there_or_has_ended() {
+    let server = Server::start_with(two_pipelines()).await;
+    let mut session = Client::open(&server).await;
+    all_are_accounted_for(&server, 1).await;
+    for (id, pipeline) in [("a", "orders"), ("b", "orders"), ("c", "returns"), ("d", "returns")] {
+        let subscribe = json!({"type": "subscribe", "id": id, "pipeline": pipeline});
+        session.ask(subscribe, "subscribed").await;
+    }
+    // The first has the socket's own place.
+    all_are_accounted_for(&server, 4).await;
+    let bad = json!({"type": "subscribe", "id": "e", "pipeline": "returns", "filter": "event."});
+    session.ask(bad, "failure").await;
+    all_are_accounted_for(&server, 4).await;
+    for (id, pipeline, left) in [("b", "orders", 1), ("a", "orders", 1), ("c", "returns", 1)] {
+        session.ask(json!({"type": "unsubscribe", "id": id}), "unsubscribed").await;
+        ended_of(&server, pipeline, "client", left).await;
+        all_are_accounted_for(&server, 4).await;
+    }
+    // The socket has a place by itself again, and comes back to its pipeline with it.
+    session.ask(json!({"type": "subscribe", "id": "f"}), "subscribed").await;
+    all_are_accounted_for(&server, 4).await;
+    server.app.drain(Duration::ZERO).await;
+    while session.0.next().await.is_some() {}
+    drop(session);
+    for (pipeline, reason, count) in [
+        ("orders", "drain", 1),
+        ("orders", "client", 1),
+        ("returns", "drain", 1),
+        ("returns", "client", 1),
+    ] {
+        ended_of(&server, pipeline, reason, count).await;
+    }
+    all_are_accounted_for(&server, 4).await;
 }

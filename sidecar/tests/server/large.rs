@@ -32,13 +32,13 @@ async fn start(more: &str) -> Server {
 }
 
 /// A socket for which the kernel keeps little: so the event is with the server while it isn't read.
-async fn narrow(to: SocketAddr) -> TcpStream {
+pub(crate) async fn narrow(to: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();
     socket.connect(to).await.unwrap()
 }
 
-async fn subscribe(socket: Socket, headers: &[(&str, &str)]) -> WebSocket {
+pub(crate) async fn subscribe(socket: Socket, headers: &[(&str, &str)]) -> WebSocket {
     let mut socket = WebSocket::shake_hands(socket, "/orders/ws", headers).await;
     assert!(socket.head.starts_with("HTTP/1.1 101"), "{}", socket.head);
     // The opening, or hello.
@@ -48,7 +48,7 @@ async fn subscribe(socket: Socket, headers: &[(&str, &str)]) -> WebSocket {
 }
 
 /// Publishes a large event, and reads of it two frames. Gives what was published, and its cursor.
-async fn begin(server: &Server, socket: &mut WebSocket) -> (String, String) {
+pub(crate) async fn begin(server: &Server, socket: &mut WebSocket) -> (String, String) {
     let event = large();
     let answer = server.post(&json!(event).to_string()).await.json();
     socket.frames.clear();
@@ -134,6 +134,41 @@ async fn a_close_is_answered_within_a_large_event_of_which_nothing_more_comes() 
     }
 }
 
+/// A socket that is subscribed, by itself or within a session.
+async fn subscribed(server: &Server, headers: &[(&str, &str)]) -> WebSocket {
+    let socket = subscribe(Box::new(narrow(server.public).await), headers).await;
+    if !headers.contains(&V1) {
+        return socket;
+    }
+    let mut client = Client(socket);
+    client.ask(json!({"type": "subscribe", "id": "a"}), "subscribed").await;
+    client.0
+}
+
+#[tokio::test]
+async fn one_that_is_sent_away_within_an_event_is_answered_until_it_has_got_that() {
+    for headers in [&[][..], &[DEFLATE], &[V1], &[V1, DEFLATE]] {
+        let server = start("delivery: {drain: {window: 0s}}").await;
+        let mut socket = subscribed(&server, headers).await;
+        let mut other = server.sse("").await;
+        let (event, _) = begin(&server, &mut socket).await;
+        let read = async {
+            assert!(other.next_data().await.trim_matches('"') == event);
+            // From here on all know that they are to leave.
+            assert_eq!(other.next().await.unwrap().name, "draining");
+            socket.send(9, b"are you there?").await;
+            assert_eq!(socket.next().await, Some(Frame::Pong(b"are you there?".to_vec())));
+            assert!(socket.frames.len() < 12, "{:x?}", socket.frames);
+            socket.send(8, &1000_u16.to_be_bytes()).await;
+            assert_eq!(socket.next().await, Some(Frame::Close(Some(1000))));
+            assert_eq!(socket.next().await, None);
+            assert!(socket.frames.len() < 16, "{:x?}", socket.frames);
+        };
+        tokio::join!(server.app.drain(Duration::MAX), read);
+        assert_eq!(departed(&server).await, Some(1));
+    }
+}
+
 #[tokio::test]
 async fn one_that_is_sent_away_in_time_gets_the_whole_event_and_its_cursor() {
     let server = start("delivery: {drain: {window: 1s}}").await;
@@ -164,6 +199,77 @@ async fn at_a_stop_the_close_comes_within_the_event_with_the_cursor_before_it() 
         assert_eq!(socket.next().await, None);
     };
     tokio::join!(server.app.stop(), read);
+}
+
+#[tokio::test]
+async fn so_it_does_within_what_is_compressed_and_within_a_batch() {
+    for headers in [&[DEFLATE][..], &[V1], &[V1, DEFLATE]] {
+        let server = start("").await;
+        let mut socket = subscribed(&server, headers).await;
+        begin(&server, &mut socket).await;
+        let read = async {
+            assert_eq!(socket.next().await, Some(Frame::Close(Some(1012))));
+            let hint = socket.close_hint();
+            assert!(hint["retry"].is_u64(), "{hint}");
+            assert_eq!(hint["cursor"].as_str().unwrap_or_default(), socket.opened_at);
+            assert_eq!(socket.next().await, None);
+            assert!(socket.frames.len() < 12, "{:x?}", socket.frames);
+        };
+        tokio::join!(server.app.stop(), read);
+    }
+}
+
+#[tokio::test]
+async fn one_that_skips_the_oldest_has_got_a_large_event_before_the_gap() {
+    for headers in [&[][..], &[V1]] {
+        let server = start("delivery: {slowConsumer: DropOldest, maxLag: {events: 2}}").await;
+        let mut socket = subscribed(&server, headers).await;
+        let (event, cursor) = begin(&server, &mut socket).await;
+        server.post_numbers(0..9).await;
+        let (message, from) = (socket.next_json().await, &mut socket);
+        let data = message.pointer(if headers.is_empty() { "/data" } else { "/events/0/data" });
+        assert!(*data.unwrap() == event);
+        let gap = from.next_json().await;
+        assert_eq!((&gap["from"], &gap["reason"]), (&json!(cursor), &json!("slow_consumer")));
+        let missed = gap["missed"].as_u64().unwrap();
+        assert!((1..9).contains(&missed), "{gap}");
+        server.metric_becomes("weir_deliveries_lagging{pipeline=\"orders\"} ", 0).await;
+        let dropped = server.metric("weir_deliveries_dropped_total{pipeline=\"orders\"} ").await;
+        assert_eq!(dropped, Some(missed));
+        assert_eq!(written(&server).await, Some(1 + 9 - missed));
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_conflated_has_got_a_large_event_before_the_newest() {
+    for headers in [&[][..], &[V1]] {
+        let policy = "slowConsumer: Conflate, conflateKey: event.type, maxLag: {events: 2}";
+        let server = start(&format!("delivery: {{{policy}}}")).await;
+        let mut socket = subscribed(&server, headers).await;
+        let (event, _) = begin(&server, &mut socket).await;
+        server.post_numbers(0..9).await;
+        let list = |message: serde_json::Value| match message.get("events") {
+            Some(events) => events.as_array().unwrap().clone(),
+            None => vec![message],
+        };
+        let mut got = list(socket.next_json().await);
+        assert!(got[0]["data"] == event);
+        while got.last().unwrap()["data"]["n"] != 8 {
+            got.extend(list(socket.next_json().await));
+        }
+        server.metric_becomes("weir_deliveries_lagging{pipeline=\"orders\"} ", 0).await;
+        let metric = "weir_deliveries_conflated_total{pipeline=\"orders\"} ";
+        let conflated = server.metric(metric).await.unwrap();
+        assert!(conflated > 0);
+        assert_eq!(written(&server).await, Some(10 - conflated));
+        assert_eq!(got.len() as u64, 10 - conflated, "each that was written has come");
+    }
+}
+
+/// The events of the pipeline that were written to WebSockets.
+async fn written(server: &Server) -> Option<u64> {
+    let metric = "weir_deliveries_written_total{pipeline=\"orders\",transport=\"websocket\"} ";
+    server.metric(metric).await
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ impl Client {
     }
 }
 
-fn two_pipelines() -> weir_sidecar::config::Config {
+pub(crate) fn two_pipelines() -> weir_sidecar::config::Config {
     let mut both = config(OPEN, None);
     let mut other = both.pipelines["orders"].clone();
     "returns".clone_into(&mut other.name);

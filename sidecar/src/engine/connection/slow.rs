@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use weir_crds::v1alpha1::SlowConsumer;
 
-use super::{Connection, Now, Phase, Tick, Turn, ticks};
+use super::{Connection, Now, Phase, Tick, Turn, farewell::Farewell, ticks};
 use crate::{
-    count::{EndReason, TurnedAway},
+    count::EndReason,
     engine::wire::Wire,
-    frame::{self, Control, GapReason, websocket},
-    hub::{Settings, TOO_COSTLY},
+    frame::{self, Control, GapReason},
+    hub::Settings,
     log::Offset,
 };
 
@@ -27,32 +27,10 @@ impl<W: Wire> Connection<W> {
         }
         self.phase = Phase::Leaving;
         self.outlet.take_back();
-        let retry_ms = Some(fastrand::u64(100..2_000));
-        let code = websocket::CloseCode::TryAgainLater;
-        self.say_farewell_soon(now, code, |cursor| Control::Failure {
-            code: "slow_consumer",
-            message: "you are too far behind: come back with this cursor, and read faster",
-            retry_ms,
-            cursor: Some(cursor),
-        });
+        self.say_farewell_soon(now, Farewell::of(EndReason::SlowConsumer));
         // The kernel says that there is room when a third is free; there may be some before that.
         self.blocked_since = None;
         Turn::More
-    }
-
-    /// Ends a stream whose filter costs more than it may.
-    pub(super) fn end_costly(&mut self, now: Now<'_>) {
-        let reason = TurnedAway::FilterTooCostly;
-        now.hub.accounts().turned_away.count(self.seat.transport(), reason);
-        self.end_for(EndReason::FilterTooCostly);
-        let cursor = self.begin_to_leave(now);
-        let control = Control::Failure {
-            code: reason.name(),
-            message: TOO_COSTLY,
-            retry_ms: Some(reason.retry_ms()),
-            cursor: Some(&cursor),
-        };
-        self.say_farewell(&control, websocket::CloseCode::PolicyViolation);
     }
 
     /// It has all there is: from now on it is behind only if it doesn't keep up.

@@ -117,6 +117,8 @@ pub struct Decoder {
     control: Vec<u8>,
     /// How many frames have begun.
     frames: u64,
+    /// Whether nothing is kept of messages.
+    deaf: bool,
 }
 
 #[derive(Debug)]
@@ -148,6 +150,7 @@ impl Decoder {
             compressed: false,
             control: Vec::new(),
             frames: 0,
+            deaf: false,
         }
     }
 
@@ -171,6 +174,22 @@ impl Decoder {
             *input = &[];
         }
         result
+    }
+
+    /// From now on gives only pings, pongs and a close, and keeps nothing of messages: neither of those that come
+    /// nor of the one that is being read.
+    pub fn ignore_messages(&mut self) {
+        self.deaf = true;
+        self.message = Vec::new();
+    }
+
+    /// Whether it reads nothing more.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        match self.step {
+            Step::Closed | Step::Failed(_) => true,
+            Step::Header(_) | Step::Payload { .. } => false,
+        }
     }
 
     /// How many frames have begun since this was last asked.
@@ -265,6 +284,9 @@ impl Decoder {
 
     /// Takes a piece of the open message's payload.
     fn take(&mut self, mask: Mask, bytes: &[u8]) -> Result<(), ProtocolError> {
+        if self.deaf {
+            return Ok(());
+        }
         mask.unmask(bytes, &mut self.message);
         self.check_text(false)
     }
@@ -281,6 +303,10 @@ impl Decoder {
     }
 
     fn complete(&mut self) -> Result<Option<Message>, ProtocolError> {
+        if self.deaf {
+            self.open = None;
+            return Ok(None);
+        }
         if std::mem::take(&mut self.compressed) {
             let compressed = std::mem::take(&mut self.message);
             let mut inflater = Inflater::new(self.max_message);

@@ -49,6 +49,17 @@ impl Dialogue {
         self.breach
     }
 
+    /// From now on no message is of use: what comes of one is thrown away. Pings and a close are answered as ever.
+    pub fn ignore_messages(&mut self) {
+        self.decoder.ignore_messages();
+    }
+
+    /// Whether the client has said its last, and nothing more is read.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.decoder.is_over()
+    }
+
     /// How many frames the client has sent since this was last asked.
     pub const fn take_frames(&mut self) -> u64 {
         self.decoder.take_frames()
@@ -130,6 +141,28 @@ mod tests {
         let (_, reply) = hear_all(&flood);
         assert!(reply.len() < MOST_REPLY + 200, "{}", reply.len());
         assert!(reply.ends_with(b"\x8a\x04last"));
+    }
+
+    #[test]
+    fn who_is_not_listened_to_any_more_is_answered_all_the_same() {
+        let (mut dialogue, mut reply) = (Dialogue::new(100, Coding::Plain), Vec::new());
+        // A text in two frames, of which half a frame has come.
+        let mut input = &b"\x01\x84\0\0\0\0te"[..];
+        assert_eq!(dialogue.hear(&mut input, &mut reply), Heard::Nothing);
+        assert!(dialogue.held() > 0);
+        dialogue.ignore_messages();
+        assert_eq!(dialogue.held(), 0);
+        // Its end, which is no text; bytes; a ping; a close.
+        let rest = b"xt\x80\x81\0\0\0\0\xff\x82\x81\0\0\0\0b\x89\x81\0\0\0\0?\x88\x80\0\0\0\0";
+        for byte in rest.iter().take(rest.len() - 1) {
+            let heard = dialogue.hear(&mut std::slice::from_ref(byte), &mut reply);
+            assert_eq!((heard, dialogue.is_over()), (Heard::Nothing, false));
+            assert!(dialogue.held() < 16, "nothing is kept");
+        }
+        assert_eq!(reply, b"\x8a\x01?");
+        let last = dialogue.hear(&mut &rest[rest.len() - 1..], &mut reply);
+        assert_eq!((last, dialogue.is_over()), (Heard::Farewell, true));
+        assert!(reply.ends_with(b"\x88\0"));
     }
 
     #[test]

@@ -7,20 +7,23 @@
 //! - The wishes of a pipeline share a bound on what counts. When they are over it the costliest is ended, and
 //!   the next, until the others fit.
 //! - What was ended is refused for a while, whoever wishes for it.
-//! - One client has a part of the number: those count that it was the first to wish for, until nobody has them any
-//!   more. What is there already, everybody may wish for.
+//! - One client has a part of the number: as long as it has that many, be they another's too, it may wish for nothing
+//!   new. What is there already, everybody may wish for. What it has given back doesn't count, whoever still has it.
 
 use std::{
     cmp::Reverse,
     collections::{HashMap, VecDeque},
+    hash::Hash,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
+use parking_lot::Mutex;
+
 use super::{Client, MAX_FILTERS, NoFilter};
-use crate::filter::Expression;
+use crate::{count::Network, filter::Expression};
 
 /// The steps for each event that are free, on average.
 const FREE: u64 = 200;
@@ -52,8 +55,21 @@ pub(super) struct Wish {
     /// The steps that count, of the last seconds.
     counted: AtomicU64,
     ended: AtomicBool,
-    /// Who was the first to wish for it.
-    first: Client,
+    holders: Mutex<Holders>,
+}
+
+/// Who has a wish, and how often.
+#[derive(Debug, Default)]
+struct Holders {
+    sockets: HashMap<u64, usize>,
+    networks: HashMap<Network, usize>,
+}
+
+/// A subscriber's part in a wish: until it is dropped, its client has that.
+#[derive(Debug)]
+pub(super) struct Holder {
+    wish: Arc<Wish>,
+    client: Client,
 }
 
 /// The wishes of a pipeline's subscribers.
@@ -62,6 +78,39 @@ pub(super) struct Wishes {
     by_meaning: HashMap<String, Weak<Wish>>,
     /// Those that were ended, and for how many seconds more they are refused.
     refused: VecDeque<(String, u32)>,
+}
+
+impl Holders {
+    fn enter(&mut self, Client { network, socket }: Client) {
+        socket.into_iter().for_each(|socket| *self.sockets.entry(socket).or_default() += 1);
+        network.into_iter().for_each(|network| *self.networks.entry(network).or_default() += 1);
+    }
+
+    fn leave(&mut self, Client { network, socket }: Client) {
+        socket.into_iter().for_each(|socket| take_one(&mut self.sockets, &socket));
+        network.into_iter().for_each(|network| take_one(&mut self.networks, &network));
+    }
+}
+
+fn take_one<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    let Some(count) = counts.get_mut(key) else { return };
+    *count -= 1;
+    if *count == 0 {
+        counts.remove(key);
+    }
+}
+
+impl Holder {
+    pub(super) fn new(wish: &Arc<Wish>, client: Client) -> Self {
+        wish.holders.lock().enter(client);
+        Self { wish: Arc::clone(wish), client }
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.wish.holders.lock().leave(self.client);
+    }
 }
 
 impl Wish {
@@ -88,7 +137,7 @@ impl Wish {
 }
 
 impl Wishes {
-    /// A wish, which counts among them until nobody has it any more.
+    /// A wish, which counts among them until nobody has it any more: for a client that is to [hold](Holder) it.
     pub(super) fn get(
         &mut self,
         wished: &Expression,
@@ -103,7 +152,7 @@ impl Wishes {
         }
         self.by_meaning.retain(|_, wish| wish.strong_count() > 0);
         self.make_way(client)?;
-        let wish = Arc::new(Wish { first: client, ..Wish::default() });
+        let wish = Arc::new(Wish::default());
         self.by_meaning.insert(meaning, Arc::downgrade(&wish));
         Ok(wish)
     }
@@ -112,9 +161,10 @@ impl Wishes {
     fn make_way(&self, client: Client) -> Result<(), NoFilter> {
         let Client { network, socket } = client;
         let (mut of_socket, mut of_network) = (0, 0);
-        for first in self.by_meaning.values().filter_map(Weak::upgrade).map(|wish| wish.first) {
-            of_socket += usize::from(socket.is_some() && first.socket == socket);
-            of_network += usize::from(network.is_some() && first.network == network);
+        for wish in self.by_meaning.values().filter_map(Weak::upgrade) {
+            let Holders { sockets, networks } = &*wish.holders.lock();
+            of_socket += usize::from(socket.is_some_and(|socket| sockets.contains_key(&socket)));
+            of_network += usize::from(network.is_some_and(|one| networks.contains_key(&one)));
         }
         if of_socket >= MAX_OF_SOCKET {
             return Err(NoFilter::TooManyOfSocket);
@@ -213,29 +263,63 @@ mod tests {
         second(&mut wishes, &[]);
         assert!(!wishes.get(&expression(1), Client::default()).unwrap().is_ended());
     }
+
+    fn network(last: u8) -> Option<Network> {
+        Some(Network::from(IpAddr::from([192, 0, 2, last])))
+    }
+
+    /// Lets a client have a wish.
+    fn hold(wishes: &mut Wishes, n: usize, client: Client) -> Result<Holder, NoFilter> {
+        let wish = wishes.get(&expression(n), client)?;
+        Ok(Holder::new(&wish, client))
+    }
+
     #[test]
     fn a_socket_and_an_address_have_a_part_and_whoever_comes_from_elsewhere_finds_room() {
         let mut wishes = Wishes::default();
-        let network = |last| Some(Network::from(IpAddr::from([192, 0, 2, last])));
         let client = |last, socket| Client { network: network(last), socket: Some(socket) };
         let mut held = Vec::new();
         let mut last = None;
         for n in 0..MAX_FILTERS {
             // As many sockets as it likes.
-            match wishes.get(&expression(n), client(1, (n / MAX_OF_SOCKET) as u64)) {
-                Ok(wish) => held.push(wish),
+            match hold(&mut wishes, n, client(1, (n / MAX_OF_SOCKET) as u64)) {
+                Ok(holder) => held.push(holder),
                 Err(none) => last = Some(none),
             }
         }
         assert_eq!((held.len(), last), (MAX_OF_ADDRESS, Some(NoFilter::TooManyOfAddress)));
-        let of_socket = |wishes: &mut Wishes, n| wishes.get(&expression(n), client(2, 9));
+        let of_socket = |wishes: &mut Wishes, n| hold(wishes, n, client(2, 9));
         for n in 100..100 + MAX_OF_SOCKET {
             held.push(of_socket(&mut wishes, n).unwrap());
         }
         assert_eq!(of_socket(&mut wishes, 200).unwrap_err(), NoFilter::TooManyOfSocket);
         assert!(of_socket(&mut wishes, 0).is_ok(), "what is there already is everybody's");
-        assert_eq!(wishes.get(&expression(200), client(3, 10)).unwrap_err(), NoFilter::TooMany);
+        assert_eq!(hold(&mut wishes, 200, client(3, 10)).unwrap_err(), NoFilter::TooMany);
         drop(held.pop());
         assert!(of_socket(&mut wishes, 200).is_ok(), "what nobody has any more is given back");
+    }
+
+    #[test]
+    fn what_a_client_has_given_back_counts_no_more_though_others_have_it() {
+        for [first, second] in [
+            [1, 2].map(|socket| Client { network: None, socket: Some(socket) }),
+            [1, 2].map(|last| Client { network: network(last), socket: None }),
+        ] {
+            let most = if first.socket.is_some() { MAX_OF_SOCKET } else { MAX_OF_ADDRESS };
+            let mut wishes = Wishes::default();
+            let mut all = |client| {
+                (0..most).map(|n| hold(&mut wishes, n, client).unwrap()).collect::<Vec<_>>()
+            };
+            let (of_first, twice, of_second) = (all(first), all(first), all(second));
+            let mut more = |client| hold(&mut wishes, 100, client).is_ok();
+            assert!(!more(first) && !more(second), "each has its part");
+            drop(of_first);
+            assert!(!more(first), "it has them once more");
+            drop(twice);
+            assert!(more(first), "it has none of them");
+            assert!(!more(second), "who has taken them over has them");
+            drop(of_second);
+            assert!(more(second));
+        }
     }
 }
