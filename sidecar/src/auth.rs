@@ -57,7 +57,7 @@ pub use secret::Secret;
 pub use visitor::Visitor;
 
 /// How many keys there are, how old they are, and how many readings succeeded and failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeysReading {
     /// Usable keys.
     pub keys: u64,
@@ -67,6 +67,10 @@ pub struct KeysReading {
     pub read: u64,
     /// Readings that failed.
     pub failed: u64,
+    /// Whether there are keys that are young enough to be believed.
+    pub good: bool,
+    /// Why the last reading failed, if it did.
+    pub trouble: Option<String>,
 }
 
 /// What a verified token has shown.

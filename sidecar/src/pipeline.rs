@@ -11,10 +11,10 @@ use std::{
 
 use tokio_util::task::AbortOnDropHandle;
 use weir_crds::v1alpha1::{DiskStorage, Objective, ObjectiveKind, Source, SourceKind, StorageKind};
-use weir_slo::{LogSample, PipelineSample, SloSample, Timestamp};
+use weir_slo::{KeysSample, LogSample, PipelineSample, SloSample, Timestamp};
 
 use crate::{
-    auth::{Grant, Guard},
+    auth::{Grant, Guard, KeysReading},
     config::{PipelineConfig, SloConfig},
     count::{Judge, Meter, MeterName},
     durable::{Limits, Streams},
@@ -152,6 +152,7 @@ impl Pipeline {
             generation: *generation,
             sources: self.sources().map(|source| source.sample()).collect(),
             log: Some(sample_log(&self.hub, self.streams())),
+            keys: self.guard.keys().and_then(sample_keys),
             missing_secrets: secrets::missing(spec, &self.secrets),
             subscribers: self.hub.accounts().subscribers(),
             deliveries: self.hub.cut().deliveries,
@@ -245,6 +246,13 @@ fn sample_log(hub: &Hub, streams: Option<&Arc<Streams>>) -> LogSample {
         None => of_streams(),
     };
     LogSample { healthy: message.is_none(), message }
+}
+
+/// How the issuer's keys are; `None` until somebody has tried to read them.
+fn sample_keys(reading: KeysReading) -> Option<KeysSample> {
+    let KeysReading { keys: _, age: _, read, failed, good, trouble } = reading;
+    let message = trouble.filter(|_| !good);
+    (read + failed > 0).then_some(KeysSample { healthy: good, message })
 }
 
 fn sample_slo(slo: &SloConfig, meters: &[Arc<Meter>], since: Timestamp) -> SloSample {

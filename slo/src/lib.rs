@@ -98,8 +98,8 @@ pub use objective::{Method, Objective, ObjectiveError, RETENTION};
 pub use ratio::{Ratio, RatioError};
 pub use recorder::{KEPT, Recorder};
 pub use samples::{
-    Deliveries, Instance, LogSample, ObjectiveSample, PipelineSample, SAMPLES_V1, Samples,
-    SloSample, Snapshot, SourceSample, Subscribers,
+    Deliveries, Instance, KeysSample, LogSample, ObjectiveSample, PipelineSample, SAMPLES_V1,
+    Samples, SloSample, Snapshot, SourceSample, Subscribers,
 };
 pub use series::{CLOCK_TOLERANCE, Series, WindowCounts};
 pub use slices::{Outcome, SliceRule, Slicer};

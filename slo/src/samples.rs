@@ -64,6 +64,10 @@ pub struct PipelineSample {
     /// The log's state; absent where the sidecar is too old to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogSample>,
+    /// How the keys are by which tokens are verified; absent where none is, before they were read for the first time,
+    /// and where the sidecar is too old to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeysSample>,
     /// The Secrets that the manifest names and of which the process finds nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing_secrets: Vec<String>,
@@ -103,6 +107,18 @@ pub struct SourceSample {
 #[serde(rename_all = "camelCase")]
 pub struct LogSample {
     /// Whether it takes events.
+    #[serde(default)]
+    pub healthy: bool,
+    /// Why not, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// The keys of the issuer whose tokens a pipeline takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeysSample {
+    /// Whether there are some, and they are not too old to be believed.
     #[serde(default)]
     pub healthy: bool,
     /// Why not, for people.

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails it by panicking")]
 
 use serde_json::{Value, json};
-use weir_slo::{Counts, Deliveries, Samples, Snapshot, Subscribers, Timestamp};
+use weir_slo::{
+    Counts, Deliveries, LogSample, PipelineSample, Samples, Snapshot, Subscribers, Timestamp,
+};
 
 const GOLDEN: &str = include_str!("golden/samples.json");
 
@@ -20,6 +22,9 @@ fn the_golden_document_is_read_as_it_is_meant() {
     assert_eq!(pipeline.generation, Some(3));
     assert_eq!(pipeline.subscribers, Subscribers { sse: 12, websocket: 3 });
     assert_eq!(pipeline.sources[1].message.as_deref(), Some("connection refused; retrying in 4s"));
+    assert_eq!(pipeline.log, Some(LogSample { healthy: true, message: None }));
+    let keys = pipeline.keys.as_ref().unwrap();
+    assert!(!keys.healthy && keys.message.as_ref().unwrap().contains("404"), "{keys:?}");
     let expected = Deliveries {
         accepted: 410,
         due: 6150,
@@ -82,7 +87,8 @@ fn optional_fields_of_an_earlier_version_may_be_missing() {
     let samples: Samples = serde_json::from_value(earlier).unwrap();
     let objective = samples.objective("n", "o", "e").unwrap();
     assert_eq!((objective.current, objective.recent.len()), (Counts::ZERO, 0));
-    assert_eq!(samples.pipelines[0].deliveries, Deliveries::default());
+    let PipelineSample { log, keys, deliveries, .. } = &samples.pipelines[0];
+    assert_eq!((log, keys, deliveries), (&None, &None, &Deliveries::default()));
 }
 
 #[test]

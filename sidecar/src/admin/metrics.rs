@@ -371,7 +371,7 @@ const FAMILIES: &[Family] = &[
         kind: Kind::Counter,
         read: |pipeline, write| {
             let readings = pipeline.guard().keys();
-            write(&[("result", "read")], readings.map_or(0, |readings| readings.read))?;
+            write(&[("result", "read")], readings.as_ref().map_or(0, |readings| readings.read))?;
             write(&[("result", "failed")], readings.map_or(0, |readings| readings.failed))
         },
     },

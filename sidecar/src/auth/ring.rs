@@ -78,6 +78,15 @@ struct State {
     tried_at: Option<Instant>,
     tried: u64,
     failed: u64,
+    /// Why the last one failed, if it did.
+    trouble: Option<String>,
+}
+
+impl State {
+    /// Whether the keys are young enough to be believed.
+    fn is_good(&self, pace: Pace) -> bool {
+        self.read_at.is_some_and(|at| at.elapsed() < pace.good)
+    }
 }
 
 impl Ring {
@@ -118,8 +127,7 @@ impl Ring {
     /// The keys, as long as they are good.
     pub(super) fn keys(&self) -> Option<Arc<KeySet>> {
         let state = self.state.borrow();
-        let good = state.read_at.is_some_and(|at| at.elapsed() < self.pace.good);
-        state.keys.clone().filter(|_| good)
+        state.keys.clone().filter(|_| state.is_good(self.pace))
     }
 
     /// Waits for a new reading, unless there was one a moment ago. Says whether there was a new one.
@@ -139,12 +147,15 @@ impl Ring {
 
     /// What the readings have led to.
     pub(super) fn reading(&self) -> KeysReading {
-        let State { keys, read_at, tried_at: _, tried, failed } = &*self.state.borrow();
+        let state = self.state.borrow();
+        let State { keys, read_at, tried_at: _, tried, failed, trouble } = &*state;
         KeysReading {
             keys: keys.as_ref().map_or(0, |keys| keys.len() as u64),
             age: read_at.map(|at| at.elapsed()),
             read: tried - failed,
             failed: *failed,
+            good: state.is_good(self.pace),
+            trouble: trouble.clone(),
         }
     }
 }
@@ -175,7 +186,7 @@ async fn keep_reading<F>(
             Err(error) => whose.complain(error, &state.borrow(), failures),
         }
         failures = if parsed.is_ok() { 0 } else { failures.saturating_add(1) };
-        note(&state, parsed.ok());
+        note(&state, parsed);
         // Whoever wished for a reading during this one has had it.
         tokio::select! {
             biased;
@@ -232,18 +243,22 @@ impl Whose {
     }
 }
 
-fn note(state: &watch::Sender<State>, keys: Option<KeySet>) {
+fn note(state: &watch::Sender<State>, read: Result<KeySet, String>) {
     state.send_modify(|state| {
         let now = Instant::now();
         state.tried += 1;
         state.tried_at = Some(now);
-        match keys {
-            Some(keys) => {
+        state.trouble = match read {
+            Ok(keys) => {
                 state.keys = Some(Arc::new(keys));
                 state.read_at = Some(now);
+                None
             }
-            None => state.failed += 1,
-        }
+            Err(error) => {
+                state.failed += 1;
+                Some(error)
+            }
+        };
     });
 }
 
@@ -342,11 +357,14 @@ mod tests {
         time::sleep(BY_HTTP.good - Duration::from_secs(60)).await;
         assert!(has(&ring, "a"));
         assert!(ring.reading().failed > 1_000);
+        let KeysReading { good, trouble, .. } = ring.reading();
+        assert_eq!((good, trouble.as_deref()), (true, Some("down")));
         time::sleep(Duration::from_secs(120)).await;
-        assert!(ring.keys().is_none());
+        assert!(ring.keys().is_none() && !ring.reading().good);
         issuer.publish(Some("c"));
         time::sleep(LONGEST_RETRY * 2).await;
-        assert!(has(&ring, "c"));
+        let KeysReading { good, trouble, .. } = ring.reading();
+        assert!(has(&ring, "c") && good && trouble.is_none(), "{trouble:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 use kube::ResourceExt;
 use weir_crds::v1alpha1::PlacementKind;
+use weir_slo::{KeysSample, LogSample, PipelineSample};
 
 use super::census::Census;
 use super::remedy::{of_amounts, unspecified};
@@ -30,18 +31,18 @@ pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> F
 
 fn serving(observed: &Observed, census: &Census) -> (Status, &'static str, String) {
     let Census { desired, ready, outdated, troubles, current: standing, .. } = census;
-    let cut_off = cut_off(observed);
-    let told = some(&cut_off, MOST_TROUBLES);
-    if !cut_off.is_empty() && cut_off.len() == observed.replicas.len() {
-        let message = format!("no replica reaches the log, so that all of them refuse: {told}");
-        return (Status::False, "LogUnavailable", message);
+    let (cut_off, keyless) = (cut_off(observed), keyless(observed));
+    if let Some((reason, message)) = refusing(observed, &cut_off, &keyless) {
+        return (Status::False, reason, message);
     }
     let mut message = format!("{ready} of {desired} replicas serve");
     if *outdated > 0 {
         message.push_str(&format!(", {outdated} of them not yet the newest generation"));
     }
-    if !cut_off.is_empty() {
-        message.push_str(&format!("; without their log: {told}"));
+    for (what, all) in [("their log", &cut_off), ("the issuer's keys", &keyless)] {
+        if !all.is_empty() {
+            message.push_str(&format!("; without {what}: {}", some(all, MOST_TROUBLES)));
+        }
     }
     if !troubles.is_empty() {
         message.push_str(&format!("; not up: {}", some(troubles, MOST_TROUBLES)));
@@ -54,7 +55,8 @@ fn serving(observed: &Observed, census: &Census) -> (Status, &'static str, Strin
     {
         message.push_str(&format!("; no more pods can be made: {refused}"));
     }
-    let reason = match (outdated, ready < desired || !cut_off.is_empty()) {
+    let is_whole = cut_off.is_empty() && keyless.is_empty();
+    let reason = match (outdated, ready < desired || !is_whole) {
         (1.., _) => "Updating",
         (_, true) => "PartlyServing",
         (_, false) => "Serving",
@@ -62,15 +64,63 @@ fn serving(observed: &Observed, census: &Census) -> (Status, &'static str, Strin
     (Status::True, reason, message)
 }
 
+/// Why nobody is let in, though replicas are up.
+fn refusing(
+    observed: &Observed,
+    cut_off: &[String],
+    keyless: &[String],
+) -> Option<(&'static str, String)> {
+    let is_all = |some: &[String]| !some.is_empty() && some.len() == observed.replicas.len();
+    if is_all(cut_off) {
+        let told = some(cut_off, MOST_TROUBLES);
+        let message = format!("no replica reaches the log, so that all of them refuse: {told}");
+        return Some(("LogUnavailable", message));
+    }
+    let auth = observed.pipeline.spec.auth.as_ref();
+    // Who shows no token is still let in where that is enough.
+    if !is_all(keyless) || auth.is_some_and(|auth| auth.anonymous) {
+        return None;
+    }
+    let jwt = auth.and_then(|auth| auth.jwt.as_ref());
+    let remedy = if jwt.is_some_and(|jwt| jwt.jwks_url.is_some()) {
+        "mend spec.auth.jwt.jwksUrl, or let the pods reach it"
+    } else {
+        "put the issuer's JWK Set where spec.auth.jwt.jwks says"
+    };
+    let told = some(keyless, MOST_TROUBLES);
+    let message = format!(
+        "no replica has keys of the issuer, so that all of them refuse every token: {told}: {remedy}"
+    );
+    Some(("KeysUnreadable", message))
+}
+
 /// The replicas that have no log to read or to write, and what each says of it.
 fn cut_off(observed: &Observed) -> Vec<String> {
-    let cut_off = observed.replicas.iter().filter_map(|replica| {
+    lacking(observed, |sample| {
+        let LogSample { healthy, message } = sample.log.as_ref()?;
+        Some((*healthy, message.as_deref()))
+    })
+}
+
+/// The replicas that have no keys to verify a token by, and what each says of it.
+fn keyless(observed: &Observed) -> Vec<String> {
+    lacking(observed, |sample| {
+        let KeysSample { healthy, message } = sample.keys.as_ref()?;
+        Some((*healthy, message.as_deref()))
+    })
+}
+
+/// The replicas of which something isn't well, and what each says of it. `state` is whether it is, and why not.
+fn lacking(
+    observed: &Observed,
+    state: impl Fn(&PipelineSample) -> Option<(bool, Option<&str>)>,
+) -> Vec<String> {
+    let lacking = observed.replicas.iter().filter_map(|replica| {
         let Report::Serving(sample) = &replica.report else { return None };
-        let log = sample.log.as_ref().filter(|log| !log.healthy)?;
-        let why = log.message.as_deref().unwrap_or("it does not say why");
-        Some(format!("{} ({why})", replica.pod))
+        let (_, why) = state(sample).filter(|(healthy, _)| !healthy)?;
+        Some(format!("{} ({})", replica.pod, why.unwrap_or("it does not say why")))
     });
-    cut_off.collect()
+    lacking.collect()
 }
 
 /// Why nobody serves, and what to do.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
+use weir_slo::{KeysSample, Samples};
 
 use super::{
     House, PATIENCE, bearer, claims,
@@ -77,8 +78,18 @@ async fn an_issuer_that_was_never_reached_ends_nobody_for_good() {
     let answer = publish.body("1").send(server.public).await;
     assert_eq!(answer.status, 503);
     assert!(answer.head.to_lowercase().contains("\r\nretry-after: "), "{}", answer.head);
+    // The operator is told so, and why.
+    let KeysSample { healthy, message } = sampled(&server).await.unwrap();
+    assert!(!healthy && message.as_ref().unwrap().contains("500"), "{message:?}");
     issuer.publish(&[&pair]);
     opens_in_time(&server, &token).await;
+    assert_eq!(sampled(&server).await, Some(KeysSample { healthy: true, message: None }));
+}
+
+/// What the operator is told of the keys.
+async fn sampled(server: &Server) -> Option<KeysSample> {
+    let samples: Samples = serde_json::from_slice(&server.admin("/samples").await.body).unwrap();
+    samples.pipelines[0].keys.clone()
 }
 
 #[tokio::test]
