@@ -8,8 +8,10 @@
 //! - [`scalar`]: durations, percentages and quantities, which are strings on the wire.
 //! - [`manifest`]: a resource as it stands in a file.
 //! - [`validate`]: the rules that need more than one field, with the sentence a user reads.
+//! - [`logging`]: what a program is asked to log.
 //! - [`names`]: every label, annotation, port and path that two parts must agree on.
 
+pub mod logging;
 pub mod manifest;
 pub mod names;
 pub mod scalar;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, ValueEnum};
 use http::Uri;
+use weir_crds::logging::Directives;
 use weir_crds::names::port;
 use weir_crds::scalar::Duration;
 
@@ -135,7 +136,7 @@ pub struct Args {
     pub log_format: LogFormat,
     /// What is logged: a level, or directives such as info,weir_operator=debug.
     #[arg(long, env = "WEIR_LOG", default_value = "info", value_name = "DIRECTIVES")]
-    pub log: String,
+    pub log: Directives,
 }
 
 /// How logs are written.
@@ -239,6 +240,8 @@ mod tests {
         let error = parse(&["--sidecar-upgrade=Never"]).unwrap_err().to_string();
         assert!(error.contains("OnRequest") && error.contains("Always"), "{error}");
         assert_eq!(parse(&[]).unwrap().options().upgrades, Upgrades::OnRequest);
+        let error = parse(&["--log=loud"]).unwrap_err().to_string();
+        assert!(error.contains("'--log") && error.contains("none of the levels"), "{error}");
         assert!(parse(&["--webhook-config=a", "--injection-policies=b"]).is_err());
         assert!(parse(&["--webhook-certificate-life=soon"]).is_err());
         assert!(parse(&["--webhook-authority-life=2000h"]).unwrap().lives().is_err());

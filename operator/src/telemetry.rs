@@ -10,6 +10,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use weir_crds::logging::Directives;
+
 use crate::args::LogFormat;
 use crate::traces::{Traces, TracesError, correlated};
 
@@ -17,9 +19,7 @@ use crate::traces::{Traces, TracesError, correlated};
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// What is to be logged is malformed.
-    #[error(
-        "--log {directives:?} is not understood: give a level, or directives such as info,weir_operator=debug"
-    )]
+    #[error("--log {directives:?} is not understood")]
     Directives {
         /// What was given.
         directives: String,
@@ -45,9 +45,10 @@ pub struct Telemetry {
 /// Fails where the directives are malformed, or traces are asked for that can't be sent.
 pub fn start(
     format: LogFormat,
-    directives: &str,
+    directives: &Directives,
     instance: Option<&str>,
 ) -> Result<Telemetry, TelemetryError> {
+    let directives = directives.as_str();
     let targets: Targets = directives.parse().map_err(|source| TelemetryError::Directives {
         directives: directives.to_owned(),
         source,

@@ -4,6 +4,7 @@ use std::{env, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use weir_crds::{
+    logging::Directives,
     names::SECRETS_DIR,
     scalar::{Duration, Quantity},
 };
@@ -113,6 +114,11 @@ pub struct Run {
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
+    /// What is logged: a level, or directives such as info,weir_sidecar=debug. By default info, and of the libraries
+    /// that warn of what a peer says, errors alone.
+    #[arg(long, env = "WEIR_LOG", value_name = "DIRECTIVES")]
+    pub log: Option<Directives>,
+
     /// Whether to print the status line, and before it the URLs.
     #[arg(long, value_enum, default_value_t = Status::Auto)]
     pub status: Status,
@@ -183,5 +189,13 @@ mod tests {
         }
         let taken = Args::try_parse_from(["weir-sidecar", "run", "x.yaml", "--public=[::]:1"]);
         assert!(taken.is_ok());
+    }
+
+    #[test]
+    fn what_is_no_level_is_refused_with_those_that_are() {
+        let given = |log: &str| Args::try_parse_from(["weir-sidecar", "run", "x.yaml", log]);
+        let said = given("--log=loud").expect_err("loud").to_string();
+        assert!(said.contains("'--log") && said.contains("none of the levels"), "{said}");
+        assert!(given("--log=info,weir_sidecar=debug").is_ok());
     }
 }

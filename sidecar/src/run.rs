@@ -5,7 +5,6 @@ mod open_files;
 mod show;
 
 use std::{
-    env,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -23,7 +22,7 @@ use tracing_subscriber::{
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
-use weir_crds::scalar::Quantity;
+use weir_crds::{logging::Directives, scalar::Quantity};
 
 use crate::{
     app::{App, BindError, Listeners},
@@ -69,7 +68,7 @@ enum Told {
 /// Runs until interrupted.
 #[must_use]
 pub fn main(arguments: &Run) -> ExitCode {
-    log_to_stderr(arguments.log_format);
+    log_to_stderr(arguments.log_format, arguments.log.as_ref());
     let served = runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -202,8 +201,8 @@ fn usual_targets() -> Targets {
     Targets::new().with_default(LevelFilter::INFO).with_targets(of_peers)
 }
 
-fn log_to_stderr(format: LogFormat) {
-    let asked = env::var("WEIR_LOG").ok().and_then(|directives| directives.parse().ok());
+fn log_to_stderr(format: LogFormat, asked: Option<&Directives>) {
+    let asked = asked.and_then(|directives| directives.as_str().parse().ok());
     let targets = asked.unwrap_or_else(usual_targets);
     let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     let logs = tracing_subscriber::registry().with(targets);
