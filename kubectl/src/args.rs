@@ -40,6 +40,12 @@ pub struct ClusterArgs {
     /// The namespace, in place of the context's.
     #[arg(long, short, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
+    /// Ask as this user: of a ServiceAccount, system:serviceaccount:NAMESPACE:NAME.
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub as_user: Option<String>,
+    /// Ask as a member of this group, beside --as. May be given several times.
+    #[arg(long = "as-group", global = true, value_name = "GROUP")]
+    pub as_groups: Vec<String>,
 }
 
 /// Whether to use colours.
@@ -89,13 +95,15 @@ pub struct Check {
     pub output: Report,
 }
 
-/// How findings are written.
+/// How something is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Report {
     /// For a person.
     Text,
-    /// For a program.
+    /// For a program, as JSON.
     Json,
+    /// For a program, as YAML.
+    Yaml,
 }
 
 /// What is shown.
@@ -104,6 +112,9 @@ pub struct Status {
     /// A pipeline; all of the namespace where absent.
     #[arg(value_name = "PIPELINE")]
     pub name: Option<String>,
+    /// How it is written.
+    #[arg(long, short, value_enum, default_value_t = Report::Text)]
+    pub output: Report,
 }
 
 /// How the data plane is reached.
@@ -240,6 +251,13 @@ mod tests {
         for words in [&["-n", "shop", "status"][..], &["status", "--namespace=shop"]] {
             assert_eq!(parse(words).unwrap().reach.namespace.as_deref(), Some("shop"));
         }
+    }
+
+    #[test]
+    fn somebody_else_asks_with_groups() {
+        let words = ["status", "--as=ann", "--as-group=sre", "--as-group=dev", "-o", "yaml"];
+        let reach = parse(&words).unwrap().reach;
+        assert_eq!((reach.as_user.as_deref(), reach.as_groups.len()), (Some("ann"), 2));
     }
 
     #[test]

@@ -24,9 +24,9 @@ use jiff::Timestamp;
 
 pub use self::finding::{Finding, Verdict};
 use self::observe::Observed;
-use crate::args::{Check, Report};
+use crate::args::Check;
 use crate::cluster::Cluster;
-use crate::output::Screen;
+use crate::output::{Screen, for_a_program};
 use crate::{Ended, Error};
 
 /// Looks at everything, and prints what was found.
@@ -41,17 +41,16 @@ pub async fn run<O: Write, E: Write>(
 ) -> Result<Ended, Error> {
     let observed = observe::observe(cluster, asked).await;
     let findings = judge(&observed, Timestamp::now());
-    let text = match asked.output {
-        Report::Text => finding::text(&findings, screen.paint),
-        Report::Json => finding::json(&findings),
-    };
+    let document = for_a_program(asked.output, || finding::document(&findings))?;
+    let text = document.unwrap_or_else(|| finding::text(&findings, screen.paint));
     screen.out.write_all(text.as_bytes())?;
     Ok(if finding::is_sound(&findings) { Ended::Well } else { Ended::Unsound })
 }
 
 /// What is to be said of what was seen.
 fn judge(observed: &Observed, now: Timestamp) -> Vec<Finding> {
-    let Observed { server, definitions, operators, permissions, pods, pipelines, slos } = observed;
+    let Observed { server, definitions, operators, watching, permissions, pods, pipelines, slos } =
+        observed;
     let mut findings = vec![observe::server(server)];
     if server.is_err() {
         return findings;
@@ -67,7 +66,7 @@ fn judge(observed: &Observed, now: Timestamp) -> Vec<Finding> {
         findings.extend(policies::judge(installed, pipelines));
     }
     findings.extend(sidecars::judge(pods, operators));
-    findings.extend(resources::judge(pipelines, slos));
+    findings.extend(resources::judge(pipelines, slos, watching));
     findings.push(permissions::judge(permissions));
     findings
 }

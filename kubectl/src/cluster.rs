@@ -42,13 +42,18 @@ impl Cluster {
     ///
     /// Fails where there is no usable configuration. Whether the server answers is not known yet.
     pub async fn connect(args: &ClusterArgs) -> Result<Self, Error> {
-        let ClusterArgs { kubeconfig, context, namespace } = args;
+        let ClusterArgs { kubeconfig, context, namespace, as_user, as_groups } = args;
         let mut config = match (kubeconfig, context) {
             (Some(file), _) => of(Kubeconfig::read_from(file)?, context.clone()).await?,
             (None, Some(_)) => of(Kubeconfig::read()?, context.clone()).await?,
             (None, None) => Config::infer().await?,
         };
         config.connect_timeout = Some(PATIENCE);
+        // The kubeconfig may name somebody, too, whose groups are then no others.
+        if as_user.is_some() || !as_groups.is_empty() {
+            config.auth_info.impersonate.clone_from(as_user);
+            config.auth_info.impersonate_groups = Some(as_groups.clone());
+        }
         let is_given = namespace.is_some();
         let namespace = namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(Error::Client)?;
@@ -88,6 +93,7 @@ contexts:
             kubeconfig: Some(file.path().to_owned()),
             context: context.map(str::to_owned),
             namespace: namespace.map(str::to_owned),
+            ..ClusterArgs::default()
         };
         Cluster::connect(&args).await
     }

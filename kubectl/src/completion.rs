@@ -92,11 +92,13 @@ fn contexts(args: &ClusterArgs) -> Vec<String> {
 /// What the words before say about the cluster. Those before the command were taken for this program's own.
 fn cluster_args(given: &ClusterArgs, words: &[String]) -> ClusterArgs {
     let value = |names: &[&str]| words::value(words, names).map(str::to_owned);
-    let ClusterArgs { kubeconfig, context, namespace } = given.clone();
+    let ClusterArgs { kubeconfig, context, namespace, as_user, as_groups } = given.clone();
     ClusterArgs {
         kubeconfig: value(&["--kubeconfig"]).map(PathBuf::from).or(kubeconfig),
         context: value(&["--context"]).or(context),
         namespace: value(&["--namespace", "-n"]).or(namespace),
+        as_user: value(&["--as"]).or(as_user),
+        as_groups: value(&["--as-group"]).map_or(as_groups, |group| vec![group]),
     }
 }
 

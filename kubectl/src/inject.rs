@@ -4,7 +4,7 @@ mod diff;
 mod manifest;
 mod select;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -54,6 +54,18 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A manifest is of another namespace than the one that was given.
+    #[error(
+        "{what} is of the namespace {namespace}, and -n says {given}: leave -n out, or give -n {namespace}"
+    )]
+    OtherNamespace {
+        /// The object.
+        what: String,
+        /// Its namespace.
+        namespace: String,
+        /// What was given.
+        given: String,
+    },
     /// The result can't be rendered.
     #[error("can't render the manifest")]
     Render(#[from] serde_yaml::Error),
@@ -100,7 +112,7 @@ where
         let text = read(path, &mut input)?;
         documents.extend(manifest::documents(&text).map_err(|error| parse(path, &error))?);
     }
-    let terms = terms(reach, asked, screen).await?;
+    let terms = terms(reach, asked, &documents, screen).await?;
     let mut outputs = Vec::new();
     for before in documents {
         let mut after = before.clone();
@@ -122,43 +134,89 @@ where
 
 /// By what it is decided.
 struct Terms {
-    pipelines: Vec<StreamPipeline>,
     /// The namespace of an object that names none.
     namespace: String,
+    /// What holds in each namespace that pods are made in.
+    places: BTreeMap<String, Place>,
+}
+
+/// By what it is decided in one namespace.
+struct Place {
+    pipelines: Vec<StreamPipeline>,
     image: Image,
     /// The operator's namespace, which is never injected.
     own: String,
-    /// Why no pod of `namespace` is injected, whatever it is like.
+    /// Why no pod of the namespace is injected, whatever it is like.
     off: Option<String>,
 }
 
 async fn terms<O: Write, E: Write>(
     reach: &ClusterArgs,
     asked: &Inject,
+    documents: &[Value],
     screen: &mut Screen<O, E>,
 ) -> Result<Terms, Error> {
-    let given = asked.sidecar_image.clone();
+    let given = reach.namespace.as_deref();
     if !asked.pipelines.is_empty() {
-        let namespace = reach.namespace.clone().unwrap_or_else(|| "default".to_owned());
+        let namespace = given.unwrap_or("default").to_owned();
         let mut pipelines = Vec::new();
         for path in &asked.pipelines {
             pipelines.extend(from_file(path, &namespace)?);
         }
-        let own = operator::USUAL_NAMESPACE.to_owned();
-        return Ok(Terms { pipelines, namespace, image: image(given, None), own, off: None });
+        let place = |there: String| {
+            let image = image(asked.sidecar_image.clone(), None);
+            let own = operator::USUAL_NAMESPACE.to_owned();
+            (there, Place { pipelines: pipelines.clone(), image, own, off: None })
+        };
+        let places = namespaces(documents, &namespace, given)?.into_iter().map(place).collect();
+        return Ok(Terms { namespace, places });
     }
     let cluster = Cluster::connect(reach).await.map_err(Error::Cluster)?;
-    let pipelines = pipelines::all(&cluster).await?;
-    let installed = installed(&cluster).await;
+    let mut places = BTreeMap::new();
+    for namespace in namespaces(documents, &cluster.namespace, given)? {
+        let there = Cluster { namespace: namespace.clone(), ..cluster.clone() };
+        places.insert(namespace, place(&there, asked, screen).await?);
+    }
+    Ok(Terms { namespace: cluster.namespace, places })
+}
+
+/// The namespaces in which the manifests make pods: as for kubectl, none but the one that was given.
+fn namespaces(
+    documents: &[Value],
+    usual: &str,
+    given: Option<&str>,
+) -> Result<BTreeSet<String>, Error> {
+    let templates = documents.iter().flat_map(|document| manifest::templates(document, usual));
+    let place = |Template { what, place: _, namespace }: Template| match given {
+        Some(given) if given != namespace => {
+            Err(Error::OtherNamespace { what, namespace, given: given.to_owned() })
+        }
+        Some(_) | None => Ok(namespace),
+    };
+    templates.map(place).collect()
+}
+
+/// What holds in the cluster's namespace.
+async fn place<O: Write, E: Write>(
+    cluster: &Cluster,
+    asked: &Inject,
+    screen: &mut Screen<O, E>,
+) -> Result<Place, Error> {
+    let given = asked.sidecar_image.clone();
+    let pipelines = pipelines::all(cluster).await?;
+    let installed = installed(cluster).await;
     if installed.is_none() && given.is_none() {
-        screen.note(&format!("no operator was found, so the sidecar's image is {DEFAULT_IMAGE}"));
+        let namespace = &cluster.namespace;
+        screen.note(&format!(
+            "no operator was found that watches {namespace}, so the sidecar's image is {DEFAULT_IMAGE}"
+        ));
     }
     let own = installed.as_ref().and_then(|found| found.metadata.namespace.clone());
     let own = own.unwrap_or_else(|| operator::USUAL_NAMESPACE.to_owned());
     let image = image(given, installed.as_ref().and_then(operator::sidecar_image));
-    let labels = labels(&cluster).await;
+    let labels = labels(cluster).await;
     let off = select::off(&cluster.namespace, installed.as_ref(), &labels);
-    Ok(Terms { pipelines, namespace: cluster.namespace, image, own, off })
+    Ok(Place { pipelines, image, own, off })
 }
 
 /// The image that was given, else that of the operator, else that of the chart.
@@ -232,18 +290,21 @@ fn parse(path: &Path, error: &(dyn std::error::Error + 'static)) -> Error {
 /// Injects one template, and says in a sentence what became of it.
 fn inject(document: &mut Value, template: &Template, terms: &Terms) -> Result<String, Error> {
     let Template { what, place, namespace } = template;
-    let Some(pod) = document.pointer_mut(place) else { return Ok("has no pod".to_owned()) };
-    if let Some(reason) = terms.off.as_ref().filter(|_| *namespace == terms.namespace) {
+    let found = (document.pointer_mut(place), terms.places.get(namespace));
+    let (Some(pod), Some(Place { pipelines, image, own, off })) = found else {
+        return Ok("has no pod".to_owned());
+    };
+    if let Some(reason) = off {
         return Ok(format!("not injected: {reason}"));
     }
-    let pipelines = match select::selecting(pod, namespace, &terms.pipelines, &terms.own) {
+    let pipelines = match select::selecting(pod, namespace, pipelines, own) {
         Ok(pipelines) => pipelines,
         Err(reason) => return Ok(format!("not injected: {reason}")),
     };
     let names: Vec<_> =
         pipelines.iter().filter_map(|found| found.metadata.name.as_deref()).collect();
     let names = names.join(", ");
-    let decision = injection::inject(pod, &pipelines, &terms.image);
+    let decision = injection::inject(pod, &pipelines, image);
     match decision.map_err(|source| Error::Inject { what: what.clone(), source })? {
         Decision::Patch(patch) => {
             let patched = json_patch::patch(pod, &patch);
@@ -268,4 +329,32 @@ fn difference(outputs: &[(Value, Value)], paint: Paint) -> Result<String, Error>
         text.push_str(&diff::unified(&name, &before, &after, paint));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "
+kind: Pod
+metadata: {name: a, namespace: shop}
+---
+kind: Pod
+metadata: {name: b}
+---
+kind: Service
+metadata: {name: c, namespace: elsewhere}
+";
+
+    #[test]
+    fn pods_are_made_where_their_manifests_say_and_else_where_kubectl_would() {
+        let documents = manifest::documents(FILE).unwrap();
+        let found = namespaces(&documents, "default", None).unwrap();
+        assert_eq!(found.iter().collect::<Vec<_>>(), ["default", "shop"]);
+        let error = namespaces(&documents, "till", Some("till")).unwrap_err().to_string();
+        let said =
+            "Pod a is of the namespace shop, and -n says till: leave -n out, or give -n shop";
+        assert_eq!(error, said);
+        assert_eq!(namespaces(&documents, "shop", Some("shop")).unwrap().len(), 1);
+    }
 }

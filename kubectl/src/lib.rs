@@ -4,6 +4,7 @@
 //! - [`check`]: is the installation sound? [`status`], [`slo`]: what the operator says on the resources.
 //! - [`tail`], [`publish`]: a pipeline from a terminal, over [`reach`].
 //! - [`inject`]: what the webhook would add to a manifest, by the webhook's own function.
+//! - [`watching`]: which namespaces are no operator's.
 //! - [`completion`]: for shells, and for kubectl. [`output`]: tables and colours.
 //!
 //! What is printed is made by functions that do no I/O.
@@ -20,6 +21,7 @@ pub mod reach;
 pub mod slo;
 pub mod status;
 pub mod tail;
+pub mod watching;
 
 use std::io::{self, Write};
 
@@ -57,6 +59,9 @@ pub enum Error {
     /// A manifest can't be injected.
     #[error(transparent)]
     Inject(#[from] inject::Error),
+    /// What is to be said can't be rendered.
+    #[error("can't render the output")]
+    Render(#[from] serde_yaml::Error),
     /// What is to be said can't be.
     #[error("can't write the output")]
     Output(#[from] io::Error),
@@ -73,7 +78,8 @@ impl Error {
             | Self::Reach(_)
             | Self::Tail(_)
             | Self::Publish(_)
-            | Self::Inject(_) => return false,
+            | Self::Inject(_)
+            | Self::Render(_) => return false,
         };
         io.kind() == io::ErrorKind::BrokenPipe
     }

@@ -6,7 +6,7 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 
 pub use self::table::{Cell, Table};
-use crate::args::Color;
+use crate::args::{Color, Report};
 
 /// Where a command prints.
 #[derive(Debug)]
@@ -41,6 +41,22 @@ impl<O: Write, E: Write> Screen<O, E> {
     pub fn note(&mut self, text: &str) {
         let _unheard = writeln!(self.notes, "{text}");
     }
+}
+
+/// A document for a program, as it wants it; `None` where a person reads.
+///
+/// # Errors
+///
+/// Fails where it can't be YAML.
+pub fn for_a_program(
+    report: Report,
+    document: impl FnOnce() -> serde_json::Value,
+) -> Result<Option<String>, serde_yaml::Error> {
+    Ok(match report {
+        Report::Text => None,
+        Report::Json => Some(format!("{:#}\n", document())),
+        Report::Yaml => Some(serde_yaml::to_string(&document())?),
+    })
 }
 
 /// What a piece of text says by its colour.

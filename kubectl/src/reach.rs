@@ -12,7 +12,7 @@ use http::Uri;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
 use tokio::net::TcpStream;
-use weir_operator::failure::{chain, explain};
+use weir_operator::failure::{Category, chain, explain};
 
 pub use self::link::{Answer, Body, Link};
 use crate::args::{ClusterArgs, Way};
@@ -50,9 +50,7 @@ pub enum Error {
         others: String,
     },
     /// The API server does not forward.
-    #[error(
-        "can't forward a port of the pod {pod}: {}; you need the verbs get and create on pods/portforward", explain(.cause)
-    )]
+    #[error("can't forward a port of the pod {pod}: {}{}", explain(.cause), needed(.cause))]
     Forward {
         /// The pod.
         pod: String,
@@ -76,6 +74,19 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+}
+
+/// What is needed, where it is a permission that is lacking.
+fn needed(cause: &kube::Error) -> &'static str {
+    match Category::of(cause) {
+        Category::Forbidden => "; you need the verbs get and create on pods/portforward",
+        Category::NotFound
+        | Category::Conflict
+        | Category::Invalid
+        | Category::Unavailable
+        | Category::Transport
+        | Category::Internal => "",
+    }
 }
 
 impl Error {
@@ -276,6 +287,17 @@ mod tests {
         assert_eq!(error, "c is no pod of orders; there is a, b");
         let error = pods(None, None).choose(&[pod("a", false)]).unwrap_err().to_string();
         assert!(error.starts_with("no pod of orders is ready: it has a;"), "{error}");
+    }
+
+    #[test]
+    fn a_permission_is_asked_for_only_where_it_is_lacking() {
+        let said = |code: u16| {
+            let status = kube::core::Status { code, ..kube::core::Status::failure("no", "Why") };
+            let cause = Box::new(kube::Error::Api(Box::new(status)));
+            Error::Forward { pod: "a".to_owned(), cause }.to_string()
+        };
+        assert!(said(403).contains("you need the verbs get and create"), "{}", said(403));
+        assert_eq!(said(400), "can't forward a port of the pod a: no");
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! `kubectl weir status`: pipelines and SLOs with what is wrong with them; of one pipeline, its replicas.
 
 mod details;
+mod document;
 mod overview;
 mod replica;
 
@@ -10,9 +11,10 @@ use futures::StreamExt;
 use futures::stream;
 use kube::ResourceExt;
 
-use crate::args::Status;
+use crate::args::{Report, Status};
 use crate::cluster::Cluster;
-use crate::output::Screen;
+use crate::output::{Screen, for_a_program};
+use crate::watching::{LeftOut, Watching};
 use crate::{Error, pipelines};
 
 /// How many replicas are asked at the same time: each costs the API server a connection.
@@ -29,34 +31,59 @@ pub async fn run<O: Write, E: Write>(
     screen: &mut Screen<O, E>,
 ) -> Result<(), Error> {
     let text = match &asked.name {
-        Some(name) => one(cluster, name, screen).await?,
-        None => all(cluster, screen).await?,
+        Some(name) => one(cluster, name, asked.output, screen).await?,
+        None => all(cluster, asked.output, screen).await?,
     };
     Ok(screen.out.write_all(text.as_bytes())?)
 }
 
 async fn all<O: Write, E: Write>(
     cluster: &Cluster,
+    report: Report,
     screen: &mut Screen<O, E>,
 ) -> Result<String, Error> {
-    let (pipelines, slos) = futures::try_join!(pipelines::all(cluster), pipelines::slos(cluster))?;
+    let (found, left_out) = futures::join!(
+        async { futures::try_join!(pipelines::all(cluster), pipelines::slos(cluster)) },
+        left_out(cluster)
+    );
+    let ((pipelines, slos), namespace) = (found?, &cluster.namespace);
     if pipelines.is_empty() && slos.is_empty() {
-        screen.note(&format!("nothing of Weir in the namespace {}", cluster.namespace));
+        screen.note(&format!("nothing of Weir in the namespace {namespace}"));
     }
-    Ok(overview::render(&pipelines, &slos, screen.paint))
+    let document = for_a_program(report, || {
+        document::render(namespace, &pipelines, None, &slos, left_out.as_ref())
+    })?;
+    let text = || overview::render(&pipelines, &slos, left_out.as_ref(), screen.paint);
+    Ok(document.unwrap_or_else(text))
 }
 
 async fn one<O: Write, E: Write>(
     cluster: &Cluster,
     name: &str,
+    report: Report,
     screen: &Screen<O, E>,
 ) -> Result<String, Error> {
     let pipeline = pipelines::one(cluster, name).await?;
-    let (pods, mut slos) =
-        futures::try_join!(pipelines::replicas(cluster, &pipeline), pipelines::slos(cluster))?;
+    let (found, left_out) = futures::join!(
+        async {
+            futures::try_join!(pipelines::replicas(cluster, &pipeline), pipelines::slos(cluster))
+        },
+        left_out(cluster)
+    );
+    let (pods, mut slos) = found?;
     slos.retain(|slo| slo.spec.pipeline_ref.name == pipeline.name_any());
     let asked = pods.into_iter().map(|pod| replica::ask(cluster, pod, name));
     let mut replicas: Vec<_> = stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
     replicas.sort_by(|a, b| a.pod.cmp(&b.pod));
-    Ok(details::render(&pipeline, &replicas, &slos, screen.paint))
+    let document = for_a_program(report, || {
+        let pipelines = std::slice::from_ref(&pipeline);
+        document::render(&cluster.namespace, pipelines, Some(&replicas), &slos, left_out.as_ref())
+    })?;
+    let text = || details::render(&pipeline, &replicas, &slos, left_out.as_ref(), screen.paint);
+    Ok(document.unwrap_or_else(text))
+}
+
+/// What is to be said where no operator watches the namespace.
+async fn left_out(cluster: &Cluster) -> Option<LeftOut> {
+    Watching::find(cluster).await.left_out(&cluster.namespace)
 }

@@ -1,6 +1,7 @@
 //! What was found, and how it is written.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::output::{Paint, Tone, harmless};
 
@@ -97,9 +98,8 @@ pub(super) fn text(findings: &[Finding], paint: Paint) -> String {
 }
 
 /// The findings for a program.
-pub(super) fn json(findings: &[Finding]) -> String {
-    let document = serde_json::json!({ "sound": is_sound(findings), "findings": findings });
-    format!("{document:#}\n")
+pub(super) fn document(findings: &[Finding]) -> Value {
+    json!({ "sound": is_sound(findings), "findings": findings })
 }
 
 #[cfg(test)]
@@ -139,7 +139,7 @@ not sound: 1 problems, 0 warnings, 1 not looked at
 
     #[test]
     fn a_program_reads_the_same() {
-        let document: serde_json::Value = serde_json::from_str(&json(&findings())).unwrap();
+        let document = document(&findings());
         assert_eq!(document["sound"], false);
         assert_eq!(document["findings"][1]["verdict"], "problem");
         assert_eq!(document["findings"][1]["remedy"], "bring it back");

@@ -32,9 +32,10 @@ use super::namespaces::Watched;
 use super::operator::{self, Installed};
 use super::permissions::{NEEDED, Permission};
 use super::policies::Policies;
-use super::rights::{Right, Scope, has, needed};
+use super::rights::{Right, Scope, needed};
 use crate::args::Check;
 use crate::cluster::Cluster;
+use crate::watching::Watching;
 
 /// A leader renews its lease every two seconds.
 const RENEWAL: Duration = Duration::from_secs(5);
@@ -50,6 +51,8 @@ pub(super) struct Observed {
     /// Each definition by its name; `None` where there is none.
     pub(super) definitions: Vec<(String, Read<Option<CustomResourceDefinition>>)>,
     pub(super) operators: Read<Vec<Installed>>,
+    /// What these watch.
+    pub(super) watching: Watching,
     pub(super) permissions: Vec<(Permission, Read<bool>)>,
     /// The pods that carry the data plane.
     pub(super) pods: Read<Vec<Pod>>,
@@ -98,7 +101,10 @@ pub(super) async fn observe(cluster: &Cluster, asked: &Check) -> Observed {
         pods.extend(gateways?);
         Ok(pods)
     });
-    Observed { server, definitions, operators, permissions, pods, pipelines, slos }
+    let (operators, is_all) = operators;
+    let known = operators.iter().flatten().map(|installed| &installed.deployment);
+    let watching = Watching::of(known, is_all);
+    Observed { server, definitions, operators, watching, permissions, pods, pipelines, slos }
 }
 
 async fn definitions(cluster: &Cluster) -> Vec<(String, Read<Option<CustomResourceDefinition>>)> {
@@ -164,22 +170,25 @@ async fn permissions(cluster: &Cluster) -> Vec<(Permission, Read<bool>)> {
     found
 }
 
-/// Every installed operator, with what belongs to it.
-async fn operators(cluster: &Cluster, asked: &Check) -> Read<Vec<Installed>> {
+/// Every installed operator, with what belongs to it, and whether there is no other.
+async fn operators(cluster: &Cluster, asked: &Check) -> (Read<Vec<Installed>>, bool) {
     let params = ListParams::default().labels(operator::SELECTOR);
     let usual = asked.operator_namespace.as_deref();
     let at = |namespace: &str| Api::<Deployment>::namespaced(cluster.client.clone(), namespace);
-    let found = match usual {
-        Some(namespace) => list(&at(namespace), &params).await,
+    let (found, is_all) = match usual {
+        Some(namespace) => (list(&at(namespace), &params).await, false),
         None => match list(&Api::all(cluster.client.clone()), &params).await {
             Err(error) if Category::of(&error) == Category::Forbidden => {
-                list(&at(operator::USUAL_NAMESPACE), &params).await
+                (list(&at(operator::USUAL_NAMESPACE), &params).await, false)
             }
-            found => found,
+            found => (found, true),
         },
     };
-    let found = found.map_err(|error| explain(&error))?;
-    Ok(futures::future::join_all(found.into_iter().map(|found| installed(cluster, found))).await)
+    let found = match found {
+        Ok(found) => found.into_iter().map(|found| installed(cluster, found)),
+        Err(error) => return (Err(explain(&error)), false),
+    };
+    (Ok(futures::future::join_all(found).await), is_all)
 }
 
 async fn installed(cluster: &Cluster, deployment: Deployment) -> Installed {
@@ -233,27 +242,22 @@ async fn is_read(
     if api.get_metadata_opt(namespace).await?.is_none() {
         return Ok(None);
     }
-    let right = Right { verb: "list", group: weir_crds::names::GROUP, resource: "streampipelines" };
-    may(cluster, deployment, Some(namespace), right).await.map(Some)
+    let (group, resource) = (weir_crds::names::GROUP, "streampipelines");
+    let right = Right { verb: "list", group, resource, name: None };
+    may(cluster, deployment, Some(namespace), &right).await.map(Some)
 }
 
-/// What the operator may do in each scope that it reconciles, of what it needs there.
+/// What the operator may do in each place, of what it needs there.
 async fn scopes(cluster: &Cluster, deployment: &Deployment) -> Vec<Scope> {
-    let named = operator::watched(deployment).into_iter().map(Some).collect::<Vec<_>>();
-    let all = if named.is_empty() { vec![None] } else { named };
-    let needed = needed(has(deployment, "exposure"), has(deployment, "restarts"));
     let mut scopes = Vec::new();
-    for namespace in all {
-        let asked = stream::iter(needed.clone()).map(|right| {
-            let place = namespace.as_deref();
-            async move { (right, may(cluster, deployment, place, right).await) }
-        });
-        let answers: Vec<_> = asked.buffered(AT_ONCE).collect().await;
-        let explained = |(right, answer): (Right, Result<bool, kube::Error>)| {
+    for (place, needed) in needed(deployment) {
+        let namespace = place.namespace();
+        let asked = stream::iter(needed).map(|right| async move {
+            let answer = may(cluster, deployment, namespace, &right).await;
             (right, answer.map_err(|error| explain(&error)))
-        };
-        let rights = answers.into_iter().map(explained).collect();
-        scopes.push(Scope { namespace, rights });
+        });
+        let rights = asked.buffered(AT_ONCE).collect().await;
+        scopes.push(Scope { place, rights });
     }
     scopes
 }
@@ -263,14 +267,14 @@ async fn may(
     cluster: &Cluster,
     deployment: &Deployment,
     namespace: Option<&str>,
-    Right { verb, group, resource }: Right,
+    Right { verb, group, resource, name }: &Right,
 ) -> Result<bool, kube::Error> {
     let pods = deployment.spec.template.spec.as_ref();
     let account = pods.and_then(|pods| pods.service_account_name.as_deref()).unwrap_or("default");
     let own = deployment.namespace().unwrap_or_default();
     let (resource, subresource) = match resource.split_once('/') {
         Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
-        None => (resource, None),
+        None => (*resource, None),
     };
     let spec = SubjectAccessReviewSpec {
         user: Some(format!("system:serviceaccount:{own}:{account}")),
@@ -281,10 +285,11 @@ async fn may(
         ]),
         resource_attributes: Some(ResourceAttributes {
             namespace: namespace.map(str::to_owned),
-            verb: Some(verb.to_owned()),
-            group: Some(group.to_owned()),
+            verb: Some((*verb).to_owned()),
+            group: Some((*group).to_owned()),
             resource: Some(resource.to_owned()),
             subresource,
+            name: name.clone(),
             ..ResourceAttributes::default()
         }),
         ..SubjectAccessReviewSpec::default()

@@ -6,19 +6,21 @@ use weir_crds::v1alpha1::{StreamPipeline, StreamSLO};
 
 use super::finding::{Finding, Verdict};
 use super::observe::Read;
+use crate::watching::{LeftOut, Watching};
 
 /// What is to be said of pipelines and SLOs: those that are well are counted, the others named.
 pub(super) fn judge(
     pipelines: &Read<Vec<StreamPipeline>>,
     slos: &Read<Vec<StreamSLO>>,
+    watching: &Watching,
 ) -> Vec<Finding> {
-    let pipelines = kind("pipelines", pipelines, Verdict::Problem, |found| Seen {
+    let pipelines = kind("pipelines", pipelines, watching, Verdict::Problem, |found| Seen {
         generation: found.metadata.generation,
         observed: found.status.as_ref().and_then(|status| status.observed_generation),
         conditions: found.status.as_ref().map_or(&[], |status| &status.conditions),
     });
     // An objective that is missed is no matter of the installation: only Ready counts, not Met.
-    let slos = kind("SLOs", slos, Verdict::Warning, |found| Seen {
+    let slos = kind("SLOs", slos, watching, Verdict::Warning, |found| Seen {
         generation: found.metadata.generation,
         observed: found.status.as_ref().and_then(|status| status.observed_generation),
         conditions: found.status.as_ref().map_or(&[], |status| &status.conditions),
@@ -36,6 +38,7 @@ struct Seen<'a> {
 fn kind<K: ResourceExt>(
     subject: &str,
     read: &Read<Vec<K>>,
+    watching: &Watching,
     verdict: Verdict,
     seen: impl Fn(&K) -> Seen<'_>,
 ) -> Vec<Finding> {
@@ -46,8 +49,12 @@ fn kind<K: ResourceExt>(
     let wrong: Vec<_> = all
         .iter()
         .filter_map(|found| {
-            let title = format!("{}/{}", found.namespace().unwrap_or_default(), found.name_any());
-            one(&format!("{subject} {title}"), &seen(found), verdict)
+            let namespace = found.namespace().unwrap_or_default();
+            let subject = format!("{subject} {namespace}/{}", found.name_any());
+            match watching.left_out(&namespace) {
+                Some(left_out) => Some(unwatched(subject, &seen(found), verdict, left_out)),
+                None => one(&subject, &seen(found), verdict),
+            }
         })
         .collect();
     let well = all.len() - wrong.len();
@@ -58,13 +65,23 @@ fn kind<K: ResourceExt>(
     findings
 }
 
+/// What stands on it nobody keeps up to date.
+fn unwatched(
+    subject: String,
+    seen: &Seen<'_>,
+    verdict: Verdict,
+    LeftOut { message, remedy }: LeftOut,
+) -> Finding {
+    let before = if seen.conditions.is_empty() { "" } else { "; its conditions are of before" };
+    Finding::wrong(verdict, subject, format!("{message}{before}"), remedy)
+}
+
 fn one(subject: &str, seen: &Seen<'_>, verdict: Verdict) -> Option<Finding> {
     let Seen { generation, observed, conditions } = seen;
     let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
     let Some(ready) = ready else {
         let message = "no operator has looked at it";
-        let remedy =
-            "see what is said of the operator; one that watches other namespaces leaves it alone";
+        let remedy = "see what is said of the operator";
         return Some(Finding::wrong(verdict, subject, message, remedy));
     };
     if ready.status != "True" {
@@ -74,7 +91,8 @@ fn one(subject: &str, seen: &Seen<'_>, verdict: Verdict) -> Option<Finding> {
     }
     if observed != generation {
         let message = "has a change that the operator has not taken up yet";
-        let remedy = "wait a moment; if it stays so, see the operator's logs";
+        let remedy =
+            "wait a moment; if it stays so, see what is said of the operator, and its logs";
         return Some(Finding::wrong(Verdict::Warning, subject, message, remedy));
     }
     let partly = conditions
@@ -92,6 +110,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::check::operator::tests::installed;
 
     fn pipeline(status: &Value) -> StreamPipeline {
         serde_json::from_value(json!({
@@ -114,7 +133,7 @@ mod tests {
     }
 
     fn first(status: &Value) -> Finding {
-        judge(&Ok(vec![pipeline(status)]), &Ok(Vec::new())).remove(0)
+        judge(&Ok(vec![pipeline(status)]), &Ok(Vec::new()), &Watching::default()).remove(0)
     }
 
     #[test]
@@ -132,6 +151,24 @@ mod tests {
         );
         assert!(not.message.contains("(Why): mend it"), "{not:?}");
         assert!(first(&Value::Null).message.contains("no operator"));
+    }
+
+    #[test]
+    fn one_that_nobody_watches_says_so_and_not_what_stands_on_it() {
+        let operator = installed("weir-system", &["--watch-namespace=till"]).deployment;
+        let watching = Watching::of(std::iter::once(&operator), true);
+        for (status, before) in [
+            (Value::Null, false),
+            (json!({ "conditions": [condition("Ready", "False")] }), true),
+            (json!({ "observedGeneration": 2, "conditions": [condition("Ready", "True")] }), true),
+        ] {
+            let found = judge(&Ok(vec![pipeline(&status)]), &Ok(Vec::new()), &watching).remove(0);
+            assert_eq!(found.verdict, Verdict::Problem);
+            let said = "no operator watches the namespace shop: weir-system/weir watches till";
+            assert!(found.message.starts_with(said), "{found:?}");
+            assert_eq!(found.message.ends_with("of before"), before, "{found:?}");
+            assert!(found.remedy.unwrap().contains("watchNamespaces"));
+        }
     }
 
     #[test]

@@ -1,16 +1,21 @@
-//! What the operator may do, of what it needs in each scope that it reconciles: a role that is older than the operator,
-//! or that somebody has cut, is found here before a pipeline stumbles over it.
+//! What the operator may do, of what it needs in each scope that it reconciles, in its own namespace and in the cluster:
+//! a role that is older than the operator, or that somebody has cut, is found here before a pipeline stumbles over it.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt;
 
 use super::finding::{Finding, Verdict};
 use super::observe::Read;
-use super::operator::{self, Installed};
+use super::operator::{self, Installed, flag};
 
 /// Something that the operator needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Right {
     pub(super) verb: &'static str,
     pub(super) group: &'static str,
     pub(super) resource: &'static str,
+    /// The one object, where it needs no other.
+    pub(super) name: Option<String>,
 }
 
 /// For what it is needed.
@@ -24,10 +29,41 @@ enum Need {
     Restarts,
 }
 
-/// What is asked of an operator in a scope, and what it may not do there.
+/// Where an operator needs something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In all namespaces.
+    All,
+    /// In one that it watches.
+    Watched(String),
+    /// Where it is installed.
+    Own(String),
+    /// Of what no namespace holds.
+    Cluster,
+}
+
+impl Place {
+    /// The namespace, if it is one.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Watched(namespace) | Self::Own(namespace) => Some(namespace),
+            Self::All | Self::Cluster => None,
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::All => "in all namespaces".to_owned(),
+            Self::Watched(namespace) => format!("in {namespace}"),
+            Self::Own(namespace) => format!("in its own namespace {namespace}"),
+            Self::Cluster => "for injection".to_owned(),
+        }
+    }
+}
+
+/// What is asked of an operator in a place, and what it may not do there.
 pub(super) struct Scope {
-    /// The namespace; all of them where absent.
-    pub(super) namespace: Option<String>,
+    pub(super) place: Place,
     /// Each thing that it needs, and whether it may.
     pub(super) rights: Vec<(Right, Read<bool>)>,
 }
@@ -63,18 +99,90 @@ const NEEDED: &[(Need, &str, &str, &[&str])] = &[
     (Need::Always, "events.k8s.io", "events", &["list", "create", "patch"]),
 ];
 
+/// What an operator needs, place by place.
+pub(super) fn needed(deployment: &Deployment) -> Vec<(Place, Vec<Right>)> {
+    let reconciling = reconciling(has(deployment, "exposure"), has(deployment, "restarts"));
+    let watched = operator::watched(deployment);
+    let mut places: Vec<_> = if watched.is_empty() {
+        vec![(Place::All, reconciling)]
+    } else {
+        let each = watched.into_iter().map(Place::Watched);
+        each.map(|place| (place, reconciling.clone())).collect()
+    };
+    places.push((Place::Own(deployment.namespace().unwrap_or_default()), owning(deployment)));
+    places.push((Place::Cluster, injecting(deployment)));
+    places.retain(|(_, rights)| !rights.is_empty());
+    places
+}
+
 /// What an operator needs that makes these things, wherever it reconciles.
-pub(super) fn needed(exposes: bool, restarts: bool) -> Vec<Right> {
+fn reconciling(exposes: bool, restarts: bool) -> Vec<Right> {
     let is_needed = |need: Need| match need {
         Need::Always => true,
         Need::Exposure => exposes,
         Need::Restarts => restarts,
     };
     let rows = NEEDED.iter().filter(|(need, ..)| is_needed(*need));
-    let rights = rows.flat_map(|(_, group, resource, verbs)| {
-        verbs.iter().map(|verb| Right { verb, group, resource })
-    });
-    rights.collect()
+    rows.flat_map(|(_, group, resource, verbs)| rights(group, resource, verbs, None)).collect()
+}
+
+/// What it needs where it is installed: its lease, and the certificate of its webhook.
+fn owning(deployment: &Deployment) -> Vec<Right> {
+    let elected = flag(deployment, "leader-elect").as_deref() != Some("false");
+    let lease = flag(deployment, "lease").filter(|_| elected);
+    let mut needed = Vec::new();
+    if let Some(name) = &lease {
+        let group = "coordination.k8s.io";
+        needed.extend(rights(group, "leases", &["create"], None));
+        needed.extend(rights(group, "leases", &["get", "update"], Some(name)));
+    }
+    if let Some(name) =
+        flag(deployment, "webhook-secret").filter(|_| makes_certificates(deployment))
+    {
+        const VERBS: &[&str] = &["get", "list", "watch", "create", "patch"];
+        needed.extend(rights("", "secrets", VERBS, Some(&name)));
+    }
+    needed
+}
+
+/// What it needs to have pods injected, of what no namespace holds.
+fn injecting(deployment: &Deployment) -> Vec<Right> {
+    const GROUP: &str = "admissionregistration.k8s.io";
+    const POLICIES: [&str; 2] = ["mutatingadmissionpolicies", "mutatingadmissionpolicybindings"];
+    let policies = |verbs: &'static [&'static str]| {
+        POLICIES.into_iter().flat_map(move |of| rights(GROUP, of, verbs, None))
+    };
+    let mut needed = Vec::new();
+    if let Some(name) = flag(deployment, "webhook-config") {
+        let verbs: &[_] = if makes_certificates(deployment) { &["get", "patch"] } else { &["get"] };
+        needed.extend(rights(GROUP, "mutatingwebhookconfigurations", verbs, Some(&name)));
+        needed.extend(policies(&["get", "list", "delete"]));
+    }
+    if flag(deployment, "injection-policies").is_some() {
+        needed.extend(policies(&["get", "list", "create", "patch", "delete"]));
+        let owner = flag(deployment, "injection-policies-owner");
+        let owner = owner.iter().flat_map(|name| {
+            rights("rbac.authorization.k8s.io", "clusterroles", &["get"], Some(name))
+        });
+        needed.extend(owner);
+    }
+    needed
+}
+
+/// Whether it makes the certificate of its webhook, and writes whom the API server is to trust.
+fn makes_certificates(deployment: &Deployment) -> bool {
+    flag(deployment, "webhook-config").is_some()
+        && flag(deployment, "webhook-certificate-dir").is_none()
+}
+
+fn rights(
+    group: &'static str,
+    resource: &'static str,
+    verbs: &'static [&'static str],
+    name: Option<&str>,
+) -> Vec<Right> {
+    let name = name.map(str::to_owned);
+    verbs.iter().map(|verb| Right { verb, group, resource, name: name.clone() }).collect()
 }
 
 /// What is to be said of the rights of an operator.
@@ -83,39 +191,47 @@ pub(super) fn judge(installed: &Installed) -> Vec<Finding> {
     installed.scopes.iter().map(|scope| one(&subject, scope)).collect()
 }
 
-fn one(subject: &str, Scope { namespace, rights }: &Scope) -> Finding {
-    let place = namespace.as_deref().unwrap_or("all namespaces");
+fn one(subject: &str, Scope { place, rights }: &Scope) -> Finding {
+    let place = place.words();
     if let Some(reason) = rights.iter().find_map(|(_, read)| read.as_ref().err()) {
-        let reason = format!("what it may do in {place} can't be asked: {reason}");
+        let reason = format!("what it may do {place} can't be asked: {reason}");
         return Finding::unknown(subject, &reason);
     }
     let lacking = rights.iter().filter(|(_, read)| read == &Ok(false));
-    let lacking: Vec<String> = lacking.map(|(right, _)| words(*right)).collect();
+    let lacking: Vec<String> = lacking.map(|(right, _)| words(right)).collect();
     if lacking.is_empty() {
-        return Finding::ok(subject, format!("in {place} are all that it needs"));
+        return Finding::ok(subject, format!("{place} are all that it needs"));
     }
-    let message = format!("it may not {} in {place}", lacking.join(", nor "));
+    if lacking.len() == rights.len() {
+        let message = format!("it may do nothing of what it needs {place}");
+        let remedy = "see whether its role is bound to it: upgrade the chart with rbac.create=true, which does that";
+        return Finding::wrong(Verdict::Problem, subject, message, remedy);
+    }
+    let message = format!("it may not {} {place}", lacking.join(", nor "));
     let remedy =
         "upgrade the chart with rbac.create=true, or grant it to the operator's role yourself";
     Finding::wrong(Verdict::Problem, subject, message, remedy)
 }
 
-fn words(Right { verb, group, resource }: Right) -> String {
+fn words(Right { verb, group, resource, name }: &Right) -> String {
+    let name = name.as_ref().map_or_else(String::new, |name| format!(" {name}"));
     if group.is_empty() {
-        format!("{verb} {resource}")
+        format!("{verb} {resource}{name}")
     } else {
-        format!("{verb} {resource}.{group}")
+        format!("{verb} {resource}.{group}{name}")
     }
 }
 
 /// Whether an operator was told to make or do something.
-pub(super) fn has(installed: &k8s_openapi::api::apps::v1::Deployment, feature: &str) -> bool {
-    operator::flag(installed, feature).is_none_or(|value| value != "false")
+fn has(installed: &Deployment, feature: &str) -> bool {
+    flag(installed, feature).is_none_or(|value| value != "false")
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use serde_json::Value;
 
     use super::*;
     use crate::check::operator::tests::installed;
@@ -123,9 +239,10 @@ mod tests {
     /// The plain manifests, which are made from the chart with all that it has.
     const MANIFESTS: &str = include_str!("../../../deploy/weir.yaml");
 
-    fn scope(read: impl Fn(Right) -> Read<bool>) -> Scope {
-        let rights = needed(true, true).into_iter().map(|right| (right, read(right))).collect();
-        Scope { namespace: Some("shop".to_owned()), rights }
+    fn scope(read: impl Fn(&Right) -> Read<bool>) -> Scope {
+        let all = reconciling(true, true).into_iter();
+        let rights = all.map(|right| (right.clone(), read(&right))).collect();
+        Scope { place: Place::Watched("shop".to_owned()), rights }
     }
 
     fn judged(scope: Scope) -> Finding {
@@ -141,39 +258,84 @@ mod tests {
         assert!(found.message.contains("nor delete statefulsets.apps in shop"), "{found:?}");
         let found = judged(scope(|_| Err("you may not".to_owned())));
         assert_eq!(found.verdict, Verdict::Unknown);
+        let lease = rights("coordination.k8s.io", "leases", &["get", "update"], Some("leader"));
+        let own = |may: &[&str]| {
+            let read = |right: Right| (right.clone(), Ok(may.contains(&right.verb)));
+            let rights = lease.clone().into_iter().map(read).collect();
+            judged(Scope { place: Place::Own("weir-system".to_owned()), rights }).message
+        };
+        let place = "in its own namespace weir-system";
+        let said = format!("it may not update leases.coordination.k8s.io leader {place}");
+        assert_eq!(own(&["get"]), said);
+        assert_eq!(own(&[]), format!("it may do nothing of what it needs {place}"));
     }
 
     #[test]
     fn what_is_turned_off_is_not_asked_for() {
-        let of = |exposes, restarts| needed(exposes, restarts).len();
+        let of = |exposes, restarts| reconciling(exposes, restarts).len();
         assert!(of(false, false) < of(true, false) && of(false, false) < of(false, true));
-        let deployment = installed("weir-system", &["--exposure=false"]).deployment;
-        assert!(!has(&deployment, "exposure") && has(&deployment, "restarts"));
+        let places = |args: &[&str]| {
+            let needed = needed(&installed("weir-system", args).deployment);
+            needed.into_iter().map(|(place, _)| place).collect::<Vec<_>>()
+        };
+        let own = || Place::Own("weir-system".to_owned());
+        assert_eq!(places(&["--exposure=false"]), [Place::All]);
+        assert_eq!(places(&["--lease=l", "--leader-elect=false"]), [Place::All]);
+        let watched = ["--watch-namespace=shop,till", "--lease=l"];
+        let each = ["shop", "till"].map(|name| Place::Watched(name.to_owned()));
+        assert_eq!(places(&watched), [&each[..], &[own()]].concat());
+        let own_certificates = ["--webhook-config=w", "--webhook-secret=s"];
+        assert_eq!(places(&own_certificates), [Place::All, own(), Place::Cluster]);
+        let theirs = [&own_certificates[..], &["--webhook-certificate-dir=d"]].concat();
+        assert_eq!(places(&theirs), [Place::All, Place::Cluster]);
+        assert_eq!(places(&["--injection-policies=w"]), [Place::All, Place::Cluster]);
+    }
+
+    /// Verb, group, resource and name of what a role grants.
+    fn granted(role: &Value) -> Vec<(String, String, String, Option<String>)> {
+        let mut granted = Vec::new();
+        for rule in role["rules"].as_array().unwrap() {
+            let texts = |key: &str| -> Vec<String> {
+                serde_json::from_value(rule[key].clone()).unwrap_or_default()
+            };
+            let names = texts("resourceNames");
+            let names: Vec<_> =
+                if names.is_empty() { vec![None] } else { names.into_iter().map(Some).collect() };
+            for (group, resource) in
+                texts("apiGroups").iter().zip(std::iter::repeat(texts("resources"))).flat_map(
+                    |(group, all)| all.into_iter().map(move |resource| (group.clone(), resource)),
+                )
+            {
+                let of = |verb: &String| {
+                    let named = |name: &Option<String>| {
+                        (verb.clone(), group.clone(), resource.clone(), name.clone())
+                    };
+                    names.iter().map(named).collect::<Vec<_>>()
+                };
+                granted.extend(texts("verbs").iter().flat_map(of));
+            }
+        }
+        granted
     }
 
     #[test]
     fn what_is_asked_for_is_what_the_chart_grants() {
         let documents = MANIFESTS.split("\n---\n");
-        let mut role = documents.filter(|text| {
-            text.contains("kind: ClusterRole\n") && text.contains("component: reconciler")
-        });
-        let role: serde_json::Value = serde_yaml::from_str(role.next().unwrap()).unwrap();
-        let texts = |rule: &serde_json::Value, key: &str| -> Vec<String> {
-            serde_json::from_value(rule[key].clone()).unwrap()
+        let documents: Vec<Value> =
+            documents.map(|text| serde_yaml::from_str(text).unwrap()).collect();
+        let is_own = |object: &&Value| {
+            let labels = &object["metadata"]["labels"];
+            let kind = object["kind"].as_str().unwrap_or_default();
+            kind.ends_with("Role") && !labels.to_string().contains("aggregate-to")
         };
-        let mut granted = BTreeSet::new();
-        for rule in role["rules"].as_array().unwrap() {
-            for group in texts(rule, "apiGroups") {
-                for resource in texts(rule, "resources") {
-                    let of = |verb| (verb, group.clone(), resource.clone());
-                    granted.extend(texts(rule, "verbs").into_iter().map(of));
-                }
-            }
-        }
-        let own = |text: &str| text.to_owned();
-        let asked: BTreeSet<_> = needed(true, true)
-            .into_iter()
-            .map(|Right { verb, group, resource }| (own(verb), own(group), own(resource)))
+        let granted: BTreeSet<_> = documents.iter().filter(is_own).flat_map(granted).collect();
+        let operator = documents.iter().find(|object| object["kind"] == "Deployment");
+        let operator: Deployment = serde_json::from_value(operator.unwrap().clone()).unwrap();
+        let asked = needed(&operator).into_iter().flat_map(|(_, rights)| rights);
+        let asked: BTreeSet<_> = asked
+            .map(|Right { verb, group, resource, name }| {
+                (verb.to_owned(), group.to_owned(), resource.to_owned(), name)
+            })
             .collect();
         assert_eq!(asked, granted);
     }

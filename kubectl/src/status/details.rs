@@ -4,19 +4,22 @@ use kube::ResourceExt;
 use weir_crds::v1alpha1::{EndpointStatus, StreamPipeline, StreamSLO};
 use weir_slo::PipelineSample;
 
-use super::overview::{objectives, placement, tone};
+use super::overview::{objectives, placement, tone, unwatched};
 use super::replica::{Replica, Report};
 use crate::output::{Cell, Paint, Table, Tone, harmless};
+use crate::watching::LeftOut;
 
 /// Everything about one pipeline.
 pub(super) fn render(
     pipeline: &StreamPipeline,
     replicas: &[Replica],
     slos: &[StreamSLO],
+    left_out: Option<&LeftOut>,
     paint: Paint,
 ) -> String {
     let generation = concerning(pipeline);
     let mut out = heading(pipeline, paint);
+    out.extend(left_out.map(|left_out| unwatched(left_out, paint)));
     out.push_str(&conditions(pipeline, paint));
     let mut parts = vec![endpoints(pipeline)];
     if !replicas.is_empty() {
@@ -134,10 +137,13 @@ fn ills(sample: &PipelineSample) -> Vec<String> {
         |message: &Option<String>| message.clone().unwrap_or_else(|| "no reason given".to_owned());
     let log = sample.log.iter().filter(|log| !log.healthy);
     let log = log.map(|log| format!("the log takes no events ({})", why(&log.message)));
+    let keys = sample.keys.iter().filter(|keys| !keys.healthy);
+    let keys =
+        keys.map(|keys| format!("it has no keys to verify tokens by ({})", why(&keys.message)));
     let sources = sample.sources.iter().filter(|source| !source.healthy);
     let sources = sources
         .map(|source| format!("the source {} is ill ({})", source.name, why(&source.message)));
-    log.chain(sources).collect()
+    log.chain(keys).chain(sources).collect()
 }
 
 #[cfg(test)]
@@ -152,6 +158,7 @@ mod tests {
             "namespace": "shop", "name": "orders", "generation": generation,
             "subscribers": { "sse": 2, "websocket": 1 }, "deliveries": { "accepted": 40 },
             "sources": [{ "name": "app", "healthy": generation == 3, "message": "refused" }],
+            "keys": { "healthy": generation == 3, "message": "no such host" },
         });
         Box::new(serde_json::from_value(sample).unwrap())
     }
@@ -181,10 +188,11 @@ a     True    0.1.0     3            2     1           40         0
 b     True    0.1.0     2 of 3       2     1           40         0
 c     True    -         -            -     -           -          -
 
+b: it has no keys to verify tokens by (no such host)
 b: the source app is ill (refused)
 c: can't be asked: no answer
 ";
-        assert_eq!(render(&pipeline("orders", &status), &replicas, &[], plain()), expected);
+        assert_eq!(render(&pipeline("orders", &status), &replicas, &[], None, plain()), expected);
     }
 
     #[test]
@@ -199,7 +207,7 @@ c: can't be asked: no answer
         let replica = Replica { pod: "a".to_owned(), ready: true, report };
         let shown = |outdated| {
             let pipeline = pipeline("orders", &status(outdated));
-            render(&pipeline, std::slice::from_ref(&replica), &[], plain())
+            render(&pipeline, std::slice::from_ref(&replica), &[], None, plain())
         };
         assert!(shown(1).contains("2 of 3"), "{}", shown(1));
         assert!(!shown(0).contains("2 of 3"), "{}", shown(0));
@@ -207,8 +215,13 @@ c: can't be asked: no answer
 
     #[test]
     fn a_generation_that_the_operator_has_not_seen_is_told() {
-        let text =
-            render(&pipeline("orders", &json!({ "observedGeneration": 2 })), &[], &[], plain());
+        let text = render(
+            &pipeline("orders", &json!({ "observedGeneration": 2 })),
+            &[],
+            &[],
+            None,
+            plain(),
+        );
         assert_eq!(text, "orders, gateway, generation 3, of which the operator has seen 2\n");
     }
 }

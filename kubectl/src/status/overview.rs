@@ -6,9 +6,15 @@ use weir_crds::names::reason::UPGRADE_AVAILABLE;
 use weir_crds::v1alpha1::{PlacementKind, StreamPipeline, StreamSLO};
 
 use crate::output::{Cell, Paint, Table, Tone, harmless};
+use crate::watching::LeftOut;
 
 /// The tables, and what is wrong.
-pub(super) fn render(pipelines: &[StreamPipeline], slos: &[StreamSLO], paint: Paint) -> String {
+pub(super) fn render(
+    pipelines: &[StreamPipeline],
+    slos: &[StreamSLO],
+    left_out: Option<&LeftOut>,
+    paint: Paint,
+) -> String {
     let mut parts = Vec::new();
     if !pipelines.is_empty() {
         parts.push(table(pipelines).render(paint));
@@ -16,16 +22,29 @@ pub(super) fn render(pipelines: &[StreamPipeline], slos: &[StreamSLO], paint: Pa
     if !slos.is_empty() {
         parts.push(objectives(slos).render(paint));
     }
+    // Where nobody looks, this is why nobody has, and what stands on the others nobody keeps up to date.
+    if let Some(left_out) = left_out.filter(|_| !parts.is_empty()) {
+        parts.push(unwatched(left_out, paint));
+    }
+    let is_seen = |conditions: &Option<&[Condition]>| left_out.is_none() || conditions.is_some();
     let of_pipelines = pipelines.iter().map(|pipeline| {
         let conditions = pipeline.status.as_ref().map(|status| status.conditions.as_slice());
-        troubles("pipeline", &pipeline.name_any(), conditions, paint)
+        ("pipeline", pipeline.name_any(), conditions)
     });
     let of_slos = slos.iter().map(|slo| {
         let conditions = slo.status.as_ref().map(|status| status.conditions.as_slice());
-        troubles("SLO", &slo.name_any(), conditions, paint)
+        ("SLO", slo.name_any(), conditions)
     });
-    parts.extend(of_pipelines.chain(of_slos).filter(|text| !text.is_empty()));
+    let seen = of_pipelines.chain(of_slos).filter(|(_, _, conditions)| is_seen(conditions));
+    let told = seen.map(|(kind, name, conditions)| troubles(kind, &name, conditions, paint));
+    parts.extend(told.filter(|text| !text.is_empty()));
     parts.join("\n")
+}
+
+/// That nobody looks after the namespace, and what to do.
+pub(super) fn unwatched(LeftOut { message, remedy }: &LeftOut, paint: Paint) -> String {
+    let (title, remedy) = (paint.text(Tone::Bad, &harmless(message)), harmless(remedy));
+    format!("{title}\n  {remedy}; what is shown here is of before\n")
 }
 
 fn table(pipelines: &[StreamPipeline]) -> Table {
@@ -183,22 +202,41 @@ orders     True    gateway     2/2        0          -          http://orders.sh
 pipeline carts: Ready is False (Why)
   mend it
 ";
-        assert_eq!(render(&pipelines, &[], plain()), expected);
+        assert_eq!(render(&pipelines, &[], None, plain()), expected);
     }
 
     #[test]
     fn an_upgrade_that_waits_to_be_asked_for_is_told() {
         let mut waits = condition("UpToDate", "True", "ask for it");
         waits["reason"] = json!("UpgradeAvailable");
-        let text = render(&[pipeline("orders", &json!({ "conditions": [waits] }))], &[], plain());
+        let text =
+            render(&[pipeline("orders", &json!({ "conditions": [waits] }))], &[], None, plain());
         let told = "pipeline orders: UpToDate is True (UpgradeAvailable)\n  ask for it\n";
         assert!(text.ends_with(told), "{text}");
     }
 
     #[test]
     fn a_pipeline_that_nobody_has_looked_at_says_so() {
-        let text = render(&[pipeline("new", &Value::Null)], &[], plain());
+        let text = render(&[pipeline("new", &Value::Null)], &[], None, plain());
         assert!(text.contains("pipeline new: no operator has looked at it yet"), "{text}");
         assert!(text.contains("Unknown"), "{text}");
+    }
+
+    #[test]
+    fn where_no_operator_watches_that_is_said_once_and_before_what_is_of_before() {
+        let old = json!({ "conditions": [condition("Ready", "False", "mend it")] });
+        let pipelines = [pipeline("new", &Value::Null), pipeline("old", &old)];
+        let left_out = LeftOut { message: "nobody watches".to_owned(), remedy: "do".to_owned() };
+        let text = render(&pipelines, &[], Some(&left_out), plain());
+        let expected = "
+nobody watches
+  do; what is shown here is of before
+
+pipeline old: Ready is False (Why)
+  mend it
+";
+        assert!(text.ends_with(expected), "{text}");
+        assert!(!text.contains("no operator has looked"), "{text}");
+        assert_eq!(render(&[], &[], Some(&left_out), plain()), "");
     }
 }

@@ -7,12 +7,13 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{Api, DeleteParams, PostParams};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kubectl_weir::Ended;
 use serde_json::{Value, json};
-use weir_tests::{Namespace, definitions, with_namespace};
+use weir_tests::{Namespace, definitions, eventually, with_namespace};
 
-use crate::fixture::{command, condition, gateway, pipeline};
+use crate::fixture::{LIMIT, command, condition, gateway, pipeline};
 
 /// The findings by subject.
 async fn findings(namespace: &Namespace) -> Result<(Ended, Vec<Value>)> {
@@ -186,6 +187,114 @@ async fn an_operator_that_injects_by_policies_is_looked_at() -> Result<()> {
         };
         ensure!(said(&format!("{gone} is watched, and is not there")), "{watched:?}");
         ensure!(said(&format!("may not read {}", system.name)), "{watched:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// The plain manifests, which are made from the chart with all that it has.
+const MANIFESTS: &str = include_str!("../../../deploy/weir.yaml");
+
+/// The rules of a role of the chart.
+fn rules(kind: &str, name: &str) -> Result<Value> {
+    for text in MANIFESTS.split("\n---\n") {
+        let object: Value = serde_yaml::from_str(text)?;
+        if object["kind"] == kind && object["metadata"]["name"] == name {
+            return Ok(object["rules"].clone());
+        }
+    }
+    anyhow::bail!("no {kind} {name}")
+}
+
+/// Grants the operator of `install` what a role of the chart does, in the namespace.
+async fn grant(system: &Namespace, name: &str, rules: Value) -> Result<()> {
+    let metadata = json!({ "name": name });
+    let role: Role = serde_json::from_value(json!({ "metadata": metadata, "rules": rules }))?;
+    let binding: RoleBinding = serde_json::from_value(json!({
+        "metadata": metadata,
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
+        "subjects": [{ "kind": "ServiceAccount", "name": "default", "namespace": system.name }],
+    }))?;
+    let params = PostParams::default();
+    system.api().create(&params, &role).await?;
+    system.api().create(&params, &binding).await?;
+    Ok(())
+}
+
+/// Waits until the permissions of the operator are judged so, and words of it are said.
+async fn judged(system: &Namespace, verdict: &str, words: &str) -> Result<()> {
+    eventually(&format!("{verdict}: {words}"), LIMIT, async || {
+        let (_, found) = findings(system).await?;
+        let is_meant = |finding: &&Value| {
+            let text = |key: &str| finding[key].as_str().unwrap_or_default();
+            text("subject").starts_with("permissions of")
+                && text("verdict") == verdict
+                && text("message").contains(words)
+        };
+        found.iter().find(is_meant).with_context(|| format!("{found:?}"))?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_right_that_is_taken_away_while_the_operator_runs_is_named() -> Result<()> {
+    with_namespace("check-rights", async |system| {
+        definitions::install(&system.cluster).await?;
+        install_with(&system, &[&format!("--watch-namespace={}", system.name)]).await?;
+        grant(&system, "reconciler", rules("ClusterRole", "weir-system-weir")?).await?;
+        grant(&system, "own", rules("Role", "weir")?).await?;
+        let own = format!("in its own namespace {}", system.name);
+        judged(&system, "ok", &format!("in {} are all", system.name)).await?;
+        judged(&system, "ok", &format!("{own} are all")).await?;
+
+        let bindings: Api<RoleBinding> = system.api();
+        bindings.delete("reconciler", &DeleteParams::default()).await?;
+        let nothing = format!("it may do nothing of what it needs in {}", system.name);
+        judged(&system, "problem", &nothing).await?;
+        judged(&system, "ok", &format!("{own} are all")).await?;
+        // A role that was cut, not taken away.
+        let roles: Api<Role> = system.api();
+        let rules = json!([{ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"] }]);
+        let cut = Patch::Merge(json!({ "rules": rules }));
+        roles.patch("own", &PatchParams::default(), &cut).await?;
+        let lacking = "it may not get leases.coordination.k8s.io weir-leader, nor update leases.";
+        judged(&system, "problem", lacking).await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_pipeline_in_a_namespace_that_no_operator_watches_says_so() -> Result<()> {
+    with_namespace("check-unwatched", async |system| {
+        definitions::install(&system.cluster).await?;
+        install_with(&system, &["--watch-namespace=elsewhere"]).await?;
+        pipeline(&system, "orders", gateway(), json!({})).await?;
+        let (_, found) = findings(&system).await?;
+        let orders = about(&found, "pipelines ")?;
+        let said = format!("watches the namespace {}: ", system.name);
+        ensure!(orders["message"].as_str().is_some_and(|it| it.contains(&said)), "{orders}");
+        ensure!(orders["remedy"].as_str().is_some_and(|it| it.contains("watchNamespaces")));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn somebody_else_sees_what_they_may_see() -> Result<()> {
+    with_namespace("check-as", async |shop| {
+        pipeline(&shop, "orders", gateway(), json!({})).await?;
+        let said = command(&shop, &["status", "--output=yaml"]).await?;
+        let document: Value = serde_yaml::from_str(&said.out)?;
+        ensure!(document["pipelines"][0]["name"] == "orders", "{}", said.out);
+        let error = command(&shop, &["status", "--as=nobody"]).await.err();
+        let error = format!("{error:?}");
+        ensure!(error.contains("nobody") && error.contains("cannot list"), "{error}");
+        let masters = ["status", "--as=nobody", "--as-group=system:masters"];
+        ensure!(command(&shop, &masters).await?.out.contains("orders"));
         Ok(())
     })
     .await

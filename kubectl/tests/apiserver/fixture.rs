@@ -53,9 +53,18 @@ pub(crate) fn line(namespace: &Namespace, words: &[&str]) -> Result<Args> {
 
 /// Runs a command in a namespace.
 pub(crate) async fn command(namespace: &Namespace, words: &[&str]) -> Result<Said> {
+    said(line(namespace, words)?).await
+}
+
+/// Runs a whole command line.
+pub(crate) async fn ran(words: &[&str]) -> Result<Said> {
+    said(Args::try_parse_from(words)?).await
+}
+
+async fn said(args: Args) -> Result<Said> {
     let (out, notes) = (Paper::default(), Paper::default());
     let mut screen = Screen::plain(out.clone(), notes.clone());
-    let ended = run(line(namespace, words)?, &mut screen);
+    let ended = run(args, &mut screen);
     let ended = tokio::time::timeout(LIMIT, ended).await.context("no end")??;
     Ok(Said { ended, out: out.text(), notes: notes.text() })
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use weir_tests::with_namespace;
 
-use crate::fixture::{command, pipeline};
+use crate::fixture::{command, pipeline, ran};
 
 const MANIFEST: &str = "
 apiVersion: apps/v1
@@ -45,6 +45,23 @@ async fn a_manifest_is_shown_as_its_pods_would_run() -> Result<()> {
         ensure!(said.out.starts_with("--- Deployment web\n"), "{}", said.out);
         ensure!(said.out.contains("image: r.test/sidecar:9\n"), "{}", said.out);
         ensure!(!said.out.contains("Service"), "what is not injected is not shown: {}", said.out);
+
+        // The manifest's own namespace counts, and another one that is given is refused.
+        let own = MANIFEST.replacen(
+            "{name: web}",
+            &format!("{{name: web, namespace: {}}}", shop.name),
+            1,
+        );
+        std::fs::write(file.path(), own)?;
+        let kubeconfig = shop.cluster.kubeconfig()?.to_string_lossy().into_owned();
+        let kubeconfig = ["kubectl-weir", "--kubeconfig", &kubeconfig];
+        let said = ran(&[&kubeconfig[..], &["inject", "-f", &path, image]].concat()).await?;
+        ensure!(said.notes.contains("Deployment web: injected, for orders"), "{}", said.notes);
+        let words = ["-n", "default", "inject", "-f", &path, image];
+        let error = ran(&[&kubeconfig[..], &words].concat()).await.err();
+        let error = error.map(|error| error.to_string()).unwrap_or_default();
+        ensure!(error.contains("and -n says default"), "{error}");
+        std::fs::write(file.path(), MANIFEST)?;
 
         let again = tempfile::NamedTempFile::new()?;
         let whole = command(&shop, &["inject", "-f", &path, image]).await?;
