@@ -33,6 +33,15 @@ pub struct CheckHealth {
     /// For how many seconds to ask again, until the answer is good.
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub within: u32,
+    /// The operator's Deployment, which is to be rolled out, with no replica of before.
+    #[arg(long, value_name = "NAME")]
+    pub deployment: Option<String>,
+    /// The Lease, which somebody is to hold and to renew.
+    #[arg(long, value_name = "NAME")]
+    pub lease: Option<String>,
+    /// The namespace of these two.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "weir-system", value_name = "NAME")]
+    pub namespace: String,
 }
 
 /// How the operator runs.

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use rustls::crypto::CryptoProvider;
 use tokio_util::sync::CancellationToken;
-use weir_operator::args::{Args, Command};
+use weir_operator::args::{Args, CheckHealth, Command};
 use weir_operator::failure::chain;
 use weir_operator::{app, check_health, signals, telemetry};
 
@@ -14,7 +15,7 @@ use weir_operator::{app, check_health, signals, telemetry};
 async fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Run(args) => run(*args).await,
-        Command::CheckHealth(check) => check_health::check(&check).await.map_err(Into::into),
+        Command::CheckHealth(check) => look(check).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -32,13 +33,23 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     result
 }
 
-async fn work(args: Args) -> Result<(), Box<dyn Error>> {
-    // Before the first handshake: with none installed the client and the webhook could differ.
+async fn look(asked: CheckHealth) -> Result<(), Box<dyn Error>> {
+    let _provider = provider()?;
+    let client = check_health::client(&asked).await?;
+    Ok(check_health::check(&asked, client.as_ref()).await?)
+}
+
+/// What is installed before the first handshake: with none the client and the webhook could differ.
+fn provider() -> Result<Arc<CryptoProvider>, Box<dyn Error>> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let provider = Arc::new(provider);
-    if provider.as_ref().clone().install_default().is_err() {
-        return Err("another TLS implementation is installed".into());
+    match provider.clone().install_default() {
+        Ok(()) => Ok(Arc::new(provider)),
+        Err(_) => Err("another TLS implementation is installed".into()),
     }
+}
+
+async fn work(args: Args) -> Result<(), Box<dyn Error>> {
+    let provider = provider()?;
     let stop = CancellationToken::new();
     signals::listen(stop.clone())?;
     Ok(app::run(args, provider, stop).await?)

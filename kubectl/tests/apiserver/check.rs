@@ -207,7 +207,7 @@ fn rules(kind: &str, name: &str) -> Result<Value> {
 }
 
 /// Grants the operator of `install` what a role of the chart does, in the namespace.
-async fn grant(system: &Namespace, name: &str, rules: Value) -> Result<()> {
+async fn grant(system: &Namespace, name: &str, rules: &Value) -> Result<()> {
     let metadata = json!({ "name": name });
     let role: Role = serde_json::from_value(json!({ "metadata": metadata, "rules": rules }))?;
     let binding: RoleBinding = serde_json::from_value(json!({
@@ -243,8 +243,8 @@ async fn a_right_that_is_taken_away_while_the_operator_runs_is_named() -> Result
     with_namespace("check-rights", async |system| {
         definitions::install(&system.cluster).await?;
         install_with(&system, &[&format!("--watch-namespace={}", system.name)]).await?;
-        grant(&system, "reconciler", rules("ClusterRole", "weir-system-weir")?).await?;
-        grant(&system, "own", rules("Role", "weir")?).await?;
+        grant(&system, "reconciler", &rules("ClusterRole", "weir-system-weir")?).await?;
+        grant(&system, "own", &rules("Role", "weir")?).await?;
         let own = format!("in its own namespace {}", system.name);
         judged(&system, "ok", &format!("in {} are all", system.name)).await?;
         judged(&system, "ok", &format!("{own} are all")).await?;

@@ -150,6 +150,7 @@ async fn the_api_server_takes_every_object_with_the_values_that_few_set() -> Res
         let test = find("Pod")["spec"].clone();
         ensure!(test["nodeSelector"] == pod["nodeSelector"], "{test}");
         ensure!(test["tolerations"] == pod["tolerations"], "{test}");
+        make_accounts(&namespace, &made).await?;
         for object in made.iter().filter(|object| !object["metadata"]["namespace"].is_null()) {
             let text = serde_json::to_string(object)?;
             let taken = namespace.kubectl.apply(&text, &["--dry-run=server"]).await?;
@@ -158,6 +159,15 @@ async fn the_api_server_takes_every_object_with_the_values_that_few_set() -> Res
         Ok(())
     })
     .await
+}
+
+/// Makes the accounts for good, because a dry run of a pod looks for the pod's.
+async fn make_accounts(namespace: &Namespace, made: &[Value]) -> Result<()> {
+    for account in made.iter().filter(|object| object["kind"] == "ServiceAccount") {
+        let text = serde_json::to_string(account)?;
+        namespace.kubectl.apply(&text, &[]).await?.into_success(&["apply"])?;
+    }
+    Ok(())
 }
 
 /// Words that YAML takes for something else where they are not quoted, or that would end a line.
@@ -190,8 +200,9 @@ async fn odd_values_arrive_as_they_are() -> Result<()> {
             options.iter().flat_map(|option| ["--set-json", option.as_str()]).collect();
         let text = template(&namespace.cluster, &namespace.name, &options).await?;
         let text = text.map_err(anyhow::Error::msg)?;
-        namespace.kubectl.apply(&text, &["--dry-run=server"]).await?.into_success(&["apply"])?;
         let made = objects(&text)?;
+        make_accounts(&namespace, &made).await?;
+        namespace.kubectl.apply(&text, &["--dry-run=server"]).await?.into_success(&["apply"])?;
         let find = |kind: &str| {
             made.iter().find(|object| object["kind"] == kind).cloned().unwrap_or_default()
         };

@@ -17,6 +17,7 @@ mod election;
 mod exposures;
 mod fixture;
 mod gateways;
+mod health;
 mod installation;
 mod namespaces;
 mod pipelines;
