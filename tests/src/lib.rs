@@ -11,7 +11,7 @@
 //! - [`definitions`]: the custom resources, as they are shipped.
 //! - [`await_`]: waiting for something to become so.
 //! - [`kubectl`]: kubectl, by its arguments.
-//! - [`sources()`]: the project's own sources, as texts.
+//! - [`sources()`]: the project's own sources, as texts; [`metrics_in()`]: the metrics that expressions ask for.
 //! - [`client`]: HTTP, Server-Sent Events and WebSocket.
 
 pub mod await_;
@@ -27,4 +27,4 @@ pub use await_::eventually;
 pub use cluster::Cluster;
 pub use kubectl::Kubectl;
 pub use namespace::{Namespace, with_namespace};
-pub use sources::sources;
+pub use sources::{metrics_in, sources};

@@ -1,6 +1,6 @@
 //! The project's own sources, for tests that hold to them what is written elsewhere.
 
-use std::{fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io, path::Path};
 
 /// The texts of the files of a folder and of those in it.
 ///
@@ -18,4 +18,16 @@ pub fn sources(folder: &Path) -> io::Result<Vec<String>> {
         }
     }
     Ok(texts)
+}
+
+/// The metrics of ours that expressions in PromQL ask for, without the endings that a scrape adds.
+pub fn metrics_in<'a>(expressions: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    let is_name = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let words = expressions.into_iter().flat_map(|text| text.split(move |char| !is_name(char)));
+    let endings = ["_total", "_bucket", "_count", "_sum"];
+    let bare = |word: &str| {
+        let ending = endings.iter().find_map(|ending| word.strip_suffix(ending));
+        ending.unwrap_or(word).to_owned()
+    };
+    words.filter(|word| word.starts_with("weir_")).map(bare).collect()
 }

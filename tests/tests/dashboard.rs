@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
-use weir_tests::sources;
+use weir_tests::{metrics_in, sources};
 
 const DASHBOARD: &str = include_str!("../../charts/weir/files/dashboards/weir.json");
 const SIDECAR: &str = include_str!("../../docs/metrics.md");
@@ -31,14 +31,7 @@ fn expressions(value: &Value, found: &mut Vec<String>) {
 fn metrics() -> BTreeSet<String> {
     let mut found = Vec::new();
     expressions(&serde_json::from_str(DASHBOARD).unwrap(), &mut found);
-    let is_name = |char: char| char.is_ascii_alphanumeric() || char == '_';
-    let words = found.iter().flat_map(|text| text.split(|char| !is_name(char)));
-    let endings = ["_total", "_bucket", "_count", "_sum"];
-    let bare = |word: &str| {
-        let ending = endings.iter().find_map(|ending| word.strip_suffix(ending));
-        ending.unwrap_or(word).to_owned()
-    };
-    words.filter(|word| word.starts_with("weir_")).map(bare).collect()
+    metrics_in(found.iter().map(String::as_str))
 }
 
 #[test]

@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::burn::Speed;
 use super::evaluators::Judged;
 
 /// How an evaluation ended: of the closed set of a reconcile's outcomes.
@@ -28,6 +29,15 @@ struct ObjectiveLabels {
     objective: String,
 }
 
+/// An objective, and how fast its budget burns.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BurningLabels {
+    namespace: String,
+    slo: String,
+    objective: String,
+    speed: &'static str,
+}
+
 type Ratios = Family<ObjectiveLabels, Gauge<f64, AtomicU64>>;
 
 /// The metrics of the evaluations.
@@ -35,6 +45,7 @@ pub(super) struct SloMetrics {
     evaluations: Family<ResultLabel, Counter>,
     sli: Ratios,
     budget: Ratios,
+    burning: Family<BurningLabels, Gauge>,
     /// Which series each SLO has, by its uid.
     shown: Mutex<HashMap<String, Vec<ObjectiveLabels>>>,
 }
@@ -59,7 +70,14 @@ impl SloMetrics {
             ratio(),
             budget.clone(),
         );
-        Self { evaluations, sli, budget, shown: Mutex::default() }
+        let burning = Family::default();
+        registry.register(
+            "slo_budget_burning",
+            "Whether an objective's error budget burns too fast, as BudgetHealthy says: 1 or 0, by speed; \
+             fast is for somebody to look at once, slow within days",
+            Family::clone(&burning),
+        );
+        Self { evaluations, sli, budget, burning, shown: Mutex::default() }
     }
 
     /// Notes how an evaluation ended.
@@ -83,6 +101,10 @@ impl SloMetrics {
             if let Some(budget) = judged.evaluation.budget {
                 let ratio = from_ppm(budget.remaining_percent.ppm());
                 self.budget.get_or_create_owned(&labels).set(ratio);
+                for (speed, labels) in by_speed(&labels) {
+                    let burns = judged.burning.is_some_and(|burning| burning.speed == speed);
+                    self.burning.get_or_create_owned(&labels).set(i64::from(burns));
+                }
             }
             shown.push(labels);
         }
@@ -94,8 +116,30 @@ impl SloMetrics {
         for labels in self.shown.lock().remove(uid).unwrap_or_default() {
             self.sli.remove(&labels);
             self.budget.remove(&labels);
+            by_speed(&labels).iter().for_each(|(_, labels)| {
+                self.burning.remove(labels);
+            });
         }
     }
+}
+
+/// The series of an objective that say how fast its budget burns.
+fn by_speed(labels: &ObjectiveLabels) -> [(Speed, BurningLabels); 2] {
+    let ObjectiveLabels { namespace, slo, objective } = labels;
+    let of = |speed: Speed| {
+        let word = match speed {
+            Speed::Fast => "fast",
+            Speed::Slow => "slow",
+        };
+        let labels = BurningLabels {
+            namespace: namespace.clone(),
+            slo: slo.clone(),
+            objective: objective.clone(),
+            speed: word,
+        };
+        (speed, labels)
+    };
+    [of(Speed::Fast), of(Speed::Slow)]
 }
 
 /// The base unit as Prometheus names it; the library's own word is the plural.
@@ -122,8 +166,9 @@ fn from_ppm(ppm: i64) -> f64 {
 #[cfg(test)]
 mod tests {
     use prometheus_client::encoding::text::encode;
-    use weir_slo::{ErrorBudget, Evaluation, Percent, Ratio, Sli, Verdict};
+    use weir_slo::{BurnRate, ErrorBudget, Evaluation, Millis, Percent, Rate, Ratio, Sli, Verdict};
 
+    use super::super::burn::Burning;
     use super::super::testing::slo;
     use super::super::validate::validate;
     use super::*;
@@ -163,6 +208,18 @@ mod tests {
         assert!(shown.contains(&format!("weir_operator_slo_sli_ratio{labels} 0.98\n")), "{shown}");
         let budget = format!("weir_operator_slo_error_budget_remaining_ratio{labels} -1.0\n");
         assert!(shown.contains(&budget), "{shown}");
+        let burning = |speed: &str, value: u8| {
+            let labels = labels.replace('}', &format!(",speed=\"{speed}\"}}"));
+            format!("weir_operator_slo_budget_burning{labels} {value}\n")
+        };
+        assert!(shown.contains(&burning("fast", 0)), "{shown}");
+        let rate = Rate::new(20, 100, "99".parse().unwrap()).unwrap();
+        let rate = BurnRate { window: Millis::from_hours(1), rate, bad: 20, total: 100 };
+        let burns = Burning { speed: Speed::Fast, long: rate, short: rate };
+        metrics.show("uid", "shop", "feed", &[Judged { burning: Some(burns), ..judged() }]);
+        let shown = text(&registry);
+        assert!(shown.contains(&burning("fast", 1)), "{shown}");
+        assert!(shown.contains(&burning("slow", 0)), "{shown}");
         metrics.forget("uid");
         assert!(!text(&registry).contains("objective="));
     }

@@ -1,4 +1,4 @@
-//! Writes the status of an SLO where it is worth it, and tells of a changed verdict by an Event.
+//! Writes the status of an SLO where it is worth it, and tells of a changed verdict, and of a budget in trouble, by Events.
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -29,7 +29,9 @@ pub(super) async fn report(
     }
     write(context, slo, &status).await?;
     tracked.written = Some(Instant::now());
-    if let Some(notice) = verdict_changed(slo.status.as_ref(), &status) {
+    let before = slo.status.as_ref();
+    let notices = [verdict_changed(before, &status), budget_changed(before, &status)];
+    for notice in notices.into_iter().flatten() {
         context.publish(slo, notice).await;
     }
     Ok(())
@@ -74,6 +76,21 @@ fn verdict_changed(before: Option<&StreamSLOStatus>, now: &StreamSLOStatus) -> O
     })
 }
 
+/// The Event that tells that a budget burns too fast or is overspent, for another reason than before, or is so no
+/// longer.
+fn budget_changed(before: Option<&StreamSLOStatus>, now: &StreamSLOStatus) -> Option<Notice> {
+    let trouble = |status: &StreamSLOStatus| {
+        let budget = conditions::get(&status.conditions, "BudgetHealthy")?;
+        (budget.status == "False").then(|| budget.reason.clone())
+    };
+    let budget = conditions::get(&now.conditions, "BudgetHealthy")?;
+    (before.and_then(trouble) != trouble(now)).then(|| Notice {
+        warning: budget.status == "False",
+        reason: budget.reason.clone(),
+        note: budget.message.clone(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,7 +102,11 @@ mod tests {
             Status::False => "ObjectiveMissed",
             Status::Unknown => "NoData",
         };
-        let finding = Finding { type_: "Met", status, reason, message: "the numbers".to_owned() };
+        of("Met", status, reason)
+    }
+
+    fn of(type_: &'static str, status: Status, reason: &'static str) -> StreamSLOStatus {
+        let finding = Finding { type_, status, reason, message: "the numbers".to_owned() };
         let conditions =
             conditions::merge(&[], vec![finding], Some(1), Timestamp::from_second(1).unwrap());
         StreamSLOStatus { conditions, ..StreamSLOStatus::default() }
@@ -106,5 +127,25 @@ mod tests {
         assert_eq!(told(Some(no), no), None);
         assert_eq!(told(None, unknown), None);
         assert_eq!(told(None, yes), expected(false, "ObjectivesMet"));
+    }
+
+    #[test]
+    fn an_event_tells_of_a_budget_in_trouble_and_of_the_end_of_it() {
+        let budget = |status, reason| of("BudgetHealthy", status, reason);
+        let well = || budget(Status::True, "WithinBudget");
+        let told = |before: Option<StreamSLOStatus>, now| {
+            budget_changed(before.as_ref(), &now).map(|notice| (notice.warning, notice.reason))
+        };
+        let expected = |warning, reason: &str| Some((warning, reason.to_owned()));
+        let (fast, slow) =
+            (|| budget(Status::False, "FastBurn"), || budget(Status::False, "SlowBurn"));
+        assert_eq!(told(Some(well()), fast()), expected(true, "FastBurn"));
+        assert_eq!(told(None, slow()), expected(true, "SlowBurn"));
+        assert_eq!(told(Some(slow()), fast()), expected(true, "FastBurn"));
+        assert_eq!(told(Some(fast()), well()), expected(false, "WithinBudget"));
+        assert_eq!(told(Some(fast()), fast()), None);
+        assert_eq!(told(None, well()), None);
+        let unknown = budget(Status::Unknown, "NoData");
+        assert_eq!(told(Some(well()), unknown), None);
     }
 }
