@@ -35,7 +35,7 @@ pub struct Objective {
     /// last byte's being written to the subscriber's socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<LatencyObjective>,
-    /// Events written to a subscriber, of all that were due to it.
+    /// Events written to a subscriber, of all that were due to it: those too that it has asked to be replayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_rate: Option<ErrorRateObjective>,
     /// Events that a connected subscriber did not get in time. Strict: there is no budget.
@@ -140,7 +140,8 @@ impl LatencyObjective {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorRateObjective {}
 
-/// Events that a connected subscriber did not get in time.
+/// Events that a connected subscriber did not get in time. What it has asked to be replayed is due when it comes, and
+/// one that takes it too slowly, until it is cut off, did not get the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[cfg_attr(not(feature = "kube"), derive(JsonSchema))]

@@ -50,7 +50,7 @@ pub const KIND: &str = "StreamPipeline";
     x_kube(
         validation = Rule::new("self.sources.filter(s, has(s.http)).size() <= 1").field_path(".sources").message("at most one source may be of kind http, because /{pipeline}/events publishes into it"),
         validation = Rule::new("!has(self.endpoints.publish) || self.sources.exists(s, has(s.http))").field_path(".endpoints.publish").message("needs a source of kind http to publish into: add one to sources, or remove endpoints.publish"),
-        validation = Rule::new("!has(self.placement.gateway) || has(self.endpoints.publish) || !self.sources.exists(s, has(s.http))").field_path(".sources").message("a source of kind http in a gateway needs endpoints.publish, because no application shares the gateway's pods"),
+        validation = Rule::new("!has(self.placement.gateway) || has(self.placement.sidecar) || has(self.endpoints.publish) || !self.sources.exists(s, has(s.http))").field_path(".sources").message("a source of kind http in a gateway needs endpoints.publish, because no application shares the gateway's pods"),
         validation = crate::rules::in_one_replica("has(self.endpoints.durableStreams)").field_path(".endpoints.durableStreams").message("are in one replica, whatever the log: set placement.gateway.replicas to 1 without autoscaling, or remove endpoints.durableStreams"),
         validation = crate::rules::events_fit_into_the_log(),
         validation = crate::rules::the_disk_has_room_for_the_log(),

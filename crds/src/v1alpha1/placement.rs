@@ -15,7 +15,10 @@ use super::{Gateway, Resources};
 #[cfg_attr(not(feature = "kube"), derive(JsonSchema))]
 #[cfg_attr(
     feature = "kube",
-    x_kube(validation = Rule::new("[has(self.sidecar), has(self.gateway)].filter(x, x).size() == 1").message("set exactly one of sidecar and gateway"))
+    x_kube(
+        validation = Rule::new("has(self.sidecar) || has(self.gateway)").message("set exactly one of sidecar and gateway"),
+        validation = Rule::new("!has(self.sidecar) || !has(self.gateway)").message("set exactly one of sidecar and gateway; only a gateway is scaled, so with a sidecar scale the application"),
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Placement {

@@ -54,9 +54,15 @@ fn check_placement(found: &mut Violations, placement: &Placement, spec: &StreamP
             }
         }
         Some(PlacementKind::Gateway(gateway)) => check_gateway(found, gateway, spec),
-        None => {
+        None if placement.sidecar.is_none() => {
             found.require(false, "spec.placement", "set exactly one of sidecar and gateway");
         }
+        // As kubectl scale and an autoscaler would have it.
+        None => found.require(
+            false,
+            "spec.placement",
+            "set exactly one of sidecar and gateway; only a gateway is scaled, so with a sidecar scale the application",
+        ),
     }
 }
 
@@ -304,8 +310,9 @@ fn check_publishing(found: &mut Violations, spec: &StreamPipelineSpec) {
         "needs a source of kind http to publish into: add one to sources, or remove endpoints.publish",
     );
     check_writers(found, spec);
+    let is_gateway = matches!(spec.placement.kind(), Some(PlacementKind::Gateway(_)));
     found.require(
-        spec.placement.gateway.is_none() || published || posted == 0,
+        !is_gateway || published || posted == 0,
         "spec.sources",
         "a source of kind http in a gateway needs endpoints.publish, because no application shares the \
          gateway's pods",

@@ -400,7 +400,7 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         name: "weir_deliveries_dropped",
-        help: "Deliveries given up while the subscriber stayed; it was told by a gap, or cut off.",
+        help: "Deliveries given up while the subscriber stayed; it was told by a gap, or cut off, with all of the log that it had still to read.",
         kind: Kind::Counter,
         read: |pipeline, write| write(&[], pipeline.cut.deliveries.dropped),
     },

@@ -41,6 +41,7 @@ fn name() -> Vec<Case> {
 
 fn placement() -> Vec<Case> {
     let one = "set exactly one of sidecar and gateway";
+    let both = "set exactly one of sidecar and gateway; only a gateway is scaled, so with a sidecar scale the application";
     let sidecar = "sidecar: {selector: {matchLabels: {app: shop}}}";
     vec![
         accepted(PIPELINE, "spec: {placement: {gateway: {replicas: 2}}}"),
@@ -49,8 +50,11 @@ fn placement() -> Vec<Case> {
             PIPELINE,
             &format!("spec: {{placement: {{{sidecar}}}}}"),
             "spec.placement",
-            one,
+            both,
         ),
+        // What kubectl scale makes of it. Where the placement is wrong, nothing is said of what goes with a gateway.
+        refused_alike(HTTP, "spec: {placement: {gateway: {replicas: 3}}}", "spec.placement", both),
+        refused_alike(HTTP, "spec: {placement: {sidecar: null}}", "spec.placement", one),
         refused_alike(PIPELINE, "spec: {placement: {gateway: null}}", "spec.placement", one),
         refused(
             PIPELINE,
