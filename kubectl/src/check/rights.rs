@@ -158,7 +158,14 @@ fn injecting(deployment: &Deployment) -> Vec<Right> {
         needed.extend(rights(GROUP, "mutatingwebhookconfigurations", verbs, Some(&name)));
         needed.extend(policies(&["get", "list", "delete"]));
     }
-    if flag(deployment, "injection-policies").is_some() {
+    if let Some(name) = flag(deployment, "injection-policies") {
+        // The webhook's configuration of before is called as the policies are.
+        needed.extend(rights(
+            GROUP,
+            "mutatingwebhookconfigurations",
+            &["get", "delete"],
+            Some(&name),
+        ));
         needed.extend(policies(&["get", "list", "create", "patch", "delete"]));
         let owner = flag(deployment, "injection-policies-owner");
         let owner = owner.iter().flat_map(|name| {
