@@ -161,6 +161,25 @@ async fn trailers_of_subscribers_are_thrown_away() {
     assert!(took < 40 * 1_024, "{took} KiB beside {before} KiB");
 }
 
+#[tokio::test]
+async fn what_comes_in_a_stream_that_was_refused_takes_no_memory_from_others() {
+    let program = Program::start(OPEN.trim(), &["--memory-limit=128Mi"]).await;
+    let other = Http2::connect(program.public).await;
+    let mut attacker = Frames::connect(program.public).await;
+    let subscribe = b"\x82\x86\x04\x0b/orders/sse\x01\x04test";
+    // A field that there must not be.
+    let malformed = [&subscribe[..], b"\x00\x0aconnection\x01x"].concat();
+    attacker.send(&frame(HEADERS, END_HEADERS, 1, subscribe)).await;
+    attacker.send(&frame(HEADERS, END_HEADERS, 3, &malformed)).await;
+    attacker.until(1, |frame| frame.kind == RST_STREAM && frame.stream == 3).await;
+    // An empty field a byte; 8 MiB are 60 of these.
+    let more = frame(HEADERS, END_HEADERS | END_STREAM, 3, &[0x8f; 900]);
+    attacker.send(&more.repeat(200)).await;
+    attacker.is_read().await;
+    assert!(is_taken(&other).await, "there is room");
+    assert_eq!(metric(&program, SUBSCRIBERS).await, 1, "the connection goes on");
+}
+
 /// A connection that has begun a head, which goes on in frames that have yet to come.
 async fn begin_head(server: &Server) -> TcpStream {
     let mut frames = Frames::connect(server.public).await;

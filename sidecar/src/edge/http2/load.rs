@@ -8,7 +8,8 @@
 //!   else of what was read.
 //! - Of a head that comes in several frames, and of trailers, nothing is read before there is room for the most that
 //!   it may be made into. The connection waits its turn for that, and is over where it takes too long, or the head.
-//! - Trailers count until whoever has their stream has thrown them away, or the stream is over.
+//! - Trailers count until whoever has their stream has thrown them away, or the stream is over. Of a stream that
+//!   HTTP/2 itself has refused nothing counts once all that was read is looked at.
 //! - No more is read than a little before the requests that came of it are looked at: a byte may stand for a whole
 //!   field (RFC 7541), and all that was read is turned into heads at once.
 
@@ -61,6 +62,9 @@ const MOST_FIELDS: usize = MOST_HEADERS as usize / LEAST_FIELD;
 /// What the table holds that such a byte refers to (RFC 9113, section 6.5.2).
 const TABLE: usize = 4 * 1024;
 
+/// How many trailers of a stream are kept: one, and what looks like another and is its head.
+const MOST_TRAILERS: u8 = 2;
+
 /// How much is read before what came of it is looked at.
 const READ_AHEAD: usize = 16 * 1024;
 
@@ -95,15 +99,24 @@ struct State {
     count: usize,
     requests: usize,
     /// The streams that somebody has, each with what its trailers take, and those that nobody has yet and have some.
-    trailers: BTreeMap<u32, Option<Part>>,
+    trailers: BTreeMap<u32, Kept>,
     /// The last stream that was given to somebody.
     newest: u32,
     /// How much may be read.
     left: usize,
     /// Whether more would have been read.
     wanted: bool,
+    /// Whether all that was read has been asked for, and more.
+    dry: bool,
     /// Why the connection is over, where its heads are the cause.
     fault: Option<Fault>,
+}
+
+/// What the trailers of a stream take.
+#[derive(Debug, Default)]
+struct Kept {
+    part: Option<Part>,
+    count: u8,
 }
 
 /// A request that there is room for, until this is dropped.
@@ -124,9 +137,19 @@ impl Load {
     pub(super) fn new(budget: &Budget) -> Self {
         let (budget, part, left) = (budget.clone(), budget.part(), READ_AHEAD);
         let (count, requests, trailers, newest) = (0, 0, BTreeMap::new(), 0);
-        let (wanted, fault) = (false, None);
-        let state = State { budget, part, count, requests, trailers, newest, left, wanted, fault };
-        Self(Arc::new(Mutex::new(state)))
+        let (wanted, dry, fault) = (false, false, None);
+        Self(Arc::new(Mutex::new(State {
+            budget,
+            part,
+            count,
+            requests,
+            trailers,
+            newest,
+            left,
+            wanted,
+            dry,
+            fault,
+        })))
     }
 
     /// Makes room for a request, where there is some.
@@ -152,6 +175,9 @@ impl Load {
     pub(super) fn look_on(&self) -> bool {
         let mut state = self.0.lock();
         state.left = READ_AHEAD;
+        if std::mem::take(&mut state.dry) {
+            state.forget_refused();
+        }
         std::mem::take(&mut state.wanted)
     }
 
@@ -177,6 +203,12 @@ impl Load {
     fn read(&self, count: usize) {
         let mut state = self.0.lock();
         state.left = state.left.saturating_sub(count);
+        state.dry = false;
+    }
+
+    /// Takes note that more is asked for than was read.
+    fn run_dry(&self) {
+        self.0.lock().dry = true;
     }
 
     /// Nothing of a head yet.
@@ -202,7 +234,7 @@ impl State {
     }
 
     fn follow(&mut self, stream: u32) {
-        let early = self.trailers.remove(&stream).flatten();
+        let early = self.trailers.remove(&stream).unwrap_or_default();
         // Nobody gets the streams in between any more: HTTP/2 itself has refused them.
         while let Some((&other, _)) = self.trailers.range(..stream).next_back()
             && other > self.newest
@@ -215,15 +247,33 @@ impl State {
 
     /// A stream has trailers, which take this part.
     fn trailed(&mut self, stream: u32, part: Part) {
-        match self.trailers.get_mut(&stream) {
-            // Behind a head that is malformed, what opens an older stream looks as if it had one.
-            Some(Some(its)) => its.join(part),
-            Some(its) => *its = Some(part),
-            None if stream > self.newest => {
-                self.trailers.insert(stream, Some(part));
-            }
-            // Of a stream that is over nothing is kept.
-            None => {}
+        if stream > self.newest {
+            self.trailers.entry(stream).or_default().add(part);
+        } else if let Some(kept) = self.trailers.get_mut(&stream) {
+            kept.add(part);
+        }
+        // Of a stream that is over nothing is kept.
+    }
+
+    /// Nobody gets the streams any more that nobody has: HTTP/2 itself has refused them, and keeps nothing of what
+    /// comes in them.
+    fn forget_refused(&mut self) {
+        let first = self.newest.saturating_add(1);
+        drop(self.trailers.split_off(&first));
+    }
+}
+
+impl Kept {
+    /// Behind a head that is malformed, what opens an older stream looks as if it had one.
+    fn add(&mut self, part: Part) {
+        if self.count == MOST_TRAILERS {
+            // HTTP/2 itself keeps nothing of a third.
+            return;
+        }
+        self.count += 1;
+        match &mut self.part {
+            Some(its) => its.join(part),
+            its @ None => *its = Some(part),
         }
     }
 }
@@ -237,7 +287,7 @@ impl Drop for Admitted {
 impl Trailers {
     /// Takes note that those that there were are thrown away, and that there come no others.
     pub(super) fn taken(&self) {
-        self.load.0.lock().trailers.insert(self.stream, None);
+        self.load.0.lock().trailers.insert(self.stream, Kept::default());
     }
 }
 
@@ -289,7 +339,7 @@ const fn most_of(bytes: usize) -> usize {
     bytes + fields * FIELD + TABLE
 }
 
-impl<I> Metered<I> {
+impl<I: AsyncRead + Unpin> Metered<I> {
     pub(super) fn new(io: I, load: Load) -> Self {
         Self { io, load, scan: Scan::default(), partial: None }
     }
@@ -311,6 +361,27 @@ impl<I> Metered<I> {
         let Some(partial) = &mut self.partial else { return Poll::Pending };
         ready!(partial.late.as_mut().poll(context));
         Poll::Ready(Err(self.load.end(Fault::Slow)))
+    }
+
+    /// Reads what there is room for, and counts it.
+    fn poll_count(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.poll_room(context))?;
+        let before = buffer.filled().len();
+        let most = self.load.most().min(self.scan.ahead());
+        if most == 0 {
+            // Whoever drives the connection looks on first, and then lets it read again.
+            return Poll::Pending;
+        }
+        match poll_read_at_most(&mut self.io, context, buffer, most)? {
+            Poll::Ready(()) => {}
+            Poll::Pending => return self.poll_more(context),
+        }
+        self.count(buffer.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
     }
 
     /// Counts what was read.
@@ -356,19 +427,11 @@ impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let metered = self.get_mut();
-        ready!(metered.poll_room(context))?;
-        let before = buffer.filled().len();
-        let most = metered.load.most().min(metered.scan.ahead());
-        if most == 0 {
-            // Whoever drives the connection looks on first, and then lets it read again.
-            return Poll::Pending;
+        let read = metered.poll_count(context, buffer);
+        if read.is_pending() {
+            metered.load.run_dry();
         }
-        match poll_read_at_most(&mut metered.io, context, buffer, most)? {
-            Poll::Ready(()) => {}
-            Poll::Pending => return metered.poll_more(context),
-        }
-        metered.count(buffer.filled().get(before..).unwrap_or_default());
-        Poll::Ready(Ok(()))
+        read
     }
 }
 
@@ -620,11 +683,57 @@ mod tests {
             assert!(is_free(&budget));
         }
         assert!(load.0.lock().trailers.is_empty());
-        // Two of 6 KiB each.
-        peer.write_all(&[whole(11), trailers(11), trailers(11)].concat()).await.unwrap();
+        // Each of 6 KiB.
+        peer.write_all(&[whole(11), trailers(11).repeat(2)].concat()).await.unwrap();
         read_now(&mut io).unwrap();
         assert!(!budget.part().grow(56 * 1024), "both count");
+        peer.write_all(&trailers(11).repeat(10)).await.unwrap();
+        read_now(&mut io).unwrap();
+        assert!(budget.part().grow(50 * 1024), "there can't be more");
         drop(load.follow(11));
+        assert!(is_free(&budget));
+    }
+
+    #[tokio::test]
+    async fn trailers_of_a_stream_that_was_refused_count_until_all_that_was_read_is_looked_at() {
+        let (mut peer, mut io, load, budget) = connection();
+        let head = |stream| frame((HEADERS, 4, stream), 1, &[0x82]);
+        let trailers = |stream| frame((HEADERS, 5, stream), 10, &[0x82; 10]);
+        peer.write_all(&[PREFACE, &head(1), &trailers(1)].concat()).await.unwrap();
+        read_now(&mut io).unwrap();
+        let first = load.follow(1);
+        assert!(!load.look_on() && !is_free(&budget), "somebody has it");
+        first.taken();
+        peer.write_all(&[head(3), trailers(3), head(5), trailers(5)].concat()).await.unwrap();
+        read_now(&mut io).unwrap();
+        assert!(!is_free(&budget), "they may be given to somebody");
+        load.look_on();
+        assert!(is_free(&budget));
+        peer.write_all(&trailers(3)).await.unwrap();
+        // Not all that was read is looked at: what there is fits, and nothing more is asked for.
+        assert_eq!(io.read(&mut [0; 100]).await.unwrap(), 9);
+        assert_eq!(io.read(&mut [0; 100]).await.unwrap(), 10);
+        load.look_on();
+        assert!(!is_free(&budget));
+        read_now(&mut io).unwrap();
+        load.look_on();
+        assert!(is_free(&budget));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trailers_of_nothing_behind_others_are_whole_at_once() {
+        let (mut peer, mut io, load, budget) = connection();
+        let head = |stream| frame((HEADERS, 4, stream), 1, &[0x82]);
+        peer.write_all(&[PREFACE, &head(1), &head(3)].concat()).await.unwrap();
+        read_now(&mut io).unwrap();
+        let streams = (load.follow(1), load.follow(3));
+        let trailers = [frame((HEADERS, 5, 1), 1, &[0x82]), frame((HEADERS, 5, 3), 0, &[])];
+        peer.write_all(&trailers.concat()).await.unwrap();
+        read_now(&mut io).unwrap();
+        time::sleep(2 * PATIENCE).await;
+        assert_eq!(read_now(&mut io).unwrap(), 0);
+        assert!(load.fault().is_none());
+        drop(streams);
         assert!(is_free(&budget));
     }
 }

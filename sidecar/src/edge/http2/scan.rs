@@ -1,7 +1,7 @@
 //! Follows the frames of HTTP/2 in what is read, as far as it takes to know which heads it is of. Sans-I/O.
 //!
 //! Law: of a head that is counted before it is read nothing is read before it is known how much comes of it: no more
-//! is to be taken at once than up to the end of the next frame's header.
+//! is to be taken at once than up to the end of such a head, or else of the next frame's header.
 
 /// What a client sends first (RFC 9113, section 3.4).
 const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
@@ -52,9 +52,13 @@ impl Default for Scan {
 }
 
 impl Scan {
-    /// How many bytes may be read at once: the rest of a frame and the header of the next.
+    /// How many bytes may be read at once: the rest of a frame and, unless a head that is counted ends with it, the
+    /// header of the next. So no two of these are whole at once.
     #[must_use]
     pub const fn ahead(&self) -> usize {
+        if self.ends && self.skip > 0 && self.block.is_some() {
+            return self.skip;
+        }
         self.skip + self.header.len() - self.have
     }
 
@@ -166,6 +170,18 @@ mod tests {
                 [block(1, 23, false), block(3, 7, true), block(1, 10, true), block(1, 0, true)];
             assert_eq!(whole, expected, "by {step}");
             assert_eq!(begun, Some(block(5, 5, false)), "by {step}");
+        }
+    }
+
+    #[test]
+    fn trailers_of_nothing_are_told_with_their_last_byte() {
+        let opened = [frame(HEADERS, END_HEADERS, 1, 1), frame(HEADERS, END_HEADERS, 3, 1)];
+        let ends = END_HEADERS | 1;
+        let trailers = [frame(HEADERS, ends, 1, 5), frame(HEADERS, ends, 3, 0)];
+        let sent = [&[b'p'; PREFACE][..], &opened.concat(), &trailers.concat()].concat();
+        let block = |stream, bytes| Block { stream, bytes, trailers: true };
+        for step in [1, 2, 9, 1_000] {
+            assert_eq!(counted(&sent, step), (vec![block(1, 5), block(3, 0)], None), "by {step}");
         }
     }
 
