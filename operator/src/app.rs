@@ -9,8 +9,9 @@
 //!
 //! - Ports are opened before anything runs; what keeps the operator from working ends it at once. A namespace of
 //!   several that can't be served does not.
-//! - When `stop` is cancelled the replica is no longer ready, the controllers finish what they are at,
-//!   the lease is released, and the servers close last.
+//! - When `stop` is cancelled the controllers finish what they are at, and the lease is released. Until policies have
+//!   taken the webhook's place, as far as they are about to, the webhook is answered, and the replica ready; the
+//!   servers close last.
 //! - A leader that loses its lease ends at once (fail-stop), and so does a replica one of whose tasks
 //!   ends. What else the probes tell is a law of [`crate::vitals`].
 
@@ -119,7 +120,7 @@ pub async fn run_with(
         Serving::prepare(&args, &context, &scopes, provider, certificate, &mut registry).await?;
     let closing = CancellationToken::new();
     let mut servers = Tasks::default();
-    serving.start(&mut servers, registry, &stop, &closing, leading.leads());
+    serving.start(&mut servers, registry, &closing, leading.leads());
     servers.spawn("scopes", scopes::retry(scopes, scope_metrics, closing.clone()));
     tracing::info!(identity = context.options.identity, "started");
     tokio::select! {

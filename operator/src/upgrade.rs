@@ -12,6 +12,8 @@ use crate::sidecar::Image;
 
 /// The value of the annotation that asks for every release there will be.
 const EVERY: &str = "always";
+/// As many characters of what can be no release are told.
+const LONGEST_TOLD: usize = 64;
 
 /// Which pipelines follow the operator's release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -49,7 +51,7 @@ impl Upgrade {
             Upgrades::Always => true,
         };
         let odd = asked.filter(|value| !value.is_empty() && *value != EVERY && !is_release(value));
-        let odd = odd.map(str::to_owned);
+        let odd = odd.map(|value| value.chars().take(LONGEST_TOLD).collect());
         Self { release, image: image.reference, is_asked, odd }
     }
 

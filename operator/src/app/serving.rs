@@ -111,18 +111,18 @@ impl Serving {
         Ok(Self { admin, vitals, injecting: Some(injecting) })
     }
 
-    /// Starts it all. It ends when `closing` is cancelled, and is not ready from `stop` on.
+    /// Starts it all. It is not ready any more, and ends, when `closing` is cancelled. A pod that is to end gets no new
+    /// requests as soon as others can take them; until then it is asked only as long as it says that it is ready.
     pub(super) fn start(
         self,
         tasks: &mut Tasks,
         registry: Registry,
-        stop: &CancellationToken,
         closing: &CancellationToken,
         leads: Gauge,
     ) {
         let Self { admin, vitals, injecting } = self;
         let (liveness, readiness) = (Checks::default(), Checks::default());
-        let stopping = stop.clone();
+        let stopping = closing.clone();
         readiness.require("not stopping", move || !stopping.is_cancelled());
         let controllers = Arc::clone(&vitals);
         readiness.require("allowed to watch", move || controllers.are_admitted(Instant::now()));

@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, PodCondition};
 use kube::ResourceExt;
 use weir_crds::names::{DATA_DIR, PUBLISH_URL_ENV, SIDECAR_CONTAINER, annotation};
 use weir_crds::scalar::{Cores, Quantity};
@@ -213,12 +213,18 @@ fn room(pod: &Pod, sidecar: &Container, pipelines: &[&StreamPipeline]) -> Option
     (is_smaller("cpu") || is_smaller("memory")).then(|| Lack::Room(words()))
 }
 
-/// Whether a scheduler has looked at the pod, and has found no node for it.
+/// Whether a scheduler has looked at the pod, and has found some node short of what it requests. One that waits at a
+/// gate, or for a node that it tolerates, is not helped by requesting less.
 fn is_unschedulable(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions
-        .into_iter()
-        .any(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
+    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| {
+        let PodCondition { type_, status, reason, message, .. } = condition;
+        let lacks = |kind| message.as_deref().is_some_and(|message| message.contains(kind));
+        type_ == "PodScheduled"
+            && status == "False"
+            && reason.as_deref() == Some("Unschedulable")
+            && (lacks("Insufficient cpu") || lacks("Insufficient memory"))
+    })
 }
 
 /// The grace period, where the pipeline's drain does not fit into the pod's.
@@ -332,7 +338,14 @@ mod tests {
         let large = json!({ "requests": { "memory": "100Gi" }, "limits": { "memory": "100Gi" } });
         ask(&mut pipeline, large);
         let mut pod = injected(&pipeline);
-        let scheduled = |status: &str| json!({ "conditions": [{ "type": "PodScheduled", "status": status, "reason": "Unschedulable" }] });
+        let told = |status: &str, reason: &str, message: &str| {
+            json!({ "conditions": [{
+                "type": "PodScheduled", "status": status, "reason": reason, "message": message,
+            }] })
+        };
+        let crowded =
+            "0/2 nodes are available: 1 node(s) had untolerated taint, 1 Insufficient memory.";
+        let scheduled = |status: &str| told(status, "Unschedulable", crowded);
         pod["status"] = scheduled("False");
         assert_eq!(found(&pod, &pipeline, "sidecar:1"), [], "a new one would be as large");
         ask(&mut pipeline, Value::Null);
@@ -341,6 +354,19 @@ mod tests {
         assert_eq!(lacking, [Lack::Room(words.clone())]);
         assert!(lacking[0].is_needed() && lacking[0].is_room());
         assert!(lacking[0].to_string().contains(&words), "{}", lacking[0]);
+        // Less would help neither who waits at a gate nor whom a taint keeps away.
+        let tainted = "0/2 nodes are available: 2 node(s) had untolerated taint {a: b}.";
+        for status in [
+            told(
+                "False",
+                "SchedulingGated",
+                "Scheduling is blocked due to non-empty scheduling gates",
+            ),
+            told("False", "Unschedulable", tainted),
+        ] {
+            pod["status"] = status;
+            assert_eq!(found(&pod, &pipeline, "sidecar:1"), [], "{}", pod["status"]);
+        }
         // One that has a node was granted it, and keeps it.
         pod["status"] = scheduled("True");
         assert_eq!(found(&pod, &pipeline, "sidecar:1"), []);

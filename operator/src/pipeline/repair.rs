@@ -5,7 +5,8 @@
 //!
 //! - No pod is ever deleted. A workload is restarted by a change of its pod template, so that its own rolling
 //!   update, with the budget that it gives, replaces the pods.
-//! - One that is paused, or whose rollout is under way, is left alone.
+//! - One that is paused is left alone, and so is one whose rollout is under way, but where it can't get on because of
+//!   what a restart mends. No more than two are restarted at once.
 //! - Pods whose sidecar is merely of another release than the operator are left until that is asked for.
 //! - Before a restart a trial shows that a new pod would be admitted, and would have what is lacking.
 //! - For one state of the pipeline a workload is restarted at most three times a day, with growing pauses.

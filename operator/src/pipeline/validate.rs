@@ -203,7 +203,9 @@ fn placement(kind: PlacementKind<'_>, observed: &Observed) -> ValidPlacement {
 fn reject_openness(observed: &Observed) -> Result<(), Rejection> {
     let exposure = observed.pipeline.spec.exposure.as_ref();
     let is_guarded = exposure.is_some_and(|exposure| exposure.network_policy.is_some());
-    let runs = observed.existing.config_map.is_some();
+    let Existing { config_map, service, deployment, stateful_set, .. } = &observed.existing;
+    let runs =
+        config_map.is_some() || service.is_some() || deployment.is_some() || stateful_set.is_some();
     if is_guarded && !observed.exposes && !runs { Err(Rejection::ExposureOff) } else { Ok(()) }
 }
 

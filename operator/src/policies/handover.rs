@@ -22,6 +22,8 @@ const TAKEN_UP: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_mins(2);
 /// Short beside the start of a pod.
 const LOOK: Duration = Duration::from_secs(1);
+/// Beside what waits for somebody to mend it.
+const SELDOM: Duration = Duration::from_mins(5);
 /// Long beside the time in which the next leader puts policies in force, and less than a pod is given to end.
 const LONGEST_FAREWELL: Duration = Duration::from_secs(30);
 
@@ -58,16 +60,25 @@ pub async fn farewell(client: &Client, name: &str) {
 /// Waits until the API server asks the webhook of this configuration, as far as there is one.
 pub(super) async fn webhook_answers(client: &Client, name: &str) {
     let api = Api::<MutatingWebhookConfiguration>::all(client.clone());
+    let begun = Instant::now();
     loop {
         match api.get_opt(name).await {
-            Ok(None) => return,
             Ok(Some(found)) if has_authorities(&found) => break,
+            Ok(None) => return,
             Ok(Some(_)) => {}
             Err(error) => {
                 tracing::debug!(error = chain(&error), "whether the webhook is asked is not known");
             }
         }
-        sleep(LOOK).await;
+        // An upgrade is through by then; what takes longer waits for somebody.
+        let is_new = begun.elapsed() < LONGEST;
+        if !is_new {
+            tracing::warn!(
+                name,
+                "the webhook of this configuration is not asked yet: policies of before stay"
+            );
+        }
+        sleep(if is_new { LOOK } else { SELDOM }).await;
     }
     sleep(TAKEN_UP).await;
 }

@@ -6,7 +6,8 @@
 //!
 //! - What injected before goes as `handover` says.
 //! - Of a namespace that can't be read nothing is known, so its policies stay.
-//! - What is removed is what was seen: one of the same name that was made since stays.
+//! - What is removed is what was seen: one of the same name that was made or changed since stays, until it is looked
+//!   at again.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -65,8 +66,6 @@ impl Sweep {
                     Ok(_) if !self.wants => return,
                     Ok(true) => RETIRING,
                     Ok(false) => INTERVAL,
-                    // The API server is too old to know them.
-                    Err(error) if Category::of(&error) == Category::NotFound => return,
                     Err(error) => {
                         tracing::warn!(
                             error = chain(&error),
@@ -91,22 +90,22 @@ impl Sweep {
         let bindings = Api::<MutatingAdmissionPolicyBinding>::all(self.client.clone());
         let params = ListParams::default().labels(&policy::of_release(&self.release));
         let (found, bound) =
-            futures::try_join!(policies.list_metadata(&params), bindings.list_metadata(&params))?;
+            futures::try_join!(list(&policies, &params), list(&bindings, &params))?;
         let leaving = if self.wants { self.leaving().await } else { None };
-        if found.items.is_empty() && bound.items.is_empty() && leaving.is_none() {
+        if found.is_empty() && bound.is_empty() && leaving.is_none() {
             return Ok(false);
         }
         let wanted = self.wanted().await?;
         // The bindings first: without one a policy does nothing.
-        for binding in bound.items.iter().filter(|found| !wanted.contains(&found.metadata)) {
-            remove(&bindings, &binding.metadata).await?;
+        for binding in bound.iter().filter(|found| !wanted.contains(found)) {
+            remove(&bindings, binding).await?;
         }
-        for found in found.items.iter().filter(|found| !wanted.contains(&found.metadata)) {
-            remove(&policies, &found.metadata).await?;
-            tracing::info!(name = found.name_any(), "removed a policy that nobody wants any more");
+        for found in found.iter().filter(|found| !wanted.contains(found)) {
+            remove(&policies, found).await?;
+            tracing::info!(name = found.name, "removed a policy that nobody wants any more");
         }
         let Some(leaving) = leaving else { return Ok(false) };
-        let all_stand = wanted.are_bound(bound.items.iter().map(|bound| &bound.metadata));
+        let all_stand = wanted.are_bound(bound.iter());
         if !retirement.is_due(all_stand, Instant::now()) {
             return Ok(true);
         }
@@ -189,12 +188,25 @@ fn is_injected(pipeline: &StreamPipeline) -> bool {
         && validate::pipeline(&pipeline.name_any(), &pipeline.spec).is_empty()
 }
 
+/// What there is of a kind: nothing, where the API server is too old to know it.
+async fn list<K>(api: &Api<K>, params: &ListParams) -> Result<Vec<ObjectMeta>, kube::Error>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    match api.list_metadata(params).await {
+        Ok(found) => Ok(found.items.into_iter().map(|found| found.metadata).collect()),
+        Err(error) if Category::of(&error) == Category::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 async fn remove<K>(api: &Api<K>, found: &ObjectMeta) -> Result<(), kube::Error>
 where
     K: Clone + Debug + DeserializeOwned,
 {
     let name = found.name.clone().unwrap_or_default();
-    let preconditions = Preconditions { uid: found.uid.clone(), resource_version: None };
+    let ObjectMeta { uid, resource_version, .. } = found.clone();
+    let preconditions = Preconditions { uid, resource_version };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     match api.delete(&name, &params).await {
         // It is gone, or another one is there by now.

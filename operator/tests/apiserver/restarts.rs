@@ -278,6 +278,7 @@ async fn pods_that_no_node_has_room_for_are_made_anew_once_the_pipeline_asks_for
         .await?;
         let unscheduled = json!({ "status": { "conditions": [{
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/1 nodes are available: 1 Insufficient memory.",
         }] } });
         for pod in &made {
             let unscheduled = Patch::Merge(&unscheduled);

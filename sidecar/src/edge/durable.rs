@@ -14,7 +14,7 @@ use warp::{Reply as _, Stream as BodyStream};
 use super::{
     gate::{self, InUrl},
     problem::{problem, set},
-    publish::collect,
+    publish::{Allowance, collect},
     read::is_known,
     routes::Service,
 };
@@ -140,7 +140,14 @@ impl Desk<'_> {
                         format!("a request may have at most {most} bytes: send less at once");
                     problem("too_large", StatusCode::PAYLOAD_TOO_LARGE, detail)
                 };
-                match collect(&call.headers, body, (most, too_large), service).await {
+                match collect(
+                    &call.headers,
+                    body,
+                    (Allowance::of_events(most, service), too_large),
+                    service,
+                )
+                .await
+                {
                     // The part of the memory is held until the stream has the bytes.
                     Ok((body, _part)) if call.method == Method::PUT => {
                         self.create(call, body.into()).await

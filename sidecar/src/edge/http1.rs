@@ -16,6 +16,7 @@ use warp::Reply as _;
 use super::{
     accept::{Acceptor, Caller, KEEP_ALIVE, LAST_REQUESTS, PATIENCE, Routes, answer},
     arrivals::{Arrivals, Fault},
+    form,
     heads::{Counted, Heads},
     leftover::{self, Lent},
     line::{Answering, Line, Until, With},
@@ -158,7 +159,9 @@ fn announced(request: &Request<Incoming>) -> u64 {
 fn listens(request: &Request<Incoming>) -> bool {
     let path = request.uri().path();
     let pipeline = path.strip_suffix("/sse").and_then(|path| path.strip_prefix('/'));
-    request.method() == Method::GET && pipeline.is_some_and(|name| !name.contains('/'))
+    let method = request.method();
+    let asks = *method == Method::GET || form::has_body(method);
+    asks && pipeline.is_some_and(|name| !name.contains('/'))
 }
 
 /// Where the requests of a connection are answered.

@@ -13,7 +13,7 @@ use bytes::Buf;
 use http::{HeaderMap, Response, StatusCode};
 use warp::Stream;
 
-pub(super) use self::body::collect;
+pub(super) use self::body::{Allowance, collect};
 use super::{
     problem::{problem, refusal, respond, unavailable},
     routes::Service,
@@ -100,7 +100,8 @@ where
     let bound = Bound::of(headers, context.max_event_bytes, batch);
     let bound = bound.map_err(|rejection| refused(&rejection))?;
     let too_large = || refused(&bound.exceeded());
-    let (bytes, mut part) = collect(headers, body, (bound.bytes(), too_large), service).await?;
+    let allowance = Allowance::of_events(bound.bytes(), service);
+    let (bytes, mut part) = collect(headers, body, (allowance, too_large), service).await?;
     let decoded = intake::decode(headers, &bytes, context).map_err(|error| refused(&error))?;
     drop(bytes);
     if part.fit(weight(&decoded)) {

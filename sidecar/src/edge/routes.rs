@@ -215,6 +215,9 @@ fn form_route(service: &Service) -> Route {
                     let subscriber = Some(&subscription.headers);
                     return unknown_to(&service.registry, &name, Door::Public, subscriber);
                 };
+                if !subscribe::offers_sse(&pipeline) {
+                    return subscribe::not_served(&pipeline, "sse");
+                }
                 let Subscription { query, headers, in_url: _, takeover } = subscription;
                 let query = match form::read(query, &headers, body, &service).await {
                     Ok(query) => query,

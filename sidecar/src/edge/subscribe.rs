@@ -202,7 +202,7 @@ async fn sse(
     manner: Manner,
 ) -> Result<Handover, Refusal> {
     let hub = pipeline.hub();
-    if hub.settings().heartbeat.is_none() {
+    if !offers_sse(pipeline) {
         return Err(not_served(pipeline, "sse").into());
     }
     if manner.tunnel {
@@ -472,7 +472,12 @@ fn no_web_socket() -> Response<Vec<u8>> {
     )
 }
 
-fn not_served(pipeline: &Pipeline, endpoint: &str) -> Response<Vec<u8>> {
+/// Whether the pipeline is subscribed to over SSE.
+pub(super) fn offers_sse(pipeline: &Pipeline) -> bool {
+    pipeline.hub().settings().heartbeat.is_some()
+}
+
+pub(super) fn not_served(pipeline: &Pipeline, endpoint: &str) -> Response<Vec<u8>> {
     let name = &pipeline.config().name;
     not_found(format!("the pipeline {name} doesn't serve /{name}/{endpoint}"))
 }

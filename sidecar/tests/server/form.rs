@@ -78,6 +78,24 @@ async fn a_form_asks_for_what_a_query_does() {
     assert!(sse.head.to_ascii_lowercase().contains("text/event-stream"), "{}", sse.head);
 }
 
+/// A client need send nothing more.
+#[tokio::test]
+async fn who_has_sent_a_form_and_says_no_more_is_served() {
+    let server = with_ten().await;
+    for _ in 0..20 {
+        let form = "from=earliest";
+        let asking = format!(
+            "POST /orders/sse HTTP/1.1\r\nhost: t\r\ncontent-type: {FORM}\r\ncontent-length: {}\r\n\r\n{form}",
+            form.len()
+        );
+        let mut socket = TcpStream::connect(server.public).await.unwrap();
+        socket.write_all(asking.as_bytes()).await.unwrap();
+        socket.shutdown().await.unwrap();
+        let mut sse = Sse::answered(Box::new(socket)).await;
+        assert_eq!(sse.next_data().await, "{\"n\":0}");
+    }
+}
+
 #[tokio::test]
 async fn a_form_that_can_not_be_read_is_refused_by_name() {
     let server = with_ten().await;

@@ -201,6 +201,29 @@ async fn bodies_that_never_end_leave_the_memory_to_others() {
     is_answered(&server, post, 200).await;
 }
 
+#[tokio::test]
+async fn forms_that_never_end_take_nothing_from_publishers() {
+    let (server, _cgroup) = start_with_limit(OPEN, 6_000_000).await;
+    let form = "x".repeat(10_000);
+    let mut asking = Vec::new();
+    let head = "POST /orders/sse HTTP/1.1\r\nhost: t\r\ncontent-length: 10200\r\n\
+                content-type: application/x-www-form-urlencoded\r\n\r\nfilter=";
+    for _ in 0..40 {
+        let mut socket = TcpStream::connect(server.public).await.unwrap();
+        socket.write_all(format!("{head}{form}").as_bytes()).await.unwrap();
+        asking.push(socket);
+    }
+    let ask = || {
+        let kind = "application/x-www-form-urlencoded";
+        Request::post("/orders/sse").header("content-type", kind).body(&format!("filter={form}"))
+    };
+    comes_again_soon(&is_answered(&server, ask, 503).await);
+    let post = Request::post("/orders/events").header("content-type", "application/json");
+    assert_eq!(post.body(&format!("\"{form}\"")).send(server.public).await.status, 200);
+    drop(asking);
+    is_answered(&server, ask, 400).await;
+}
+
 /// A process that may have 64 MiB, and what the largest requests make of it.
 #[tokio::test]
 async fn a_body_takes_no_more_than_its_part_of_the_memory() {

@@ -24,6 +24,8 @@ const PAUSE: Duration = Duration::from_mins(1);
 const REMEMBERED: Duration = Duration::from_hours(24);
 /// How many workloads of a pipeline are in rollout at the same time: a node that failed concerns many.
 const MOST_AT_ONCE: usize = 2;
+/// What is under way for longer than this after a restart counts no more: it may never end.
+const LATELY: Duration = Duration::from_mins(10);
 
 /// A workload whose pods lack something.
 #[derive(Debug, PartialEq)]
@@ -88,10 +90,12 @@ pub(in crate::pipeline) fn plan<'a>(
             concerned.entry(workload.id()).or_insert((workload, Vec::new())).1.push(pod);
         }
     }
-    let is_rolling = |(workload, pods): &&(&Workload, Vec<&ObservedPod>)| {
-        workload.rollout == Rollout::UnderWay && !are_stuck(pods)
+    let is_rolling = |workload: &&Workload| {
+        let is_stuck = concerned.get(&workload.id()).map(|(_, pods)| are_stuck(pods));
+        workload.rollout == Rollout::UnderWay
+            && (is_stuck == Some(false) || is_restarted_lately(workload, now))
     };
-    let rolling = concerned.values().filter(is_rolling);
+    let rolling = observed.workloads.iter().filter(is_rolling);
     let mut room = MOST_AT_ONCE.saturating_sub(rolling.count());
     let plan = |(workload, pods): (&'a Workload, Vec<&ObservedPod>)| {
         let cause = cause(pipeline, &sharing(observed, workload), image);
@@ -127,6 +131,11 @@ pub(in crate::pipeline) fn remember(
     all.truncate(10);
     all.sort_by(|a, b| a.workload.cmp(&b.workload));
     all
+}
+
+/// Whether what goes on there may still be what a restart has begun.
+fn is_restarted_lately(workload: &Workload, now: Timestamp) -> bool {
+    restarted_at(workload).is_some_and(|at| now < at + LATELY)
 }
 
 /// Whether some of these pods can't come up as they are.

@@ -62,6 +62,8 @@ fn unscheduled() -> PodCondition {
     PodCondition {
         type_: "PodScheduled".to_owned(),
         status: "False".to_owned(),
+        reason: Some("Unschedulable".to_owned()),
+        message: Some("Insufficient cpu, Insufficient memory".to_owned()),
         ..PodCondition::default()
     }
 }

@@ -35,11 +35,13 @@ fn outside(observed: &Observed) -> Option<(bool, String)> {
     let Exposure { service, http_route, ingress, network_policy: _ } =
         observed.pipeline.spec.exposure.as_ref()?;
     if let Some(HttpRouteExposure { parent_refs: _, hostnames, scheme }) = http_route
+        && observed.exposes
         && let Some(host) = hostnames.iter().find(|host| is_one(host))
     {
         return Some((*scheme == Scheme::Https, host.clone()));
     }
     if let Some(IngressExposure { class_name: _, host, tls, annotations: _ }) = ingress
+        && observed.exposes
         && is_one(host)
     {
         return Some((tls.is_some(), host.clone()));

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     count::retry_soon_ms,
-    memory::{COPIES, Part},
+    memory::{Budget, COPIES, Part},
 };
 
 /// How long a body may take.
@@ -28,31 +28,49 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What is kept for a body before it has come, however large it says that it is.
 const FIRST: usize = 64 * 1024;
 
-/// Reads the body, up to so many bytes, and with it its part of the memory for bodies. What is larger is answered
-/// by `too_large`.
+/// What a body may take.
+pub(in crate::edge) struct Allowance<'a> {
+    /// So many bytes.
+    pub(in crate::edge) most: usize,
+    /// So much time, until it is whole.
+    pub(in crate::edge) patience: Duration,
+    /// Of this memory.
+    pub(in crate::edge) budget: &'a Budget,
+}
+
+impl<'a> Allowance<'a> {
+    /// What one may take that is posted, to be kept.
+    pub(in crate::edge) const fn of_events(most: usize, service: &'a Service) -> Self {
+        Self { most, patience: PATIENCE, budget: &service.budgets.bodies }
+    }
+}
+
+/// Reads the body, and takes its part of the memory. What is larger than it may be is answered by `too_large`.
 pub(in crate::edge) async fn collect<S, B>(
     headers: &HeaderMap,
     body: S,
-    (most, too_large): (usize, impl Fn() -> Response<Vec<u8>>),
+    (allowance, too_large): (Allowance<'_>, impl Fn() -> Response<Vec<u8>>),
     service: &Service,
 ) -> Result<(Vec<u8>, Part), Response<Vec<u8>>>
 where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
 {
+    let Allowance { most, patience, budget } = allowance;
     let mut body = pin!(body);
     let announced = announced(headers);
     if announced > most {
         return Err(too_large());
     }
-    let mut part_of_memory = service.budgets.bodies.part();
+    let mut part_of_memory = budget.part();
     let mut bytes = Vec::with_capacity(announced.min(FIRST));
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     loop {
         let next = tokio::select! {
             next = poll_fn(|cx| body.as_mut().poll_next(cx)) => next,
             () = time::sleep_until(deadline) => {
-                let detail = "the body took longer than a minute: send less at once";
+                let seconds = patience.as_secs();
+                let detail = format!("the body took longer than {seconds} s: send less at once");
                 return Err(problem("timeout", StatusCode::REQUEST_TIMEOUT, detail));
             }
             () = service.stopping.cancelled() => {
