@@ -233,7 +233,17 @@ async fn a_body_takes_no_more_than_its_part_of_the_memory() {
         let answer = request.bytes(body).send(program.publish).await;
         (answer.status, answer.text())
     };
-    assert_eq!(post("application/json", b"1").await.0, 200);
+    // What reads each kind is in memory before.
+    for (media_type, body, statuses) in [
+        ("application/json", "1", 200..=200),
+        ("application/x-ndjson", "1\n2\n", 200..=200),
+        ("application/x-ndjson", "1\n{\n", 400..=422),
+        ("application/cloudevents-batch+json", "[1,1]", 400..=422),
+        ("application/cloudevents+json", "{\"a\":1,\"b\":1}", 400..=422),
+    ] {
+        let (status, told) = post(media_type, body.as_bytes()).await;
+        assert!(statuses.contains(&status), "{media_type}: {told}");
+    }
     let before = program.peak_kib();
     let huge = format!("\"{}\"", "x".repeat(17 << 20));
     let (status, told) = post("application/json", huge.as_bytes()).await;
@@ -260,7 +270,9 @@ async fn a_body_takes_no_more_than_its_part_of_the_memory() {
     let lines = format!("\"{}\"\n", "x".repeat(1_000)).repeat(2 << 10);
     assert_eq!(post("application/x-ndjson", lines.as_bytes()).await.0, 200);
     let took = program.peak_kib() - before;
-    assert!(took < 16 * 1_024, "{took} KiB beside {before} KiB");
+    // An eighth for bodies, as much that was freed and not given back yet, and what the log keeps of the lines. One
+    // body that were kept whole, and what is made of it, would be twice that.
+    assert!(took < 18 * 1_024, "{took} KiB beside {before} KiB");
 }
 
 /// A batch of CloudEvents without data, whose attributes are as large as they may be.
