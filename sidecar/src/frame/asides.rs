@@ -5,10 +5,14 @@
 //!
 //! - Nothing that has begun is interrupted, and control frames keep their order.
 //! - Control frames come before the end, as long as nothing of that is written: whoever is sent away is answered
-//!   until then. Nothing at all comes behind it.
+//!   until then, though not for ever, as the end would never come of a connection that takes no more than its answers.
+//!   Nothing at all comes behind it.
 //!
 //! Whoever writes messages says whether one of them has begun. While it has, none of these here has: they wait for
 //! its end, and it for the end of what waits before it begins.
+
+/// How often control frames may still be added before the end: for minutes, as clients ask whether anybody is there.
+const MOST_ANSWERS: u8 = 64;
 
 /// What waits to be written beside events.
 #[derive(Debug, Default)]
@@ -27,8 +31,9 @@ enum Course {
     /// With more.
     #[default]
     Open,
-    /// It ends behind all that waits, of which so many bytes are the end.
-    Ends { last: usize },
+    /// It ends behind all that waits, of which so many bytes are the end; so many times more control frames come
+    /// before it.
+    Ends { last: usize, answers: u8 },
     /// It ends where a frame does: what is left then of the message that is being written is given up.
     Cut,
 }
@@ -64,6 +69,10 @@ impl Asides {
     /// Adds control frames. They need not wait for the end of a message that has begun.
     pub(crate) fn interject(&mut self, frames: &[u8], begun: bool) {
         let Some(place) = self.place(begun) else { return };
+        if let Course::Ends { last: _, answers } = &mut self.course {
+            let Some(left) = answers.checked_sub(1) else { return };
+            *answers = left;
+        }
         self.bytes.splice(place..place, frames.iter().copied());
         if begun {
             self.within += frames.len();
@@ -75,9 +84,9 @@ impl Asides {
         debug_assert!(!begun || self.sent <= self.within);
         match self.course {
             Course::Cut => None,
-            Course::Open | Course::Ends { last: _ } if begun => Some(self.within),
+            Course::Open | Course::Ends { last: _, answers: _ } if begun => Some(self.within),
             Course::Open => Some(self.bytes.len()),
-            Course::Ends { last } => {
+            Course::Ends { last, answers: _ } => {
                 let end = self.bytes.len().checked_sub(last)?;
                 (self.sent <= end && !self.is_empty()).then_some(end)
             }
@@ -89,7 +98,8 @@ impl Asides {
         if self.course == Course::Open {
             let before = self.bytes.len();
             write(&mut self.bytes);
-            self.course = Course::Ends { last: self.bytes.len() - before };
+            let last = self.bytes.len() - before;
+            self.course = Course::Ends { last, answers: MOST_ANSWERS };
         }
     }
 
@@ -99,7 +109,7 @@ impl Asides {
     pub(crate) fn end_now(&mut self, frames: &[u8], begun: bool) -> bool {
         match self.course {
             Course::Cut => false,
-            Course::Open | Course::Ends { last: _ } if begun => {
+            Course::Open | Course::Ends { last: _, answers: _ } if begun => {
                 self.bytes.truncate(self.within);
                 self.bytes.extend_from_slice(frames);
                 self.cut();
@@ -109,14 +119,14 @@ impl Asides {
                 self.end(|out| out.extend_from_slice(frames));
                 true
             }
-            Course::Ends { last: _ } => false,
+            Course::Ends { last: _, answers: _ } => false,
         }
     }
 
     /// Lets the end that waits behind a message that has begun come as soon as a frame of that has ended, and gives
     /// up what is between.
     pub(crate) fn hasten(&mut self) {
-        if let Course::Ends { last } = self.course {
+        if let Course::Ends { last, answers: _ } = self.course {
             let end = self.bytes.len().saturating_sub(last);
             self.bytes.drain(self.within..end.max(self.within));
             self.cut();
@@ -164,6 +174,22 @@ mod tests {
 
     fn end(asides: &mut Asides, bytes: &[u8]) {
         asides.end(|out| out.extend_from_slice(bytes));
+    }
+
+    #[test]
+    fn an_end_is_not_put_off_for_ever() {
+        let mut asides = Asides::default();
+        push(&mut asides, b"m");
+        end(&mut asides, b"end");
+        // Each time there is room for no more than what came before.
+        let mut written: Vec<u8> = Vec::new();
+        for _ in 0..300 {
+            asides.interject(b"p", false);
+            written.extend(asides.rest().first());
+            asides.advance(1);
+        }
+        let pongs = usize::from(MOST_ANSWERS);
+        assert_eq!(written, [&b"m"[..], &b"p".repeat(pongs), b"end"].concat());
     }
 
     #[test]
