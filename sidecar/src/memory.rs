@@ -10,6 +10,7 @@
 //! - Between two levels there is a distance, so that what stands at a mark doesn't go back and forth.
 
 mod budget;
+mod detach;
 mod reading;
 
 use std::{
@@ -21,6 +22,7 @@ use std::{
 };
 
 pub use budget::{Budget, Budgets, COPIES, Part};
+pub use detach::detached;
 pub use reading::Reading;
 
 /// From this part of the limit on, in percent, new subscribers are asked to come back.

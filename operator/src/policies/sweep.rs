@@ -205,8 +205,9 @@ where
     K: Clone + Debug + DeserializeOwned,
 {
     let name = found.name.clone().unwrap_or_default();
-    let ObjectMeta { uid, resource_version, .. } = found.clone();
-    let preconditions = Preconditions { uid, resource_version };
+    let ObjectMeta { uid, resource_version, .. } = found;
+    let preconditions =
+        Preconditions { uid: uid.clone(), resource_version: resource_version.clone() };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     match api.delete(&name, &params).await {
         // It is gone, or another one is there by now.

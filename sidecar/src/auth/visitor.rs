@@ -9,6 +9,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{Grant, Lease, Shown, Verified, origins::SEC_FETCH_SITE};
+use crate::memory::detached;
 
 /// The headers that say who sent a request, and from which page.
 const TELLING: [HeaderName; 5] = [
@@ -37,13 +38,6 @@ struct Redeemed {
     verified: Verified,
 }
 
-/// The value by itself: a clone would keep all that was read with it, for as long as the connection is open.
-fn copy(value: &HeaderValue) -> Option<HeaderValue> {
-    let mut copy = HeaderValue::from_bytes(value.as_bytes()).ok()?;
-    copy.set_sensitive(value.is_sensitive());
-    Some(copy)
-}
-
 impl fmt::Debug for Visitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Visitor").finish_non_exhaustive()
@@ -57,7 +51,7 @@ impl Visitor {
         let mut telling = HeaderMap::new();
         for name in &TELLING {
             for value in headers.get_all(name) {
-                telling.extend(copy(value).map(|value| (name.clone(), value)));
+                telling.append(name, detached(value));
             }
         }
         let Grant { claims, lease: Lease { expires_at, terms }, ticket: _ } = grant;

@@ -15,7 +15,7 @@ use super::{
     publish::{Allowance, collect},
     routes::Service,
 };
-use crate::filter::MAX_SOURCE;
+use crate::{event::essence, filter::MAX_SOURCE};
 
 /// The safe method with a body (RFC 10008), which `http` has no name for.
 const QUERY: &str = "QUERY";
@@ -69,6 +69,5 @@ where
 /// Whether the body is said to be a form, of whatever charset.
 fn is_form(headers: &HeaderMap) -> bool {
     let named = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = named.and_then(|named| named.split(';').next()).map(str::trim);
-    essence.is_some_and(|essence| essence.eq_ignore_ascii_case(MEDIA_TYPE))
+    named.is_some_and(|named| essence(named).eq_ignore_ascii_case(MEDIA_TYPE))
 }

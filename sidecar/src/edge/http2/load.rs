@@ -24,7 +24,7 @@ use std::{
 
 use h2::ext::Protocol;
 use http::{
-    HeaderValue, Request, Uri,
+    Request, Uri,
     uri::{Authority, PathAndQuery},
 };
 use parking_lot::Mutex;
@@ -42,7 +42,7 @@ use super::{
     MOST_HEADERS,
     scan::Scan,
 };
-use crate::memory::{Budget, Part};
+use crate::memory::{Budget, Part, detached};
 
 /// What each connection may have besides: one or two requests, as most have them.
 const FREE: usize = 16 * 1024;
@@ -315,10 +315,7 @@ fn weight<B>(request: &Request<B>) -> usize {
 /// Copies what of a head is a part of what was read, for a part keeps all of that.
 pub(super) fn copy<B>(request: &mut Request<B>) {
     for value in request.headers_mut().values_mut() {
-        // They are of the same bytes.
-        let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) else { continue };
-        copy.set_sensitive(value.is_sensitive());
-        *value = copy;
+        *value = detached(value);
     }
     if let Some(protocol) = request.extensions_mut().get_mut::<Protocol>() {
         *protocol = Protocol::from(protocol.as_str());
@@ -445,6 +442,8 @@ mod tests {
         io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
         time::Instant,
     };
+
+    use http::HeaderValue;
 
     use super::*;
     use crate::memory::Budgets;
