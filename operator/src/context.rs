@@ -5,11 +5,12 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::NamespaceResourceScope;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use kube::{Api, Client, Resource};
 use tokio::sync::OnceCell;
 
 use crate::carriers::Carriers;
+use crate::events::Events;
 use crate::failure::explain;
 use crate::farewells::Farewells;
 use crate::injection::is_protected;
@@ -28,7 +29,7 @@ pub struct Context {
     /// The client of the API server.
     pub client: Client,
     /// What publishes Events.
-    pub recorder: Recorder,
+    pub events: Arc<Events>,
     /// The metrics of the reconciles.
     pub metrics: ReconcileMetrics,
     /// What asks the replicas for their samples, for all controllers.
@@ -113,13 +114,13 @@ impl Context {
             controller: weir_crds::names::FIELD_MANAGER.to_owned(),
             instance: Some(options.identity.clone()),
         };
-        let recorder = Recorder::new(client.clone(), reporter);
+        let events = Arc::new(Events::new(client.clone(), reporter));
         let (farewells, written, patience) = (Arc::default(), Arc::default(), Arc::default());
         let carriers = Arc::default();
         let (policies_owner, policies, routes) = (Arc::default(), Arc::default(), Arc::default());
         Self {
             client,
-            recorder,
+            events,
             metrics,
             sampler,
             carriers,
@@ -177,35 +178,15 @@ impl Context {
 
     /// Publishes an Event about an object of any kind, as [`publish`](Self::publish) does.
     pub async fn publish_about(&self, reference: &ObjectReference, notice: Notice) {
-        let Notice { warning, reason, note } = notice;
-        let event = Event {
-            type_: if warning { EventType::Warning } else { EventType::Normal },
-            reason: reason.clone(),
-            note: Some(shorten(&note)),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        };
-        if let Err(error) = self.recorder.publish(&event, reference).await {
+        let reason = notice.reason.clone();
+        if let Err(error) = self.events.publish(reference, notice).await {
             tracing::warn!(reason, error = explain(&error), "event not published");
         }
     }
 }
 
-/// The API takes a note of at most 1,024 bytes.
-const LONGEST_NOTE: usize = 1_024;
-
-/// The text, cut between characters where it is too long for a note.
-fn shorten(text: &str) -> String {
-    if text.len() <= LONGEST_NOTE {
-        return text.to_owned();
-    }
-    let mark = '…';
-    let end = text.floor_char_boundary(LONGEST_NOTE - mark.len_utf8());
-    format!("{}{mark}", text.get(..end).unwrap_or_default())
-}
-
 /// An Event to be published.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Notice {
     /// Whether something is wrong.
     pub warning: bool,
@@ -213,16 +194,4 @@ pub struct Notice {
     pub reason: String,
     /// Why, for a person.
     pub note: String,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_note_is_at_most_as_long_as_the_api_takes() {
-        assert_eq!(shorten("short"), "short");
-        let long = shorten(&"ü".repeat(1_000));
-        assert!(long.len() <= LONGEST_NOTE && long.ends_with('…'), "{}", long.len());
-    }
 }

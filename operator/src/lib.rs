@@ -25,6 +25,7 @@ pub mod check_health;
 pub mod conditions;
 pub mod context;
 pub mod controller;
+pub mod events;
 pub mod failure;
 pub mod farewells;
 pub mod injection;
