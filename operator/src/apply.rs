@@ -8,6 +8,9 @@
 //! - A write that would change nothing changes nothing: no new resourceVersion, no event for watchers.
 //! - An object that was made anew between reading and writing is not overwritten: the uid that was read
 //!   goes along as a precondition, and where there was none, that there is none.
+//! - What somebody else has written into the operator's fields is put right, and answered, so that it can be told.
+
+mod undone;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -19,6 +22,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use weir_crds::names::FIELD_MANAGER;
+
+use self::undone::conflicts;
+pub use self::undone::{Change, Undone};
 
 /// Why a write failed.
 #[derive(Debug, thiserror::Error)]
@@ -124,30 +130,53 @@ pub fn looks_bereft(metadata: &ObjectMeta, labels: &BTreeMap<String, String>) ->
 /// A version that no object has: the API server's store begins with a higher one.
 const NO_VERSION: &str = "1";
 
+/// An object as it stands after it was applied.
+#[derive(Debug)]
+pub struct Applied<K> {
+    /// The object.
+    pub object: K,
+    /// What others had written into it, and what is so no longer.
+    pub undone: Vec<Change>,
+}
+
 /// Applies an object whose absence, or uid, was read before. An object that is absent is applied as of
-/// a version that no object has, so that one that is there is a conflict, whatever is in it.
+/// a version that no object has, so that one that is there is a conflict, whatever is in it. One that is there is
+/// applied without force first: the API server says then who has changed what.
 ///
 /// # Errors
 ///
 /// Fails where the API server refuses or is not reached.
-pub async fn apply<K>(api: &Api<K>, mut object: K, ownership: &Ownership) -> Result<K, ApplyError>
+pub async fn apply<K>(
+    api: &Api<K>,
+    mut object: K,
+    ownership: &Ownership,
+) -> Result<Applied<K>, ApplyError>
 where
     K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
 {
-    let params = PatchParams::apply(FIELD_MANAGER);
-    let params = match ownership {
+    let is_ours = match ownership {
         Ownership::Ours { uid } => {
             object.meta_mut().uid = Some(uid.clone());
-            params.force()
+            true
         }
         Ownership::Absent | Ownership::Foreign => {
             object.meta_mut().resource_version = Some(NO_VERSION.to_owned());
-            params
+            false
         }
     };
-    let name = object.name_any();
-    let result = api.patch(&name, &params, &Patch::Apply(&object)).await;
-    result.map_err(|source| ApplyError::Apply { kind: K::kind(&()).into_owned(), name, source })
+    let (name, params) = (object.name_any(), PatchParams::apply(FIELD_MANAGER));
+    let patch = Patch::Apply(&object);
+    let (result, undone) = match api.patch(&name, &params, &patch).await {
+        Err(kube::Error::Api(status)) if is_ours && !conflicts(&status).is_empty() => {
+            let undone = conflicts(&status).into_iter().filter(|change| !change.is_own());
+            (api.patch(&name, &params.force(), &patch).await, undone.collect())
+        }
+        result => (result, Vec::new()),
+    };
+    match result {
+        Ok(object) => Ok(Applied { object, undone }),
+        Err(source) => Err(ApplyError::Apply { kind: K::kind(&()).into_owned(), name, source }),
+    }
 }
 
 /// Applies the status of an object, which must hold every field that the operator owns.

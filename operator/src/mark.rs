@@ -23,6 +23,16 @@ enum Changes {
     Version(Option<String>),
 }
 
+impl Changes {
+    /// API servers number the writes of a kind.
+    fn number(&self) -> Option<u64> {
+        match self {
+            Self::Generation(_) | Self::Version(None) => None,
+            Self::Version(Some(version)) => version.parse().ok(),
+        }
+    }
+}
+
 impl Mark {
     /// The mark of an object that was written as `wanted`: other labels and annotations than it has are somebody
     /// else's.
@@ -39,6 +49,21 @@ impl Mark {
         serde_json::to_string(&found.owner_references).unwrap_or_default().hash(&mut hasher);
         found.deletion_timestamp.is_some().hash(&mut hasher);
         Self { uid: found.uid.clone(), changes, metadata: hasher.finish() }
+    }
+
+    /// Whether it tells of a change that the other one, of before, does not know of yet; one that a watch has still to
+    /// tell of is older.
+    #[must_use]
+    pub fn is_after(&self, before: &Self) -> bool {
+        if self.uid != before.uid {
+            return true;
+        }
+        match (&self.changes, &before.changes) {
+            (Changes::Generation(found), Changes::Generation(known)) => {
+                found > known || (found == known && self.metadata != before.metadata)
+            }
+            (found, known) => found.number() > known.number(),
+        }
     }
 
     /// Whether it is a mark of this very object, whatever has become of that.
@@ -107,6 +132,21 @@ mod tests {
         ] {
             assert_ne!(mark(&change), written, "{change}");
         }
+    }
+
+    #[test]
+    fn a_change_is_after_what_was_known_and_what_a_watch_tells_late_is_not() {
+        let known = mark(&json!({ "generation": 2 }));
+        let is_after = |change: &Value| mark(change).is_after(&known);
+        assert!(is_after(&json!({ "generation": 3 })));
+        assert!(is_after(&json!({ "generation": 2, "labels": null })));
+        assert!(is_after(&json!({ "uid": "b" })));
+        assert!(!is_after(&json!({ "generation": 2 })));
+        assert!(!is_after(&json!({ "generation": 1, "labels": null })));
+        let at = |version: &str| mark(&json!({ "generation": null, "resourceVersion": version }));
+        assert!(at("10").is_after(&at("9")));
+        assert!(!at("9").is_after(&at("10")));
+        assert!(!at("x").is_after(&at("10")), "what can't be compared is no reproach");
     }
 
     #[test]

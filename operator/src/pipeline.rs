@@ -10,11 +10,13 @@
 //! - A change of the configuration alone restarts no pod; what needs new pods is said, or, where the
 //!   pipeline asks for it, brought about by `repair`, between apply and report.
 //! - An upgrade of the operator restarts no pod before somebody has asked for it; `given` and `repair` see to it.
+//! - What somebody else changes or deletes of it is put right, and told: in an Event, and for a while by Contested.
 //! - How many replicas there are is what the manifest says, whoever wrote it there, or what autoscaling comes
 //!   to; a number that somebody gave the workload itself is put right.
 
 mod apply;
 mod build;
+mod contested;
 mod given;
 mod heard;
 mod made;
@@ -45,6 +47,8 @@ use prometheus_client::registry::Registry;
 use tracing::Instrument;
 use weir_crds::v1alpha1::{STREAM_PIPELINE, StreamPipeline};
 
+use self::apply::Memories;
+use self::contested::Contested;
 use self::given::HeldBack;
 use self::made::Made;
 use self::observe::{ObserveError, Observed, Workloads};
@@ -76,6 +80,7 @@ pub struct Pipelines {
     workloads: Workloads,
     made: Made,
     settled: Settled,
+    contested: Contested,
     histories: Histories,
     shares: Shares,
     store: OnceLock<Store<StreamPipeline>>,
@@ -101,6 +106,7 @@ impl Pipelines {
             workloads: Workloads::default(),
             made: Made::default(),
             settled: Settled::default(),
+            contested: Contested::default(),
             histories: Histories::default(),
             shares: Shares::default(),
             store: OnceLock::new(),
@@ -208,6 +214,8 @@ impl Reconciler for Pipelines {
         observed.rebalancing = self.shares.decide(&observed, now_in_seconds());
         observed.told = told::told(&observed);
         let outcome = Box::pin(self.advance(&mut observed)).await;
+        let uid = pipeline.uid().unwrap_or_default();
+        observed.contested = self.contested.of(&uid);
         if let Outcome::Applied(_) = outcome {
             self.histories.note(&observed);
             self.shares.note(&observed, now_in_seconds());
@@ -216,6 +224,9 @@ impl Reconciler for Pipelines {
         let repairs = repairing.instrument(Phase::Repair.span()).await;
         let reporting = Box::pin(report::report(context, &observed, &outcome, &repairs));
         let reported = Phase::Report.run(reporting).await;
+        for notice in self.contested.news(&uid) {
+            context.publish(&*pipeline, notice).await;
+        }
         // What changes with time is looked at more often.
         let is_told = observed.rebalancing.is_some_and(|rebalancing| rebalancing.is_on);
         let scales = observed.scaling.is_some() || is_told;
@@ -229,6 +240,7 @@ impl Reconciler for Pipelines {
         let Some(store) = self.store.get() else { return };
         let living: HashSet<_> = store.state().iter().filter_map(|living| living.uid()).collect();
         self.settled.keep_only(|uid| living.contains(uid));
+        self.contested.keep_only(|uid| living.contains(uid));
     }
 }
 
@@ -252,13 +264,17 @@ impl Pipelines {
                 return Outcome::Failed(error);
             }
         }
-        let Self { made, settled, .. } = self;
+        let Self { made, settled, contested, .. } = self;
+        let kept = Memories { made, settled, contested };
         let observed = &*observed;
         let applying = async {
-            let applied = apply::apply(context, made, settled, &valid, objects, observed).await;
+            let applied = apply::apply(context, &kept, &valid, objects, observed).await;
             applied.map_err(Error::Apply)?;
             // Last: what it has pods mount stands by then.
-            policies::put(context, &observed.pipeline).await.map_err(Error::from)
+            for undone in policies::put(context, &observed.pipeline).await? {
+                contested.note(&valid.uid, undone);
+            }
+            Ok(())
         };
         match Phase::Apply.run(applying).await {
             Ok(()) => Outcome::Applied(stands),

@@ -21,7 +21,7 @@ use weir_crds::v1alpha1::StreamPipeline;
 pub use self::handover::farewell;
 pub use self::standing::Standing;
 pub use self::sweep::{IsRead, Sweep};
-use crate::apply::{ApplyError, Ownership, apply};
+use crate::apply::{Applied, ApplyError, Change, Ownership, Undone, apply};
 use crate::context::Context;
 use crate::injection::policy;
 use crate::mark::Mark;
@@ -43,23 +43,24 @@ pub enum PutError {
     },
 }
 
-/// Puts the policy of a pipeline in force; nothing where the operator injects by a webhook, or not here.
+/// Puts the policy of a pipeline in force; nothing where the operator injects by a webhook, or not here. Answers what
+/// others had changed of it.
 ///
 /// # Errors
 ///
 /// Fails where the API server refuses, is not reached, or knows no such policies, and where somebody else has one of
 /// that name.
-pub async fn put(context: &Context, pipeline: &StreamPipeline) -> Result<(), PutError> {
-    let Some(release) = &context.options.policies else { return Ok(()) };
+pub async fn put(context: &Context, pipeline: &StreamPipeline) -> Result<Vec<Undone>, PutError> {
+    let Some(release) = &context.options.policies else { return Ok(Vec::new()) };
     let namespace = pipeline.namespace().unwrap_or_default();
     if !context.options.injects_into(&namespace) {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let image = Image::of(&context.options);
     let (uid, standing) = (pipeline.uid().unwrap_or_default(), &context.policies);
     let Some((mut policy, mut binding)) = policy::build(release, pipeline, &image) else {
         standing.forget(&uid);
-        return Ok(());
+        return Ok(Vec::new());
     };
     let owners = owner(context).await?.map(|owner| vec![owner.clone()]);
     policy.metadata.owner_references.clone_from(&owners);
@@ -71,14 +72,15 @@ pub async fn put(context: &Context, pipeline: &StreamPipeline) -> Result<(), Put
         source,
     });
     if stand? {
-        return Ok(());
+        return Ok(Vec::new());
     }
     // The binding last: it puts in force what stands.
     let [known, known_bound] = standing.known(&uid);
-    let mark = write(context, &policy, known.as_ref()).await?;
-    let bound = write(context, &binding, known_bound.as_ref()).await?;
+    let (mark, mut undone) = write(context, &policy, known.as_ref()).await?;
+    let (bound, undone_of_binding) = write(context, &binding, known_bound.as_ref()).await?;
+    undone.extend(undone_of_binding);
     standing.note(&uid, &policy, &binding, [mark, bound]);
-    Ok(())
+    Ok(undone)
 }
 
 /// What the policies go with when the operator is removed. It stands for as long as the operator does.
@@ -102,8 +104,12 @@ async fn owner(context: &Context) -> Result<Option<&OwnerReference>, ApplyError>
     context.policies_owner.get_or_try_init(read).await.map(Some)
 }
 
-/// Writes one, and answers its mark; `known` is that of the one which was written last.
-async fn write<K>(context: &Context, object: &K, known: Option<&Mark>) -> Result<Mark, PutError>
+/// Writes one, and answers its mark, and what others had changed; `known` is that of the one which was written last.
+async fn write<K>(
+    context: &Context,
+    object: &K,
+    known: Option<&Mark>,
+) -> Result<(Mark, Vec<Undone>), PutError>
 where
     K: Resource<DynamicType = (), Scope = ClusterResourceScope>
         + Serialize
@@ -121,8 +127,14 @@ where
     if ownership == Ownership::Foreign {
         return Err(PutError::Taken { kind, name });
     }
-    let written = apply(&api, object.clone(), &ownership).await?;
-    Ok(Mark::of(written.meta(), object.meta()))
+    let applying = Box::pin(apply(&api, object.clone(), &ownership));
+    let Applied { object: written, mut undone } = applying.await?;
+    if known.is_some() && ownership == Ownership::Absent {
+        undone.push(Change::Deletion);
+    }
+    let undone =
+        undone.into_iter().map(|change| Undone { kind: kind.clone(), name: name.clone(), change });
+    Ok((Mark::of(written.meta(), object.meta()), undone.collect()))
 }
 
 /// Whose a policy is that has the name of one that is wanted. Its labels say so, and where somebody has taken those

@@ -16,7 +16,7 @@ pub struct StreamPipelineStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready, SourcesHealthy, EndpointsReady, UpToDate, StreamComplete, and where they have a meaning
-    /// SecretsPresent, Injected, Exposed, ScalingActive and ScalingLimited.
+    /// SecretsPresent, Injected, Exposed, ScalingActive, ScalingLimited and Contested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,

@@ -119,6 +119,14 @@ pub(super) fn tone(status: &str) -> Tone {
     }
 }
 
+/// What is not as it should be where it holds; of all other conditions it is where they don't.
+const ABNORMAL: [&str; 2] = ["ScalingLimited", "Contested"];
+
+fn is_wrong(Condition { type_, status, reason, .. }: &Condition) -> bool {
+    let wrong = if ABNORMAL.contains(&type_.as_str()) { "True" } else { "False" };
+    status == wrong || reason == UPGRADE_AVAILABLE
+}
+
 /// The conditions that are not as they should be, or could be better, each with what to do, as the operator words it.
 fn troubles(kind: &str, name: &str, conditions: Option<&[Condition]>, paint: Paint) -> String {
     let title = |text: &str| paint.text(Tone::Strong, &format!("{kind} {name}: {text}"));
@@ -126,9 +134,7 @@ fn troubles(kind: &str, name: &str, conditions: Option<&[Condition]>, paint: Pai
         let text = "no operator has looked at it yet; `kubectl weir check` says why";
         return format!("{}\n", title(text));
     };
-    let wrong = conditions
-        .iter()
-        .filter(|condition| condition.status == "False" || condition.reason == UPGRADE_AVAILABLE);
+    let wrong = conditions.iter().filter(|condition| is_wrong(condition));
     // Everything that failed for one reason has one message.
     let mut told: Vec<&str> = Vec::new();
     let mut out = String::new();
@@ -175,6 +181,17 @@ pub(super) mod tests {
             "status": status,
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn some_conditions_are_wrong_where_they_hold() {
+        let wrong = |type_: &str, status: &str| {
+            is_wrong(&serde_json::from_value(condition(type_, status, "")).unwrap())
+        };
+        assert!(wrong("Ready", "False") && !wrong("Ready", "True"));
+        for abnormal in ABNORMAL {
+            assert!(wrong(abnormal, "True") && !wrong(abnormal, "False"), "{abnormal}");
+        }
     }
 
     #[test]

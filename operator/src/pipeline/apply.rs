@@ -6,18 +6,20 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde::Serialize;
 use serde_json::json;
 use weir_crds::names::FIELD_MANAGER;
 
 use super::build::Objects;
+use super::contested::Contested;
 use super::made::Made;
 use super::observe::{Existing, Observed, ObservedPod};
 use super::orphans;
-use super::settled::{Marks, Settled, meta};
+use super::settled::{Marks, Settled, meta, untold};
 use super::validate::{OwnershipOfObjects, ValidatedPipeline};
-use crate::apply::{ApplyError, Ownership, apply as apply_object, remove};
+use crate::apply::{Applied, ApplyError, Change, Ownership, Undone, apply as apply_object, remove};
 use crate::context::Context;
 use crate::kept::Kind;
 use crate::labels;
@@ -30,88 +32,25 @@ const CONCURRENT_ANNOUNCEMENTS: usize = 8;
 /// Writes everything that the pipeline asks for, and removes what it no longer asks for.
 pub(super) async fn apply(
     context: &Context,
-    made: &Made,
-    settled: &Settled,
+    kept: &Memories<'_>,
     pipeline: &ValidatedPipeline,
     objects: Objects,
     observed: &Observed,
 ) -> Result<(), ApplyError> {
     let (fingerprint, config_hash) = (objects.fingerprint(), objects.config_hash.clone());
     let Observed { existing, pods, .. } = observed;
-    if !settled.is(&pipeline.uid, fingerprint, &Marks::of(existing, &objects, &pipeline.uid)) {
-        let marks = write(context, pipeline, objects, existing).await?;
+    let Memories { made, settled, contested } = *kept;
+    let known = settled.known(&pipeline.uid, fingerprint);
+    let found = Marks::of(existing, &objects, &pipeline.uid);
+    if known.as_ref() != Some(&found) {
+        let known = known.unwrap_or_default();
+        let writer = Writer { context, pipeline, contested, known, found };
+        let marks = writer.write_all(objects, existing).await?;
         settled.note(&pipeline.uid, fingerprint, marks);
     }
     // Whatever was written or not: one can turn up at any time.
     orphans::prune(context, made, pipeline).await?;
     announce(context, pipeline, &config_hash, pods).await
-}
-
-/// Writes the objects, those at the same time that don't depend on one another. Answers the mark that each of them
-/// has then.
-async fn write(
-    context: &Context,
-    pipeline: &ValidatedPipeline,
-    objects: Objects,
-    existing: &Existing,
-) -> Result<Marks, ApplyError> {
-    let wanted = Wanted::of(&objects);
-    let Objects {
-        config_map,
-        service,
-        deployment,
-        stateful_set,
-        budget,
-        network_policy,
-        ingress,
-        http_route,
-        config_hash: _,
-        held: _,
-        noted: _,
-    } = objects;
-    let OwnershipOfObjects {
-        config_map: config_map_owner,
-        service: service_owner,
-        deployment: deployment_owner,
-        stateful_set: stateful_set_owner,
-        budget: budget_owner,
-        network_policy: policy_owner,
-        ingress: ingress_owner,
-        http_route: route_owner,
-    } = &pipeline.ownership;
-    let writer = Writer { context, pipeline };
-    // Before the pods, which can't start without the ConfigMap; and who may come is settled before there is
-    // somewhere to come to.
-    let (config_map, service, network_policy, budget) = futures::join!(
-        writer.write(Some(config_map), config_map_owner),
-        writer.write(Some(service), service_owner),
-        writer.write(network_policy, policy_owner),
-        writer.write(budget, budget_owner),
-    );
-    let (config_map, service) = (config_map?, service?);
-    let (network_policy, budget) = (network_policy?, budget?);
-    let (deployment, stateful_set) = futures::join!(
-        writer.write(deployment, deployment_owner),
-        writer.write(stateful_set, stateful_set_owner),
-    );
-    let (deployment, stateful_set) = (deployment?, stateful_set?);
-    let (ingress, http_route) = futures::join!(
-        writer.write(ingress, ingress_owner),
-        writer.write_route(http_route, route_owner),
-    );
-    let (ingress, http_route) = (ingress?, http_route?);
-    // Removal last: what takes its place stands by then.
-    writer.retire(existing, &wanted).await?;
-    Ok(Marks([
-        config_map,
-        service,
-        deployment,
-        stateful_set,
-        budget,
-        network_policy,
-        ingress,
-        http_route,
-    ]))
 }
 
 /// Which of the objects are wanted that not every pipeline has.
@@ -150,13 +89,89 @@ impl Wanted {
     }
 }
 
+/// What is remembered of pipelines from one reconcile to the next.
+pub(super) struct Memories<'a> {
+    /// What was made beside what has a pipeline's own names.
+    pub(super) made: &'a Made,
+    /// What was written.
+    pub(super) settled: &'a Settled,
+    /// What others had changed.
+    pub(super) contested: &'a Contested,
+}
+
 /// Writes objects of one pipeline.
 struct Writer<'a> {
     context: &'a Context,
     pipeline: &'a ValidatedPipeline,
+    contested: &'a Contested,
+    /// What stood when the same was written.
+    known: Marks,
+    /// What stands.
+    found: Marks,
 }
 
 impl Writer<'_> {
+    /// Writes the objects, those at the same time that don't depend on one another. Answers the mark that each of them
+    /// has then.
+    async fn write_all(&self, objects: Objects, existing: &Existing) -> Result<Marks, ApplyError> {
+        let wanted = Wanted::of(&objects);
+        let Objects {
+            config_map,
+            service,
+            deployment,
+            stateful_set,
+            budget,
+            network_policy,
+            ingress,
+            http_route,
+            config_hash: _,
+            held: _,
+            noted: _,
+        } = objects;
+        let OwnershipOfObjects {
+            config_map: config_map_owner,
+            service: service_owner,
+            deployment: deployment_owner,
+            stateful_set: stateful_set_owner,
+            budget: budget_owner,
+            network_policy: policy_owner,
+            ingress: ingress_owner,
+            http_route: route_owner,
+        } = &self.pipeline.ownership;
+        // Before the pods, which can't start without the ConfigMap; and who may come is settled before there is
+        // somewhere to come to.
+        let (config_map, service, network_policy, budget) = futures::join!(
+            self.write(Some(config_map), config_map_owner),
+            self.write(Some(service), service_owner),
+            self.write(network_policy, policy_owner),
+            self.write(budget, budget_owner),
+        );
+        let (config_map, service) = (config_map?, service?);
+        let (network_policy, budget) = (network_policy?, budget?);
+        let (deployment, stateful_set) = futures::join!(
+            self.write(deployment, deployment_owner),
+            self.write(stateful_set, stateful_set_owner),
+        );
+        let (deployment, stateful_set) = (deployment?, stateful_set?);
+        let (ingress, http_route) = futures::join!(
+            self.write(ingress, ingress_owner),
+            self.write_route(http_route, route_owner),
+        );
+        let (ingress, http_route) = (ingress?, http_route?);
+        // Removal last: what takes its place stands by then.
+        self.retire(existing, &wanted).await?;
+        Ok(Marks([
+            config_map,
+            service,
+            deployment,
+            stateful_set,
+            budget,
+            network_policy,
+            ingress,
+            http_route,
+        ]))
+    }
+
     /// Writes an object, where one is wanted. Answers its mark.
     async fn write<K: Kind + Serialize>(
         &self,
@@ -166,8 +181,24 @@ impl Writer<'_> {
         let Some(wanted) = wanted else { return Ok(None) };
         let metadata = wanted.meta().clone();
         let api = self.context.namespaced::<K>(&self.pipeline.namespace);
-        let written = apply_object(&api, wanted, ownership).await?;
-        Ok(Some(Mark::of(written.meta(), &metadata)))
+        // Boxed: eight of them stand beside one another.
+        let applying = Box::pin(apply_object(&api, wanted, ownership));
+        let Applied { object, undone } = applying.await?;
+        let mark = Mark::of(object.meta(), &metadata);
+        self.tell(&K::kind(&()), &object.name_any(), &mark, undone);
+        Ok(Some(mark))
+    }
+
+    /// Takes note of what others had done to an object that now has this mark.
+    fn tell(&self, kind: &str, name: &str, written: &Mark, mut undone: Vec<Change>) {
+        if undone.is_empty() {
+            let (known, found) = (self.known.of_kind(kind), self.found.of_kind(kind));
+            undone.extend(untold(known, found, written));
+        }
+        for change in undone {
+            let undone = Undone { kind: kind.to_owned(), name: name.to_owned(), change };
+            self.contested.note(&self.pipeline.uid, undone);
+        }
     }
 
     /// The same for a route, of which no watch tells.
@@ -176,7 +207,7 @@ impl Writer<'_> {
         wanted: Option<HTTPRoute>,
         ownership: &Ownership,
     ) -> Result<Option<Mark>, ApplyError> {
-        let Self { context, pipeline } = self;
+        let Self { context, pipeline, .. } = self;
         if wanted.is_some() {
             // Before it is there: what may be there is looked for when it is no longer wanted.
             context.routes.note(context, &pipeline.namespace, &pipeline.name).await;
@@ -209,7 +240,7 @@ impl Writer<'_> {
         existing: Option<&ObjectMeta>,
         is_wanted: bool,
     ) -> Result<(), ApplyError> {
-        let Self { context, pipeline } = self;
+        let Self { context, pipeline, .. } = self;
         let api = context.namespaced::<K>(&pipeline.namespace);
         let left = existing.filter(|_| !is_wanted);
         let labels = labels::of_object(&pipeline.name);

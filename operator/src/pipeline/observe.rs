@@ -23,6 +23,7 @@ pub(super) use self::pod::{ObservedPod, Obstacle};
 pub(super) use self::replica::{Replica, Report};
 pub(super) use self::workload::{Rollout, Workload, WorkloadKind, refusal};
 pub(super) use self::workloads::Workloads;
+use super::contested::Contest;
 use super::heard::Heard;
 use super::made::Made;
 use super::namespace;
@@ -63,6 +64,8 @@ pub(super) struct Observed {
     pub(super) scaling: Option<Decision>,
     /// What replicas with more than their share are to come down to.
     pub(super) rebalancing: Option<Rebalancing>,
+    /// What others have lately changed of what is kept for it, and what was put right.
+    pub(super) contested: Vec<Contest>,
     /// The generation that the replicas are told, where that is an older one: nothing since concerns them.
     pub(super) told: Option<i64>,
     /// The operator's release, and whether the pipeline's data plane is to be brought to it.
@@ -172,6 +175,7 @@ pub(super) async fn observe(
         exposes: context.options.exposure,
         scaling: None,
         rebalancing: None,
+        contested: Vec::new(),
         told: None,
         upgrade,
     }))

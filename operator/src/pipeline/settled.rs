@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::build::Objects;
 use super::observe::Existing;
-use crate::apply::is_of;
+use crate::apply::{Change, is_of};
 use crate::labels;
 use crate::mark::Mark;
 
@@ -16,7 +16,25 @@ use crate::mark::Mark;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Marks(pub(super) [Option<Mark>; 8]);
 
+/// The kinds of the objects in that order: there is one of each.
+const KINDS: [&str; 8] = [
+    "ConfigMap",
+    "Service",
+    "Deployment",
+    "StatefulSet",
+    "PodDisruptionBudget",
+    "NetworkPolicy",
+    "Ingress",
+    "HTTPRoute",
+];
+
 impl Marks {
+    /// The mark of the object of this kind.
+    pub(super) fn of_kind(&self, kind: &str) -> Option<&Mark> {
+        let at = KINDS.iter().position(|known| *known == kind)?;
+        self.0.get(at)?.as_ref()
+    }
+
     /// The marks of what there is beside what is wanted, for the pipeline of this uid.
     pub(super) fn of(existing: &Existing, objects: &Objects, uid: &str) -> Self {
         let Existing {
@@ -80,6 +98,17 @@ fn mark(
     }
 }
 
+/// What somebody has done to an object of which this was `known`, now that what was `found` was `written` anew, and
+/// the same was wanted all along. Who has done it stands elsewhere, where the API server knows.
+pub(super) fn untold(known: Option<&Mark>, found: Option<&Mark>, written: &Mark) -> Option<Change> {
+    let known = known?;
+    match found {
+        None => (written != known).then_some(Change::Deletion),
+        // What the operator has put back is what it had written.
+        Some(found) => (found.is_after(known) && written != found).then_some(Change::Removal),
+    }
+}
+
 /// What was written for each pipeline, by its uid.
 #[derive(Debug, Default)]
 pub(super) struct Settled(Mutex<HashMap<String, Written>>);
@@ -93,11 +122,11 @@ struct Written {
 }
 
 impl Settled {
-    /// Whether the same was written before, and nobody has touched it since.
-    pub(super) fn is(&self, uid: &str, fingerprint: u64, marks: &Marks) -> bool {
+    /// The marks of what was written when the same was wanted.
+    pub(super) fn known(&self, uid: &str, fingerprint: u64) -> Option<Marks> {
         let settled = self.0.lock();
-        let written = settled.get(uid);
-        written.is_some_and(|w| w.fingerprint == fingerprint && w.marks == *marks)
+        let written = settled.get(uid).filter(|written| written.fingerprint == fingerprint);
+        written.map(|written| written.marks.clone())
     }
 
     /// Notes what was written.
@@ -131,14 +160,32 @@ mod tests {
     #[test]
     fn what_somebody_touched_or_what_is_to_be_another_is_written_again() {
         let settled = Settled::default();
-        assert!(!settled.is("a", 1, &marks("7")));
+        assert_eq!(settled.known("a", 1), None);
         settled.note("a", 1, marks("7"));
-        assert!(settled.is("a", 1, &marks("7")));
-        assert!(!settled.is("a", 2, &marks("7")));
-        assert!(!settled.is("a", 1, &marks("8")));
-        assert!(!settled.is("b", 1, &marks("7")));
+        assert_eq!(settled.known("a", 1), Some(marks("7")));
+        assert_ne!(settled.known("a", 1), Some(marks("8")));
+        assert_eq!(settled.known("a", 2), None);
+        assert_eq!(settled.known("b", 1), None);
         settled.keep_only(|uid| uid == "b");
-        assert!(!settled.is("a", 1, &marks("7")));
+        assert_eq!(settled.known("a", 1), None);
+    }
+
+    #[test]
+    fn who_was_not_noted_is_told_of_by_what_had_to_be_written_again() {
+        let at = |generation| {
+            let generation = Some(generation);
+            let metadata = ObjectMeta { generation, ..ObjectMeta::default() };
+            Mark::of(&metadata, &metadata)
+        };
+        let told = |found: Option<i64>, written: i64| {
+            untold(Some(&at(2)), found.map(at).as_ref(), &at(written))
+        };
+        assert_eq!(told(Some(3), 4), Some(Change::Removal));
+        assert_eq!(told(Some(3), 3), None, "it had all that is wanted");
+        assert_eq!(told(Some(1), 2), None, "a watch is late");
+        assert_eq!(told(None, 1), Some(Change::Deletion));
+        assert_eq!(told(None, 2), None, "a watch has yet to tell of it");
+        assert_eq!(untold(None, Some(&at(3)), &at(4)), None, "nothing was known");
     }
 
     #[test]

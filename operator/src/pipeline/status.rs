@@ -4,6 +4,7 @@
 
 mod census;
 mod complete;
+mod contested;
 mod current;
 mod endpoints;
 mod exposed;
@@ -60,8 +61,11 @@ pub(super) mod condition {
     /// The number of replicas is held back from what they have to do.
     pub(in crate::pipeline) const SCALING_LIMITED: &str = "ScalingLimited";
 
+    /// Somebody has lately changed what is made for the pipeline, which was put right.
+    pub(in crate::pipeline) const CONTESTED: &str = "Contested";
+
     /// All of them.
-    pub(in crate::pipeline) const ALL: [&str; 10] = [
+    pub(in crate::pipeline) const ALL: [&str; 11] = [
         READY,
         SOURCES_HEALTHY,
         ENDPOINTS_READY,
@@ -72,6 +76,7 @@ pub(super) mod condition {
         EXPOSED,
         SCALING_ACTIVE,
         SCALING_LIMITED,
+        CONTESTED,
     ];
 }
 
@@ -95,6 +100,7 @@ pub(super) fn status(
         exposed::find(observed, outcome),
         scaling::active(observed, &census),
         scaling::limited(observed),
+        contested::find(observed),
     ];
     let name = pipeline.name_any();
     let is_gateway = pipeline.spec.placement.gateway.is_some();

@@ -21,6 +21,7 @@ pub(super) fn observed(pipeline: &StreamPipeline) -> Observed {
         exposes: true,
         scaling: None,
         rebalancing: None,
+        contested: Vec::new(),
         told: None,
         upgrade: Upgrade::of(pipeline, &options()),
     }

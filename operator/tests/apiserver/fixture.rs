@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Namespace as K8sNamespace;
+use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -195,6 +196,21 @@ pub(crate) async fn condition(
         ensure!(found.observed_generation == pipeline.metadata.generation, "{found:?}");
         ensure!(found.status == status && found.reason == reason, "{found:?}");
         Ok(found.clone())
+    })
+    .await
+}
+
+/// Waits until an Event tells, with this reason, what begins so.
+pub(crate) async fn told(namespace: &Namespace, reason: &str, note: &str) -> Result<()> {
+    let events = namespace.api::<Event>();
+    eventually(&format!("an Event tells {reason}: {note}"), LIMIT, async || {
+        let found = events.list(&ListParams::default()).await?.items;
+        let tells = |event: &Event| {
+            event.reason.as_deref() == Some(reason)
+                && event.note.as_deref().is_some_and(|found| found.starts_with(note))
+        };
+        ensure!(found.iter().any(tells), "{found:?}");
+        Ok(())
     })
     .await
 }

@@ -14,7 +14,7 @@ use weir_operator::injection::{Decision, inject};
 use weir_operator::sidecar::Image;
 use weir_tests::{Namespace, eventually, with_namespace};
 
-use crate::fixture::{LIMIT, change, condition, pipelines};
+use crate::fixture::{LIMIT, change, condition, pipelines, told};
 use crate::installation::{
     Replica, configurations, configure, free, injected_pod, is_injected, pod, with_system,
 };
@@ -289,6 +289,10 @@ async fn a_policy_that_somebody_changes_and_a_binding_that_somebody_deletes_are_
         in_force(&watched, "orders", false).await?;
         in_force(&watched, "orders", true).await?;
         ensure!(policies.get(own).await?.spec == before, "it is another one");
+        let edited = format!("MutatingAdmissionPolicy {own}: ");
+        told(&watched, "ChangeUndone", &edited).await?;
+        let deleted = format!("MutatingAdmissionPolicyBinding {own}: somebody deleted it");
+        told(&watched, "ChangeUndone", &deleted).await?;
         replica.stop().await
     })
     .await

@@ -1,10 +1,10 @@
 //! What can't be done, and how it is said.
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, Config, ResourceExt};
 use prometheus_client::registry::Registry;
 use serde_json::json;
@@ -13,7 +13,7 @@ use weir_tests::{Namespace, eventually, with_namespace};
 
 use crate::fixture::{
     Controller, LIMIT, change, condition, context, create_pipeline, gateway, install_definitions,
-    options,
+    options, pipelines, there, told,
 };
 
 fn foreign_service() -> Service {
@@ -34,7 +34,7 @@ async fn a_service_of_somebody_else_is_left_alone_and_the_pipeline_says_so() -> 
         create_pipeline(&namespace, "orders", gateway(1)).await?;
         let ready = condition(&namespace, "orders", "Ready", "False", "NameTaken").await?;
         ensure!(ready.message.starts_with("Service orders was not made"), "{ready:?}");
-        event(&namespace, "NameTaken").await?;
+        told(&namespace, "NameTaken", "").await?;
         ensure!(services.get("orders").await?.resource_version() == before.resource_version());
         let config_map = namespace.api::<ConfigMap>().get_opt("orders-weir").await?;
         ensure!(config_map.is_none(), "half of a rejected pipeline was made");
@@ -47,15 +47,92 @@ async fn a_service_of_somebody_else_is_left_alone_and_the_pipeline_says_so() -> 
     .await
 }
 
-/// Waits for an Event about the pipeline.
-async fn event(namespace: &Namespace, reason: &str) -> Result<()> {
-    let api = namespace.api::<Event>();
-    eventually(&format!("there is an event {reason}"), LIMIT, async || {
-        let events = api.list(&ListParams::default()).await?.items;
-        let found = events.iter().find(|event| event.reason.as_deref() == Some(reason));
-        let found = found.with_context(|| format!("{events:?}"))?;
-        ensure!(found.regarding.as_ref().and_then(|about| about.name.as_deref()) == Some("orders"));
-        Ok(())
+/// Who edits by hand.
+fn by(manager: &str) -> PatchParams {
+    PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() }
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn what_somebody_edits_is_put_right_and_told_with_who_and_what_to_edit_instead() -> Result<()>
+{
+    with_namespace("edited", async |namespace| {
+        let controller = Controller::start(&namespace).await?;
+        create_pipeline(&namespace, "orders", gateway(1)).await?;
+        condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        let deployments = namespace.api::<Deployment>();
+        let edit = Patch::Merge(json!({ "spec": { "replicas": 5 } }));
+        for _ in 0..2 {
+            deployments.patch("orders", &by("kubectl-edit"), &edit).await?;
+            eventually("the replicas are put right", LIMIT, async || {
+                let replicas = deployments.get("orders").await?.spec.replicas;
+                ensure!(replicas == Some(1), "{replicas:?}");
+                Ok(())
+            })
+            .await?;
+        }
+        let edited = "Deployment orders: kubectl-edit changed .spec.replicas, which was put right: change \
+                      spec.placement.gateway of the StreamPipeline instead";
+        told(&namespace, "ChangeUndone", edited).await?;
+        eventually("it is counted", LIMIT, async || {
+            let contested =
+                condition(&namespace, "orders", "Contested", "True", "ChangeUndone").await?;
+            ensure!(contested.message.contains("(2 times)"), "{contested:?}");
+            Ok(())
+        })
+        .await?;
+        // Of what is taken out nobody is noted.
+        let services = namespace.api::<Service>();
+        let before = services.get("orders").await?.spec;
+        let out = Patch::Merge(json!({ "spec": { "selector": null } }));
+        services.patch("orders", &by("kubectl-edit"), &out).await?;
+        eventually("the selector is put right", LIMIT, async || {
+            let found = services.get("orders").await?;
+            ensure!(found.spec == before, "{found:?}");
+            Ok(())
+        })
+        .await?;
+        told(&namespace, "ChangeUndone", "Service orders: somebody took out what").await?;
+        let config_maps = namespace.api::<ConfigMap>();
+        there::<ConfigMap>(&namespace, "orders-weir").await?;
+        config_maps.delete("orders-weir", &DeleteParams::default()).await?;
+        told(&namespace, "ChangeUndone", "ConfigMap orders-weir: somebody deleted it").await?;
+        controller.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn what_others_may_write_and_what_the_pipeline_itself_changes_is_no_contest() -> Result<()> {
+    with_namespace("uncontested", async |namespace| {
+        let controller = Controller::start(&namespace).await?;
+        create_pipeline(&namespace, "orders", gateway(1)).await?;
+        let services = namespace.api::<Service>();
+        let before: Service = there(&namespace, "orders").await?;
+        let mark = Patch::Merge(json!({ "metadata": { "labels": { "team": "a" } } }));
+        services.patch("orders", &by("kubectl-label"), &mark).await?;
+        let restart = json!({ "spec": { "template": { "metadata": {
+            "annotations": { "kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z" },
+        } } } });
+        there::<Deployment>(&namespace, "orders").await?;
+        let deployments = namespace.api::<Deployment>();
+        deployments.patch("orders", &by("kubectl-rollout"), &Patch::Merge(restart)).await?;
+        let scale = json!({ "spec": { "placement": { "gateway": { "replicas": 2 } } } });
+        change(&namespace, "orders", scale).await?;
+        eventually("there are two", LIMIT, async || {
+            let replicas = deployments.get("orders").await?.spec.replicas;
+            ensure!(replicas == Some(2), "{replicas:?}");
+            Ok(())
+        })
+        .await?;
+        condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        let found = services.get("orders").await?;
+        ensure!(found.labels().get("team").is_some() && found.spec == before.spec, "{found:?}");
+        let status = pipelines(&namespace).get("orders").await?.status.context("no status")?;
+        let contested = status.conditions.iter().find(|found| found.type_ == "Contested");
+        ensure!(contested.is_none(), "{contested:?}");
+        controller.stop().await
     })
     .await
 }
@@ -144,7 +221,7 @@ async fn a_permission_that_is_taken_away_at_run_time_is_missed_by_name_and_given
             "{ready:?}"
         );
         ensure!(ready.message.ends_with("as the chart does"), "{ready:?}");
-        event(&namespace, "Forbidden").await?;
+        told(&namespace, "Forbidden", "").await?;
         grant(&namespace, rules(true)).await?;
         condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
         controller.stop().await?;

@@ -3,14 +3,13 @@
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota};
-use k8s_openapi::api::events::v1::Event;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use weir_tests::{Namespace, eventually, with_namespace};
 
 use crate::fixture::{
     Controller, LIMIT, change, condition, create_pipeline, create_pipeline_with, gateway, options,
-    pipelines, there,
+    pipelines, there, told,
 };
 use crate::replicas::{Admin, come_up_at, touch};
 
@@ -71,7 +70,12 @@ async fn replicas_follow_their_subscribers_up_to_the_most_and_the_status_says_wh
         replicas(&namespace, 1).await?;
         create_replica(&namespace).await?;
         replicas(&namespace, 3).await?;
-        told(&namespace, "1 replicas become 3: the load is 290% of connectionsPerReplica").await?;
+        told(
+            &namespace,
+            "Scaled",
+            "1 replicas become 3: the load is 290% of connectionsPerReplica",
+        )
+        .await?;
         condition(&namespace, "orders", "ScalingActive", "True", "LoadKnown").await?;
         condition(&namespace, "orders", "ScalingLimited", "False", "AsAsked").await?;
         // It may become five, each with a log of its own.
@@ -95,17 +99,6 @@ async fn replicas_follow_their_subscribers_up_to_the_most_and_the_status_says_wh
         let scaling = status.autoscaling.context("no autoscaling")?;
         ensure!(scaling.load.as_deref() == Some("900%"), "{scaling:?}");
         controller.stop().await
-    })
-    .await
-}
-
-async fn told(namespace: &Namespace, note: &str) -> Result<()> {
-    let events = namespace.api::<Event>();
-    eventually("an Event tells of it", LIMIT, async || {
-        let found = events.list(&ListParams::default()).await?.items;
-        let told = found.iter().any(|event| event.note.as_deref() == Some(note));
-        ensure!(told, "{:?}", found.iter().map(|event| &event.note).collect::<Vec<_>>());
-        Ok(())
     })
     .await
 }
@@ -225,7 +218,7 @@ async fn replicas_that_are_far_apart_are_told_their_share_for_a_while() -> Resul
         share(&namespace, true).await?;
         let note = "replicas have from 0 to 300 subscribers: those with more than 150 send some of them \
                     away within 10 s";
-        told(&namespace, note).await?;
+        told(&namespace, "Rebalancing", note).await?;
         *busy.samples.lock() = samples(&namespace.name, 160);
         *idle.samples.lock() = samples(&namespace.name, 140);
         share(&namespace, false).await?;

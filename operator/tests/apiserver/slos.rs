@@ -5,9 +5,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -17,7 +16,9 @@ use weir_operator::controller::drive;
 use weir_operator::slo::Slos;
 use weir_tests::{Namespace, eventually, with_namespace};
 
-use crate::fixture::{LIMIT, context, create_pipeline, install_definitions, options, sidecar};
+use crate::fixture::{
+    LIMIT, context, create_pipeline, install_definitions, options, sidecar, told,
+};
 use crate::replicas::Admin;
 
 /// The StreamSLO controller, for one namespace.
@@ -144,20 +145,6 @@ async fn condition(
         ensure!(found.observed_generation == slo.metadata.generation, "{found:?}");
         ensure!(found.status == status && found.reason == reason, "{conditions:?}");
         Ok(found.clone())
-    })
-    .await
-}
-
-/// Waits until an Event with this reason and note tells of the SLO.
-async fn told(namespace: &Namespace, reason: &str, note: &str) -> Result<()> {
-    let events: Api<Event> = namespace.api();
-    eventually(&format!("an Event tells {reason}"), LIMIT, async || {
-        let found = events.list(&ListParams::default()).await?.items;
-        let tells = |event: &&Event| {
-            event.reason.as_deref() == Some(reason) && event.note.as_deref() == Some(note)
-        };
-        ensure!(found.iter().find(tells).is_some(), "{found:?}");
-        Ok(())
     })
     .await
 }

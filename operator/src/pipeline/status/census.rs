@@ -54,6 +54,7 @@ impl Census {
             exposes: _,
             scaling: _,
             rebalancing: _,
+            contested: _,
             told: _,
             upgrade: _,
         } = observed;

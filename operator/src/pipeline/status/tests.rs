@@ -71,7 +71,8 @@ fn every_condition_carries_the_generation_that_it_was_found_for() {
     let usual =
         ["Ready", "SourcesHealthy", "EndpointsReady", "UpToDate", "Injected", "StreamComplete"];
     assert_eq!(types, usual);
-    let rest = [condition::SECRETS_PRESENT, "Exposed", "ScalingActive", "ScalingLimited"];
+    let rest =
+        [condition::SECRETS_PRESENT, "Exposed", "ScalingActive", "ScalingLimited", "Contested"];
     let all = condition::ALL.into_iter().filter(|type_| !rest.contains(type_));
     assert_eq!(all.collect::<Vec<_>>(), usual);
 }

@@ -1,6 +1,8 @@
 //! What a condition says that helps.
 
 use super::*;
+use crate::pipeline::contested::Contest;
+use crate::pipeline::contested::tests::edited;
 
 #[test]
 fn names_that_are_taken_are_enumerated() {
@@ -62,4 +64,21 @@ fn a_pod_of_a_stateful_set_that_can_not_come_up_is_to_be_deleted() {
     assert_eq!((state, reason), ("False", "SidecarsIncomplete"));
     assert!(message.contains("made without requests as small as 20m of CPU"), "{message}");
     assert!(message.ends_with("kubectl delete pod db-0 -n shop"), "{message}");
+}
+
+#[test]
+fn what_others_changed_is_told_with_what_to_change_instead_while_it_is_fresh() {
+    let mut observed = running(&gateway("orders", 1), &["a"]);
+    assert!(get(&applied(&observed).conditions, "Contested").is_none());
+    observed.contested = vec![
+        Contest { undone: edited("Deployment"), times: 3 },
+        Contest { undone: edited("Service"), times: 1 },
+    ];
+    let status = applied(&observed);
+    let message = "Deployment orders: kubectl-edit changed .spec.replicas (3 times), \
+                   Service orders: kubectl-edit changed .spec.replicas, which was put right: \
+                   change spec.placement.gateway of the StreamPipeline instead, from which it is made; \
+                   where a tool writes it time and again, take it out of what that tool keeps";
+    assert_eq!(say(&status, "Contested"), ("True", "ChangeUndone", message));
+    assert_eq!(say(&status, "Ready").0, "True");
 }
