@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rcgen::{KeyPair, PublicKeyData};
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -49,15 +50,22 @@ pub(super) fn standing(
 ) -> Result<Standing, InspectError> {
     let key = certified_key(material, provider)?;
     let authorities = certificates(&material.authorities, "ca.crt")?;
-    let leaf = key.end_entity_cert()?;
-    verify(leaf, &authorities, provider, name, now)?;
+    let (leaf, between) = key.cert.split_first().ok_or(InspectError::Missing("tls.crt"))?;
+    verify(leaf, between, &authorities, provider, name, now)?;
     let newest = authorities.first().ok_or(InspectError::Missing("ca.crt"))?;
     let (newest, leaf) = (parse(newest, "ca.crt")?, parse(leaf, "tls.crt")?);
     Ok(Standing {
         authority: period(&newest),
         certificate: period(&leaf),
         by_newest: leaf.issuer() == newest.subject(),
+        has_key: is_key_of(&material.authority_key, &newest),
     })
+}
+
+/// Whether this is the private key of the certificate.
+fn is_key_of(key: &str, certificate: &X509Certificate<'_>) -> bool {
+    let key = KeyPair::from_pem(key);
+    key.is_ok_and(|key| key.subject_public_key_info() == certificate.public_key().raw)
 }
 
 /// The certificate with its key, ready to be served.
@@ -80,11 +88,15 @@ pub(super) fn expiry(key: &CertifiedKey) -> Result<Timestamp, InspectError> {
 pub(super) fn unexpired(authorities: &str, now: Timestamp) -> Result<String, InspectError> {
     let mut kept = String::new();
     // Each is written as it stood: from its first line to its last.
-    for text in authorities.split_inclusive("-----END CERTIFICATE-----\n") {
+    for text in authorities.split_inclusive("-----END CERTIFICATE-----").map(str::trim) {
+        if text.is_empty() {
+            continue;
+        }
         let certificate = certificates(text, "ca.crt")?;
         let first = certificate.first().ok_or(InspectError::Missing("ca.crt"))?;
         if period(&parse(first, "ca.crt")?).until > now {
             kept.push_str(text);
+            kept.push('\n');
         }
     }
     Ok(kept)
@@ -92,6 +104,7 @@ pub(super) fn unexpired(authorities: &str, now: Timestamp) -> Result<String, Ins
 
 fn verify(
     leaf: &CertificateDer<'_>,
+    between: &[CertificateDer<'_>],
     authorities: &[CertificateDer<'static>],
     provider: &Arc<CryptoProvider>,
     name: &str,
@@ -108,7 +121,7 @@ fn verify(
     let name = ServerName::try_from(name).map_err(|_| InspectError::Name(name.to_owned()))?;
     let seconds = u64::try_from(now.as_second()).unwrap_or_default();
     let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-    verifier.verify_server_cert(leaf, &[], &name, &[], now)?;
+    verifier.verify_server_cert(leaf, between, &name, &[], now)?;
     Ok(())
 }
 
@@ -168,7 +181,7 @@ mod tests {
     fn what_was_just_made_is_trusted_for_its_name_and_its_time() {
         let material = issue::begin(&names(), lives(), now()).unwrap();
         let standing = look(&material, NAME, now()).unwrap();
-        assert!(standing.by_newest);
+        assert!(standing.by_newest && standing.has_key);
         assert_eq!(standing.certificate.from, now() - lives().backdated());
         assert_eq!(standing.certificate.until, now() + lives().certificate());
         assert_eq!(standing.authority.until, now() + lives().authority());
@@ -186,6 +199,10 @@ mod tests {
         assert!(look(&mixed, NAME, now()).is_err());
         let untrusted = Material { authorities: other.authorities, ..material.clone() };
         assert!(look(&untrusted, NAME, now()).is_err());
+        let unsigned = Material { authority_key: other.authority_key, ..material.clone() };
+        assert!(!look(&unsigned, NAME, now()).unwrap().has_key);
+        let keyless = Material { authority_key: String::new(), ..material.clone() };
+        assert!(!look(&keyless, NAME, now()).unwrap().has_key);
         let garbage = Material { certificate: "garbage".to_owned(), ..material };
         assert!(look(&garbage, NAME, now()).is_err());
     }

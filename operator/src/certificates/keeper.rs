@@ -137,6 +137,7 @@ impl Keeper {
         Ok(match plan {
             Plan::Begin => issue::begin(&names, self.lives, now)?,
             Plan::AddAuthority => {
+                // Also those of somebody else, by whom the certificate is that is served until the own one has settled.
                 let kept = unexpired(&material.authorities, now)?;
                 issue::add_authority(material.clone(), &kept, self.lives, now)?
             }

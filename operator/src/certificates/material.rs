@@ -17,7 +17,7 @@ const AUTHORITY_KEY: &str = "ca.key";
 pub(super) struct Material {
     /// The certificates of the authorities, the newest first.
     pub(super) authorities: String,
-    /// The newest authority's key.
+    /// The newest authority's key; empty, or another one's, where somebody else has made the certificate.
     pub(super) authority_key: String,
     /// The webhook's certificate.
     pub(super) certificate: String,
@@ -26,13 +26,13 @@ pub(super) struct Material {
 }
 
 impl Material {
-    /// Reads a Secret; `None` where a part is missing or is no text.
+    /// Reads a Secret; `None` where a part that is needed to serve is missing or is no text.
     pub(super) fn of(secret: &Secret) -> Option<Self> {
         let data = secret.data.as_ref()?;
         let text = |key: &str| String::from_utf8(data.get(key)?.0.clone()).ok();
         Some(Self {
             authorities: text(AUTHORITIES)?,
-            authority_key: text(AUTHORITY_KEY)?,
+            authority_key: text(AUTHORITY_KEY).unwrap_or_default(),
             certificate: text(CERTIFICATE)?,
             key: text(KEY)?,
         })
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_gives_back_what_it_was_made_of() {
+    fn a_secret_gives_back_what_it_was_made_of_and_is_read_without_the_key_of_an_authority() {
         let material = Material {
             authorities: "a".to_owned(),
             authority_key: "b".to_owned(),
@@ -78,6 +78,8 @@ mod tests {
         let mut secret = material.secret("name");
         assert!(Material::of(&secret) == Some(material));
         secret.data.as_mut().unwrap().remove("ca.key");
+        assert_eq!(Material::of(&secret).unwrap().authority_key, "");
+        secret.data.as_mut().unwrap().remove("tls.key");
         assert!(Material::of(&secret).is_none());
     }
 }

@@ -35,6 +35,9 @@ pub(super) struct Standing {
     pub(super) certificate: Period,
     /// Whether the newest authority signed the certificate.
     pub(super) by_newest: bool,
+    /// Whether the newest authority's key is there; it isn't where somebody else made the certificate, as cert-manager
+    /// does.
+    pub(super) has_key: bool,
 }
 
 /// What is to be done.
@@ -52,11 +55,11 @@ pub(super) enum Plan {
 
 /// Decides what is to be done.
 pub(super) fn plan(standing: Option<Standing>, lives: Lives, now: Timestamp) -> Plan {
-    let Some(Standing { authority, certificate, by_newest }) = standing else {
+    let Some(Standing { authority, certificate, by_newest, has_key }) = standing else {
         return Plan::Begin;
     };
     let settled = now >= authority.from + lives.backdated() + lives.settling();
-    if authority.is_late(now) {
+    if authority.is_late(now) || !has_key {
         Plan::AddAuthority
     } else if (!by_newest && settled) || (by_newest && certificate.is_late(now)) {
         Plan::IssueCertificate
@@ -98,6 +101,7 @@ mod tests {
             authority: period(start(), authority_life()),
             certificate: period(start(), certificate_life()),
             by_newest: true,
+            has_key: true,
         }
     }
 
@@ -126,12 +130,21 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_else_has_made_is_served_until_an_own_authority_is_known() {
+        let foreign = Standing { has_key: false, ..fresh() };
+        assert_eq!(plan(Some(foreign), lives(), start()), Plan::AddAuthority);
+        let known = Standing { by_newest: false, has_key: true, ..foreign };
+        assert_eq!(plan(Some(known), lives(), start()), Plan::Keep);
+    }
+
+    #[test]
     fn a_new_authority_signs_only_after_it_has_settled() {
         let added = start() + 250 * DAY;
         let standing = Standing {
             authority: period(added, authority_life()),
             certificate: period(added - 10 * DAY, certificate_life()),
             by_newest: false,
+            has_key: true,
         };
         assert_eq!(plan(Some(standing), lives(), added + Duration::from_mins(9)), Plan::Keep);
         assert_eq!(
@@ -151,6 +164,7 @@ mod tests {
             authority: period(start, lives.authority()),
             certificate: period(start, lives.certificate()),
             by_newest: true,
+            has_key: true,
         };
         let mut signer = standing.authority;
         while now < start + 10 * lives.authority() {

@@ -65,14 +65,30 @@ impl Authority {
         Ok(Self { pem, issuer: Issuer::new(params, key) })
     }
 
-    /// Puts a new certificate, which is valid until a year begins, where it would be mounted.
-    fn sign(&self, system: &Namespace, directory: &Path, year: i32) -> Result<()> {
+    /// A new certificate for the webhook, which is valid until a year begins, and its key.
+    fn certificate(&self, system: &Namespace, year: i32) -> Result<(String, String)> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new([format!("webhook.{}.svc", system.name)])?;
         params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let certificate = params.signed_by(&key, &self.issuer)?;
-        std::fs::write(directory.join("tls.crt"), certificate.pem())?;
-        std::fs::write(directory.join("tls.key"), key.serialize_pem())?;
+        Ok((certificate.pem(), key.serialize_pem()))
+    }
+
+    /// Puts a new certificate where it would be mounted.
+    fn sign(&self, system: &Namespace, directory: &Path, year: i32) -> Result<()> {
+        let (certificate, key) = self.certificate(system, year)?;
+        std::fs::write(directory.join("tls.crt"), certificate)?;
+        std::fs::write(directory.join("tls.key"), key)?;
+        Ok(())
+    }
+
+    /// Has the API server trust it, as cert-manager's injector does.
+    async fn inject(&self, watched: &Namespace) -> Result<()> {
+        let bundle = k8s_openapi::ByteString(self.pem.clone().into_bytes());
+        let path = "/webhooks/0/clientConfig/caBundle";
+        let told = json!([{ "op": "add", "path": path, "value": bundle }]);
+        let told: Patch<()> = Patch::Json(serde_json::from_value(told)?);
+        configurations(watched).patch(&watched.name, &PatchParams::default(), &told).await?;
         Ok(())
     }
 }
@@ -86,12 +102,7 @@ async fn a_certificate_that_somebody_else_makes_is_served_and_followed() -> Resu
         authority.sign(&system, directory.path(), 2100)?;
         let webhook = free().await?;
         configure(&watched, &system, webhook.port()).await?;
-        // As cert-manager's injector does.
-        let bundle = k8s_openapi::ByteString(authority.pem.clone().into_bytes());
-        let path = "/webhooks/0/clientConfig/caBundle";
-        let told = json!([{ "op": "add", "path": path, "value": bundle }]);
-        let told: Patch<()> = Patch::Json(serde_json::from_value(told)?);
-        configurations(&watched).patch(&watched.name, &PatchParams::default(), &told).await?;
+        authority.inject(&watched).await?;
         let before = configurations(&watched).get(&watched.name).await?;
         let mounted = [format!("--webhook-certificate-dir={}", directory.path().display())];
         let replica = Replica::start_with(&watched, &system, "one", webhook, &mounted).await?;
@@ -110,6 +121,50 @@ async fn a_certificate_that_somebody_else_makes_is_served_and_followed() -> Resu
         ensure!(after.resource_version() == before.resource_version(), "the operator wrote");
         let secrets = system.api::<Secret>().list(&ListParams::default()).await?.items;
         ensure!(secrets.is_empty(), "{secrets:?}");
+        replica.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn what_cert_manager_has_left_is_served_until_an_own_authority_is_known() -> Result<()> {
+    with_system("taken-over", async |watched, system| {
+        let authority = Authority::make()?;
+        let (certificate, key) = authority.certificate(&system, 2100)?;
+        // As cert-manager leaves it.
+        let left = json!({
+            "metadata": { "name": "weir-webhook-tls" },
+            "type": "kubernetes.io/tls",
+            "stringData": { "ca.crt": authority.pem.trim_end(), "tls.crt": certificate, "tls.key": key },
+        });
+        let secrets = system.api::<Secret>();
+        secrets.create(&PostParams::default(), &serde_json::from_value(left)?).await?;
+        let webhook = free().await?;
+        configure(&watched, &system, webhook.port()).await?;
+        authority.inject(&watched).await?;
+        let lives = ["--webhook-certificate-life=10s", "--webhook-authority-life=30s"];
+        let lives = lives.map(str::to_owned);
+        let replica = Replica::start_with(&watched, &system, "one", webhook, &lives).await?;
+        replica.ready().await?;
+        create_pipeline(&watched, "orders", sidecar()).await?;
+        injected_pod(&watched).await?;
+        let (dry_run, started) =
+            (PostParams { dry_run: true, ..Default::default() }, Instant::now());
+        let mut seen = Vec::<(bool, bool)>::new();
+        while seen.last() != Some(&(true, true)) {
+            ensure!(started.elapsed() < LIMIT, "{seen:?}");
+            let made = watched.api::<Pod>().create(&dry_run, &pod("tried")).await?;
+            ensure!(is_injected(&made), "a pod slipped through after {:?}", started.elapsed());
+            let data = secrets.get("weir-webhook-tls").await?.data.context("no data")?;
+            let is_other = data["tls.crt"].0 != certificate.as_bytes();
+            let now = (data.contains_key("ca.key"), is_other);
+            if seen.last() != Some(&now) {
+                seen.push(now);
+            }
+        }
+        // The authority first, and then what it has signed.
+        ensure!(seen.ends_with(&[(true, false), (true, true)]), "{seen:?}");
         replica.stop().await
     })
     .await
