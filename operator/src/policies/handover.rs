@@ -2,7 +2,8 @@
 //!
 //! # Laws
 //!
-//! - What injected before goes when its successor has been in force for a while, and not before.
+//! - What injected before goes when its successor has been in force for a while, and not before: one that is not there
+//!   yet is waited for, too.
 //! - Of webhook configurations only the release's own is removed, and only where the chart has given it up.
 
 use std::time::Duration;
@@ -57,15 +58,14 @@ pub async fn farewell(client: &Client, name: &str) {
     }
 }
 
-/// Waits until the API server asks the webhook of this configuration, as far as there is one.
+/// Waits until the API server asks the webhook of this configuration. Somebody else may be about to make that.
 pub(super) async fn webhook_answers(client: &Client, name: &str) {
     let api = Api::<MutatingWebhookConfiguration>::all(client.clone());
     let begun = Instant::now();
     loop {
         match api.get_opt(name).await {
             Ok(Some(found)) if has_authorities(&found) => break,
-            Ok(None) => return,
-            Ok(Some(_)) => {}
+            Ok(_) => {}
             Err(error) => {
                 tracing::debug!(error = chain(&error), "whether the webhook is asked is not known");
             }
@@ -75,7 +75,7 @@ pub(super) async fn webhook_answers(client: &Client, name: &str) {
         if !is_new {
             tracing::warn!(
                 name,
-                "the webhook of this configuration is not asked yet: policies of before stay"
+                "there is no such webhook configuration, or it has no caBundle yet: policies of before stay"
             );
         }
         sleep(if is_new { LOOK } else { SELDOM }).await;
@@ -141,6 +141,33 @@ mod tests {
                 (StatusCode::NOT_FOUND, status)
             }
         })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_webhook_is_waited_for_that_has_no_configuration_or_no_authorities_yet() {
+        let webhook = |bundle: &str| {
+            let asked = json!({ "name": "injection.weir.dev", "clientConfig": { "caBundle": bundle }, "sideEffects": "None", "admissionReviewVersions": ["v1"] });
+            (StatusCode::OK, json!({ "metadata": { "name": "weir" }, "webhooks": [asked] }))
+        };
+        let none = || {
+            let status =
+                json!({ "kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound" });
+            (StatusCode::NOT_FOUND, status)
+        };
+        let begun = Instant::now();
+        let api = FakeApi::new(move |_| match begun.elapsed().as_secs() {
+            0..60 => none(),
+            60..90 => webhook(""),
+            _ => webhook("Q0E="),
+        });
+        webhook_answers(&api.client(), "weir").await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(90) + TAKEN_UP);
+        let begun = Instant::now();
+        let waits = FakeApi::new(move |_| none());
+        let longest = LONGEST + 3 * SELDOM;
+        let answers = timeout(longest, async { webhook_answers(&waits.client(), "weir").await });
+        assert!(answers.await.is_err(), "it did not wait: {:?}", begun.elapsed());
+        assert_eq!(waits.asked().len(), 123, "once a second, and then seldom");
     }
 
     #[tokio::test(start_paused = true)]

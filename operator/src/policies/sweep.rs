@@ -57,7 +57,7 @@ impl Sweep {
     /// Removes them, time and again, until `stop` is cancelled. Where none is wanted, once is enough: nobody makes any.
     pub async fn run(self, stop: CancellationToken) {
         let sweeping = async {
-            if !self.wants {
+            if !self.wants && self.may_be_left().await {
                 webhook_answers(&self.client, &self.release).await;
             }
             let mut retirement = Retirement::begin(Instant::now());
@@ -83,19 +83,31 @@ impl Sweep {
         stop.cancelled().await;
     }
 
-    /// Answers whether the webhook's configuration is still to go.
-    async fn once(&self, retirement: &mut Retirement) -> Result<bool, kube::Error> {
-        // The policies first: a pipeline that comes in between is among those that are listed then.
+    /// Whether there may be policies that wait for their successor.
+    async fn may_be_left(&self) -> bool {
+        let left = self.left().await;
+        left.map_or(true, |(found, bound)| !found.is_empty() || !bound.is_empty())
+    }
+
+    /// The policies and the bindings of the release.
+    async fn left(&self) -> Result<(Vec<ObjectMeta>, Vec<ObjectMeta>), kube::Error> {
         let policies = Api::<MutatingAdmissionPolicy>::all(self.client.clone());
         let bindings = Api::<MutatingAdmissionPolicyBinding>::all(self.client.clone());
         let params = ListParams::default().labels(&policy::of_release(&self.release));
-        let (found, bound) =
-            futures::try_join!(list(&policies, &params), list(&bindings, &params))?;
+        futures::try_join!(list(&policies, &params), list(&bindings, &params))
+    }
+
+    /// Answers whether the webhook's configuration is still to go.
+    async fn once(&self, retirement: &mut Retirement) -> Result<bool, kube::Error> {
+        // The policies first: a pipeline that comes in between is among those that are listed then.
+        let (found, bound) = self.left().await?;
         let leaving = if self.wants { self.leaving().await } else { None };
         if found.is_empty() && bound.is_empty() && leaving.is_none() {
             return Ok(false);
         }
         let wanted = self.wanted().await?;
+        let policies = Api::<MutatingAdmissionPolicy>::all(self.client.clone());
+        let bindings = Api::<MutatingAdmissionPolicyBinding>::all(self.client.clone());
         // The bindings first: without one a policy does nothing.
         for binding in bound.iter().filter(|found| !wanted.contains(found)) {
             remove(&bindings, binding).await?;

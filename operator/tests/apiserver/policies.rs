@@ -1,5 +1,7 @@
 //! Injection by the API server's own policies: what becomes of a pod is what the webhook would make of it.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding,
@@ -9,6 +11,7 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 use weir_crds::v1alpha1::StreamPipeline;
 use weir_operator::injection::{Decision, inject};
 use weir_operator::sidecar::Image;
@@ -401,8 +404,13 @@ async fn policies_do_not_outlive_their_mode_or_the_watch_of_their_namespace() ->
             in_force(&other, "orders", false).await?;
             in_force(&watched, "orders", true).await?;
             replica.stop().await?;
-            // The mode is changed to that of a webhook, which the API server is not told to ask here.
+            // The mode is changed to that of a webhook, which the API server is told of later.
             let replica = Replica::start(&watched, &system, "two", free().await?).await?;
+            replica.ready().await?;
+            sleep(Duration::from_secs(3)).await;
+            in_force(&watched, "orders", true).await?;
+            // It asks the webhook about other pods. The operator writes the caBundle.
+            create_configuration(&watched).await?;
             in_force(&watched, "orders", false).await?;
             for left in left(&watched).await? {
                 ensure!(!left.starts_with(&format!("{}.", watched.name)), "{left} is left");
@@ -412,6 +420,25 @@ async fn policies_do_not_outlive_their_mode_or_the_watch_of_their_namespace() ->
         .await
     })
     .await
+}
+
+/// A webhook's configuration that concerns no pod.
+async fn create_configuration(namespace: &Namespace) -> Result<()> {
+    let configuration = serde_json::from_value(json!({
+        "metadata": { "name": namespace.name },
+        "webhooks": [{
+            "name": "injection.weir.dev", "admissionReviewVersions": ["v1"],
+            "sideEffects": "None", "failurePolicy": "Ignore",
+            "clientConfig": { "url": "https://localhost/inject" },
+            "objectSelector": { "matchLabels": { "app": "none" } },
+            "rules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                "resources": ["pods"], "scope": "Namespaced",
+            }],
+        }],
+    }))?;
+    configurations(namespace).create(&PostParams::default(), &configuration).await?;
+    Ok(())
 }
 
 /// What the chart does when `injection.mode` becomes `policy`: it gives the webhook up, and replaces the replicas.
