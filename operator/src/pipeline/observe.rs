@@ -9,6 +9,7 @@ mod workloads;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
@@ -384,19 +385,20 @@ async fn pods(
         None => Vec::new(),
     };
     let api = context.namespaced::<Pod>(namespace);
-    let image = Image::of(&context.options);
+    let (image, now) = (Image::of(&context.options), Timestamp::now());
+    let of = |pod: &Pod| ObservedPod::of(pod, pipeline, others, &image, now);
     let mut pods: Vec<ObservedPod> = Vec::new();
     if pipeline.spec.placement.gateway.is_some()
         && let Some(found) = context.carriers.of_gateway(namespace, &name)
     {
-        pods.extend(found.iter().filter_map(|pod| ObservedPod::of(pod, pipeline, others, &image)));
+        pods.extend(found.iter().filter_map(|pod| of(pod)));
         pods.sort_by(|a, b| a.name.cmp(&b.name));
         return Ok(pods);
     }
     for selector in selectors.iter().filter(|selector| !selector.is_empty()) {
         let found = api.list(&heard.at_least().labels(selector)).await;
         let found = found.map_err(reading("the pods"))?.items;
-        pods.extend(found.iter().filter_map(|pod| ObservedPod::of(pod, pipeline, others, &image)));
+        pods.extend(found.iter().filter_map(of));
     }
     pods.sort_by(|a, b| a.name.cmp(&b.name));
     pods.dedup_by(|a, b| a.name == b.name);

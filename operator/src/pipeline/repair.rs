@@ -82,7 +82,7 @@ pub(super) async fn repair(
                 continue;
             }
         };
-        match trial::attempt(context, observed, workload, &image).await {
+        match trial::attempt(context, observed, workload, &image, now).await {
             Trial::Passed => {}
             Trial::Failed(why) => {
                 metrics.count(workload.kind, Ending::TrialFailed);

@@ -1,7 +1,9 @@
 //! Takes from a pod what the pipeline needs to know of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
@@ -12,6 +14,9 @@ use crate::injection::{self, Lack, lacks};
 use crate::labels;
 use crate::sidecar::Image;
 use crate::upgrade::Upgrade;
+
+/// What keeps a container from its first start for a shorter time may pass: a registry that is down for a moment.
+const PASSING: Duration = Duration::from_mins(5);
 
 /// A pod that is, or should be, a replica of a pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +51,7 @@ pub(in crate::pipeline) struct ObservedPod {
     pub(in crate::pipeline) config_hash: Option<String>,
     /// Why the data plane's container does not run: `ImagePullBackOff: …`.
     pub(in crate::pipeline) trouble: Option<String>,
-    /// Whether that container has never run, and waits for something that may never come.
+    /// Whether that container has never run, and has waited too long for what may never come.
     pub(in crate::pipeline) unstarted: bool,
 }
 
@@ -74,6 +79,7 @@ impl ObservedPod {
         pipeline: &StreamPipeline,
         others: &[Arc<StreamPipeline>],
         image: &Image,
+        now: Timestamp,
     ) -> Option<Self> {
         let name = pipeline.name_any();
         let opted_out = pod.labels().get(label::INJECTION).is_some_and(|value| value == "disabled");
@@ -111,7 +117,7 @@ impl ObservedPod {
             has_node: has_node(pod),
             config_hash: pod.annotations().get(&labels::config_hash(&name)).cloned(),
             trouble: trouble(pod),
-            unstarted: data_plane(pod).is_some_and(is_unstarted),
+            unstarted: is_unstarted(pod, now),
         })
     }
 
@@ -212,15 +218,35 @@ fn data_plane(pod: &Pod) -> Option<&ContainerStatus> {
     containers.find(|status| status.name == SIDECAR_CONTAINER)
 }
 
-fn is_unstarted(status: &ContainerStatus) -> bool {
-    status.restart_count == 0 && waits_for(status).is_some()
+fn is_unstarted(pod: &Pod, now: Timestamp) -> bool {
+    let status = data_plane(pod).filter(|status| status.restart_count == 0);
+    let Some((reason, _)) = status.and_then(waiting) else { return false };
+    is_hopeless(reason) || could_start_at(pod).is_some_and(|since| now >= since + PASSING)
+}
+
+/// Since when the container could have started, as nothing stands before it in its pod: since that has a node, and its
+/// volumes and network there.
+fn could_start_at(pod: &Pod) -> Option<Timestamp> {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let met = conditions.filter(|condition| {
+        let type_ = condition.type_.as_str();
+        condition.status == "True" && matches!(type_, "PodScheduled" | "PodReadyToStartContainers")
+    });
+    let met = met.filter_map(|condition| condition.last_transition_time.as_ref());
+    met.chain(&pod.metadata.creation_timestamp).map(|time| time.0).max()
+}
+
+/// The reason for which a container waits, other than as every container does for a moment, and what is said of it.
+fn waiting(status: &ContainerStatus) -> Option<(&str, Option<&str>)> {
+    let waiting = status.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().filter(|reason| !is_underway(reason))?;
+    Some((reason, waiting.message.as_deref()))
 }
 
 fn waits_for(status: &ContainerStatus) -> Option<String> {
-    let waiting = status.state.as_ref()?.waiting.as_ref()?;
-    let reason = waiting.reason.as_deref().filter(|reason| !is_underway(reason))?;
+    let (reason, message) = waiting(status)?;
     // That it is about to be started again says less than why it ended.
-    Some(match last_words(status).or(waiting.message.as_deref()) {
+    Some(match last_words(status).or(message) {
         Some(message) => format!("{reason}: {message}"),
         None => reason.to_owned(),
     })
@@ -237,6 +263,11 @@ fn last_words(status: &ContainerStatus) -> Option<&str> {
 /// Whether a container waits as every container does for a moment.
 fn is_underway(reason: &str) -> bool {
     matches!(reason, "ContainerCreating" | "PodInitializing")
+}
+
+/// Whether no time mends what the container waits for.
+fn is_hopeless(reason: &str) -> bool {
+    reason == "InvalidImageName"
 }
 
 fn unschedulable(pod: &Pod) -> Option<String> {
@@ -284,7 +315,16 @@ mod tests {
     }
 
     fn observe(pod: &Pod, pipeline: &StreamPipeline) -> Option<ObservedPod> {
-        ObservedPod::of(pod, pipeline, &[], &Image::of(&options()))
+        observe_at(pod, pipeline, at(0))
+    }
+
+    fn observe_at(pod: &Pod, pipeline: &StreamPipeline, now: Timestamp) -> Option<ObservedPod> {
+        ObservedPod::of(pod, pipeline, &[], &Image::of(&options()), now)
+    }
+
+    /// So many seconds after the pod was created.
+    fn at(second: u64) -> Timestamp {
+        "2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap() + Duration::from_secs(second)
     }
 
     #[test]
@@ -351,20 +391,58 @@ mod tests {
         assert!(observe(&opted_out, &pipeline).is_none());
     }
 
+    /// A pod of an older image whose sidecar waits.
+    fn waiting_pod(reason: &str, restarts: i32, conditions: &Value) -> Pod {
+        pod(|pod| {
+            pod["metadata"]["creationTimestamp"] = json!(at(0).to_string());
+            pod["metadata"]["annotations"]["weir.dev/sidecar-image"] = json!("registry.test/old:1");
+            pod["status"]["conditions"] = conditions.clone();
+            pod["status"]["initContainerStatuses"] = json!([{
+                "name": "weir-sidecar", "image": "i", "imageID": "", "ready": false,
+                "restartCount": restarts, "state": { "waiting": { "reason": reason } },
+            }]);
+        })
+    }
+
     #[test]
-    fn a_sidecar_that_has_never_run_and_waits_for_what_may_not_come_is_known() {
-        let waiting = |reason: &str, restarts: i32| {
-            let bare = pod(|pod| {
-                pod["status"]["initContainerStatuses"] = json!([{
-                    "name": "weir-sidecar", "image": "i", "imageID": "", "ready": false,
-                    "restartCount": restarts, "state": { "waiting": { "reason": reason } },
-                }]);
-            });
-            observe(&bare, &sidecar_pipeline("orders")).unwrap().unstarted
+    fn a_sidecar_that_has_never_run_is_unstarted_when_it_has_waited_for_longer_than_trouble_takes()
+    {
+        let pipeline = sidecar_pipeline("orders");
+        let upgrade = Upgrade::of(&pipeline, &options());
+        let is_unstarted = |pod: &Pod, second: u64| {
+            let observed = observe_at(pod, &pipeline, at(second)).unwrap();
+            assert_eq!(observed.is_due(&upgrade), observed.unstarted, "an image can wait");
+            observed.unstarted
         };
-        assert!(waiting("ImagePullBackOff", 0));
-        assert!(!waiting("PodInitializing", 0));
-        assert!(!waiting("CrashLoopBackOff", 1), "it has run, and may run again");
+        for reason in ["ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError"] {
+            let pod = waiting_pod(reason, 0, &json!([]));
+            assert!(!is_unstarted(&pod, 299) && is_unstarted(&pod, 300), "{reason}");
+        }
+        assert!(is_unstarted(&waiting_pod("InvalidImageName", 0, &json!([])), 0));
+        assert!(!is_unstarted(&waiting_pod("PodInitializing", 0, &json!([])), 9_999));
+        let has_run = waiting_pod("CrashLoopBackOff", 1, &json!([]));
+        assert!(!is_unstarted(&has_run, 9_999), "it may run again");
+    }
+
+    #[test]
+    fn a_sidecar_waits_since_its_pod_has_a_node_and_what_it_needs_there() {
+        let condition = |type_: &str, status: &str, second: u64| {
+            let since = at(second).to_string();
+            json!({ "type": type_, "status": status, "lastTransitionTime": since })
+        };
+        let scheduled = condition("PodScheduled", "True", 1_000);
+        let unready = condition("Ready", "False", 2_000);
+        for (conditions, since) in [
+            (json!([scheduled, unready]), 1_000),
+            (json!([scheduled, condition("PodReadyToStartContainers", "True", 1_200)]), 1_200),
+            (json!([scheduled, condition("PodReadyToStartContainers", "False", 1_200)]), 1_000),
+        ] {
+            let pod = waiting_pod("ImagePullBackOff", 0, &conditions);
+            let unstarted = |second: u64| {
+                observe_at(&pod, &sidecar_pipeline("orders"), at(second)).unwrap().unstarted
+            };
+            assert!(!unstarted(since + 299) && unstarted(since + 300), "{conditions}");
+        }
     }
 
     #[test]

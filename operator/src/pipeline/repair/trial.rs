@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, PodCondition, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
@@ -32,6 +33,7 @@ pub(super) async fn attempt(
     observed: &Observed,
     workload: &Workload,
     image: &Image,
+    now: Timestamp,
 ) -> Trial {
     let Observed { pipeline, others, .. } = observed;
     let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
@@ -42,7 +44,7 @@ pub(super) async fn attempt(
             if observed.pods.iter().any(|found| is_crowded_out(found, workload)) {
                 pod.status.get_or_insert_default().conditions = Some(vec![unscheduled()]);
             }
-            judge(&pod, pipeline, others, image)
+            judge(&pod, pipeline, others, image, now)
         }
         // Some other webhook can't be asked without consequences; that says nothing about the pod.
         Err(kube::Error::Api(status)) if status.message.contains("does not support dry run") => {
@@ -97,8 +99,9 @@ fn judge(
     pipeline: &StreamPipeline,
     others: &[Arc<StreamPipeline>],
     image: &Image,
+    now: Timestamp,
 ) -> Trial {
-    let Some(observed) = ObservedPod::of(pod, pipeline, others, image) else {
+    let Some(observed) = ObservedPod::of(pod, pipeline, others, image, now) else {
         return Trial::Failed("a new pod would not be selected any more".to_owned());
     };
     if !observed.member {
@@ -140,7 +143,7 @@ mod tests {
         let pipeline = sidecar_pipeline("orders");
         let mut pod = serde_json::to_value(pod(&workload())).unwrap();
         change(&mut pod);
-        judge(&from_value(pod).unwrap(), &pipeline, &[], &image)
+        judge(&from_value(pod).unwrap(), &pipeline, &[], &image, Timestamp::UNIX_EPOCH)
     }
 
     fn injected(pod: &mut Value) {
