@@ -113,16 +113,19 @@ impl Sweep {
             remove(&bindings, binding).await?;
         }
         for found in found.iter().filter(|found| !wanted.contains(found)) {
-            remove(&policies, found).await?;
-            tracing::info!(name = found.name, "removed a policy that nobody wants any more");
+            if remove(&policies, found).await? {
+                tracing::info!(name = found.name, "removed a policy that nobody wants any more");
+            }
         }
         let Some(leaving) = leaving else { return Ok(false) };
-        let all_stand = wanted.are_bound(bound.iter());
+        let all_stand = wanted.stand(&found, &bound);
         if !retirement.is_due(all_stand, Instant::now()) {
             return Ok(true);
         }
         let configurations = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
-        remove(&configurations, &leaving).await?;
+        if !remove(&configurations, &leaving).await? {
+            return Ok(true);
+        }
         tracing::info!(
             name = self.release,
             "policies inject in place of the webhook, whose configuration is gone"
@@ -184,12 +187,13 @@ impl Wanted {
         })
     }
 
-    /// Whether each pipeline has one of these bindings.
-    fn are_bound<'a>(&self, bound: impl Iterator<Item = &'a ObjectMeta>) -> bool {
-        let bound: BTreeSet<(&str, &str)> = bound.filter_map(policy::pipeline_of).collect();
-        self.pipelines
-            .iter()
-            .all(|(namespace, name)| bound.contains(&(namespace.as_str(), name.as_str())))
+    /// Whether each pipeline has one of these policies and one of these bindings: alone neither does anything.
+    fn stand(&self, policies: &[ObjectMeta], bindings: &[ObjectMeta]) -> bool {
+        [policies, bindings].into_iter().all(|found| {
+            let found: BTreeSet<_> = found.iter().filter_map(policy::pipeline_of).collect();
+            let mut pipelines = self.pipelines.iter();
+            pipelines.all(|(namespace, name)| found.contains(&(namespace.as_str(), name.as_str())))
+        })
     }
 }
 
@@ -212,7 +216,8 @@ where
     }
 }
 
-async fn remove<K>(api: &Api<K>, found: &ObjectMeta) -> Result<(), kube::Error>
+/// Answers whether it is gone.
+async fn remove<K>(api: &Api<K>, found: &ObjectMeta) -> Result<bool, kube::Error>
 where
     K: Clone + Debug + DeserializeOwned,
 {
@@ -222,18 +227,24 @@ where
         Preconditions { uid: uid.clone(), resource_version: resource_version.clone() };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     match api.delete(&name, &params).await {
-        // It is gone, or another one is there by now.
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        result => result.map(drop),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(true),
+        // Another one is there by now.
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        result => result.map(|_| true),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::StatusCode;
+    use serde_json::json;
+
     use super::*;
     use crate::injection::policy::build;
     use crate::sidecar::Image;
-    use crate::testing::{options, sidecar_pipeline};
+    use crate::testing::{FakeApi, options, sidecar_pipeline};
 
     #[test]
     fn a_policy_is_wanted_for_its_pipeline_and_where_nothing_is_known_of_its_namespace() {
@@ -244,8 +255,9 @@ mod tests {
         assert!(!none.contains(&metadata));
         let pipelines = BTreeSet::from([("shop".to_owned(), "orders".to_owned())]);
         let wanted = Wanted { pipelines, ..Wanted::default() };
-        assert!(wanted.contains(&metadata) && wanted.are_bound([&metadata].into_iter()));
-        assert!(!wanted.are_bound([].into_iter()));
+        let one = std::slice::from_ref(&metadata);
+        assert!(wanted.contains(&metadata) && wanted.stand(one, one));
+        assert!(!wanted.stand(one, &[]) && !wanted.stand(&[], one));
         let other = BTreeSet::from([("till".to_owned(), "orders".to_owned())]);
         assert!(!Wanted { pipelines: other, ..Wanted::default() }.contains(&metadata));
         let unread = BTreeSet::from(["shop".to_owned()]);
@@ -253,5 +265,38 @@ mod tests {
         let stripped = ObjectMeta { labels: None, ..metadata };
         let unread = BTreeSet::from(["shop".to_owned()]);
         assert!(!Wanted { unread, ..Wanted::default() }.contains(&stripped));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_configuration_that_was_changed_since_it_was_looked_at_is_still_to_go() {
+        let looks = AtomicUsize::new(0);
+        let api = FakeApi::new(move |path| {
+            let meta = |kind: &str| json!({ "apiVersion": "meta.k8s.io/v1", "kind": kind });
+            if !path.ends_with("/mutatingwebhookconfigurations/weir") {
+                let mut none = meta("PartialObjectMetadataList");
+                none["metadata"] = json!({ "resourceVersion": "1" });
+                none["items"] = json!([]);
+                return (StatusCode::OK, none);
+            }
+            let conflict =
+                json!({ "kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict" });
+            let mut found = meta("PartialObjectMetadata");
+            found["metadata"] =
+                json!({ "name": "weir", "annotations": { "weir.dev/retires": "true" } });
+            // It is read and removed, and that twice.
+            match looks.fetch_add(1, Ordering::Relaxed) {
+                1 => (StatusCode::CONFLICT, conflict),
+                3 => (StatusCode::OK, json!({ "kind": "Status", "status": "Success" })),
+                _ => (StatusCode::OK, found),
+            }
+        });
+        let (client, release) = (api.client(), "weir".to_owned());
+        let sweep = Sweep { client, release, wants: true, scopes: Vec::new() };
+        let mut retirement = Retirement::begin(Instant::now());
+        tokio::time::advance(Duration::from_mins(2)).await;
+        assert!(sweep.once(&mut retirement).await.unwrap(), "it is there");
+        assert!(!sweep.once(&mut retirement).await.unwrap());
+        let removed = api.asked().iter().filter(|asked| asked.starts_with("DELETE ")).count();
+        assert_eq!(removed, 2, "{:?}", api.asked());
     }
 }

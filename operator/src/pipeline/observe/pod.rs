@@ -1,9 +1,8 @@
 //! Takes from a pod what the pipeline needs to know of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
@@ -16,7 +15,7 @@ use crate::sidecar::Image;
 use crate::upgrade::Upgrade;
 
 /// What keeps a container from its first start for a shorter time may pass: a registry that is down for a moment.
-const PASSING: Duration = Duration::from_mins(5);
+const PASSING: SignedDuration = SignedDuration::from_mins(5);
 
 /// A pod that is, or should be, a replica of a pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -221,7 +220,8 @@ fn data_plane(pod: &Pod) -> Option<&ContainerStatus> {
 fn is_unstarted(pod: &Pod, now: Timestamp) -> bool {
     let status = data_plane(pod).filter(|status| status.restart_count == 0);
     let Some((reason, _)) = status.and_then(waiting) else { return false };
-    is_hopeless(reason) || could_start_at(pod).is_some_and(|since| now >= since + PASSING)
+    is_hopeless(reason)
+        || could_start_at(pod).is_some_and(|since| now.duration_since(since) >= PASSING)
 }
 
 /// Since when the container could have started, as nothing stands before it in its pod: since that has a node, and its
@@ -279,6 +279,8 @@ fn unschedulable(pod: &Pod) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::{Value, json};
 
     use super::*;

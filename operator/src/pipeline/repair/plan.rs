@@ -121,7 +121,7 @@ pub(in crate::pipeline) fn remember(
     time: Timestamp,
 ) -> Vec<RestartStatus> {
     let mut all: BTreeMap<String, RestartStatus> = BTreeMap::new();
-    let recent = before.iter().filter(|restart| time < restart.at.0 + REMEMBERED);
+    let recent = before.iter().filter(|restart| time < after(restart.at.0, REMEMBERED));
     for restart in recent.cloned().chain(now) {
         all.insert(restart.workload.clone(), restart);
     }
@@ -135,7 +135,7 @@ pub(in crate::pipeline) fn remember(
 
 /// Whether what goes on there may still be what a restart has begun.
 fn is_restarted_lately(workload: &Workload, now: Timestamp) -> bool {
-    restarted_at(workload).is_some_and(|at| now < at + LATELY)
+    restarted_at(workload).is_some_and(|at| now < after(at, LATELY))
 }
 
 /// Whether some of these pods can't come up as they are.
@@ -178,7 +178,7 @@ fn judge(
     let restarts = pipeline.status.as_ref().and_then(|status| status.injection.as_ref());
     let mut restarts = restarts.iter().flat_map(|injection| &injection.restarts);
     let known = restarts.find(|restart| restart.workload == id);
-    let known = known.filter(|restart| now < restart.at.0 + REMEMBERED);
+    let known = known.filter(|restart| now < after(restart.at.0, REMEMBERED));
     let attempts = known.filter(|restart| restart.cause == cause).map_or(0, |known| known.attempts);
     // Another pipeline may have restarted it.
     let last = known.map(|restart| restart.at.0).max(restarted_at(workload));
@@ -187,9 +187,9 @@ fn judge(
             "has been restarted {attempts} times, at {last} for the last time, and its pods still lack it: \
              see whether something else changes new pods, and restart it by hand"
         )),
-        Some(last) if now < last + pause(attempts) => Verdict::Leave(format!(
+        Some(last) if now < after(last, pause(attempts)) => Verdict::Leave(format!(
             "was restarted at {last}, and is again from {} on, should its pods still lack it",
-            last + pause(attempts)
+            after(last, pause(attempts))
         )),
         Some(_) | None => Verdict::Restart { attempts: attempts + 1 },
     }
@@ -219,6 +219,11 @@ fn waits_for_ever(
 fn pause(attempts: i32) -> Duration {
     let attempts = u32::try_from(attempts).unwrap_or(0);
     PAUSE * 4_u32.saturating_pow(attempts.min(4))
+}
+
+/// So long after a time, which anybody may have written, and so may be the last one there is.
+fn after(at: Timestamp, time: Duration) -> Timestamp {
+    at.checked_add(time).unwrap_or(Timestamp::MAX)
 }
 
 fn restarted_at(workload: &Workload) -> Option<Timestamp> {

@@ -227,6 +227,22 @@ fn a_restart_for_another_pipeline_is_waited_for() {
     assert_eq!(verdicts(&observed, now() + MINUTE), [FIRST]);
 }
 
+/// Whoever may write a workload may write any time into its template.
+#[test]
+fn a_restart_at_the_end_of_all_time_ends_nothing_else() {
+    let mut observed = observed(&["web"]);
+    note(&mut observed, now());
+    let annotations = [(annotation::RESTARTED_AT.to_owned(), Timestamp::MAX.to_string())];
+    let metadata = observed.workloads[0].template.metadata.get_or_insert_default();
+    metadata.annotations = Some(BTreeMap::from(annotations));
+    let injection = observed.pipeline.status.as_mut().unwrap().injection.as_mut().unwrap();
+    injection.restarts[0].at = Time(Timestamp::MAX);
+    assert!(words(&observed).starts_with("was restarted at 9999-"));
+    note(&mut observed, now());
+    observed.workloads[0].rollout = Rollout::UnderWay;
+    assert_eq!(words(&observed), "is being rolled out");
+}
+
 #[test]
 fn what_is_remembered_is_bounded() {
     let restart = |index: i64| RestartStatus {
