@@ -18,6 +18,8 @@ mod plan;
 mod restart;
 mod trial;
 
+use std::ops::ControlFlow;
+
 use jiff::Timestamp;
 use weir_crds::v1alpha1::RestartStatus;
 
@@ -66,19 +68,11 @@ pub(super) async fn repair(
     let mut repairs = Vec::new();
     for Plan { workload, need, cause, verdict } in plan(observed, &image, now) {
         let id = workload.id();
-        let attempts = match verdict {
-            Verdict::Restart { .. } if !context.options.restarts => {
-                let words = off(&id, &super::namespace(&observed.pipeline));
-                repairs.push(Repair::without(id, words));
-                continue;
-            }
-            Verdict::Restart { attempts } => attempts,
-            Verdict::Wait(words) => {
-                repairs.push(Repair { is_moving: true, ..Repair::without(id, words) });
-                continue;
-            }
-            Verdict::Leave(words) => {
-                repairs.push(Repair::without(id, words));
+        let namespace = super::namespace(&observed.pipeline);
+        let attempts = match turn(verdict, &id, &namespace, context.options.restarts) {
+            ControlFlow::Continue(attempts) => attempts,
+            ControlFlow::Break(repair) => {
+                repairs.push(repair);
                 continue;
             }
         };
@@ -91,7 +85,6 @@ pub(super) async fn repair(
                 continue;
             }
         }
-        let namespace = super::namespace(&observed.pipeline);
         let repair = match restart::restart(context, &namespace, workload, now).await {
             Ok(()) => {
                 metrics.count(workload.kind, Ending::Restarted);
@@ -113,6 +106,19 @@ pub(super) async fn repair(
         repairs.push(repair);
     }
     repairs
+}
+
+/// For the so-manieth time it is to be restarted now; or what is said where it is not, as where restarts are off.
+fn turn(verdict: Verdict, id: &str, namespace: &str, are_on: bool) -> ControlFlow<Repair, i32> {
+    let left = |words| Repair::without(id.to_owned(), words);
+    let moving = |words| Repair { is_moving: true, ..left(words) };
+    ControlFlow::Break(match verdict {
+        Verdict::Restart { .. } | Verdict::Queue if !are_on => left(off(id, namespace)),
+        Verdict::Restart { attempts } => return ControlFlow::Continue(attempts),
+        Verdict::Queue => moving("is restarted once others are through".to_owned()),
+        Verdict::Wait(words) => moving(words),
+        Verdict::Leave(words) => left(words),
+    })
 }
 
 /// What is said where the operator restarts nothing.
@@ -142,4 +148,21 @@ async fn tell(
          {need}"
     ));
     context.publish_about(&reference, about).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_that_restarts_nothing_promises_none_and_waits_for_none() {
+        let turn = |verdict: Verdict, are_on: bool| turn(verdict, "deployment/web", "shop", are_on);
+        assert_eq!(turn(Verdict::Restart { attempts: 2 }, true), ControlFlow::Continue(2));
+        let ControlFlow::Break(queued) = turn(Verdict::Queue, true) else { panic!("restarted") };
+        assert!(queued.is_moving && queued.words.contains("others"), "{queued:?}");
+        for verdict in [Verdict::Restart { attempts: 1 }, Verdict::Queue] {
+            let ControlFlow::Break(off) = turn(verdict, false) else { panic!("restarted") };
+            assert!(!off.is_moving && off.words.contains("restarts nothing"), "{off:?}");
+        }
+    }
 }

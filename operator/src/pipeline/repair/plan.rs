@@ -1,6 +1,6 @@
 //! Decides which workloads are restarted. Pure: time comes in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ const MOST_ATTEMPTS: i32 = 3;
 const PAUSE: Duration = Duration::from_mins(1);
 /// For how long a restart is remembered.
 const REMEMBERED: Duration = Duration::from_hours(24);
+/// How many restarts are remembered, as the definition of the status has it.
+const MOST_REMEMBERED: usize = 10;
 /// How many workloads of a pipeline are in rollout at the same time: a node that failed concerns many.
 const MOST_AT_ONCE: usize = 2;
 /// What is under way for longer than this after a restart counts no more: it may never end.
@@ -48,6 +50,8 @@ pub(in crate::pipeline) enum Verdict {
         /// How many times it has then been.
         attempts: i32,
     },
+    /// It is to be restarted once others are through.
+    Queue,
     /// Nothing before something has come to its end: what, as words that follow its name.
     Wait(String),
     /// Nothing: why, as words that follow its name.
@@ -97,17 +101,23 @@ pub(in crate::pipeline) fn plan<'a>(
     };
     let rolling = observed.workloads.iter().filter(is_rolling);
     let mut room = MOST_AT_ONCE.saturating_sub(rolling.count());
+    let in_vain = remembered(pipeline, now).map(|restart| restart.workload.clone());
+    let in_vain: BTreeSet<String> = in_vain.filter(|id| concerned.contains_key(id)).collect();
     let plan = |(workload, pods): (&'a Workload, Vec<&ObservedPod>)| {
+        let id = workload.id();
         let cause = cause(pipeline, &sharing(observed, workload), image);
         let verdict = match judge(pipeline, workload, &pods, &cause, now) {
-            Verdict::Restart { .. } if room == 0 => {
-                Verdict::Wait("is restarted once others are through".to_owned())
+            Verdict::Restart { .. }
+                if in_vain.len() >= MOST_REMEMBERED && !in_vain.contains(&id) =>
+            {
+                Verdict::Leave(crowded_out(pipeline, &id))
             }
+            Verdict::Restart { .. } if room == 0 => Verdict::Queue,
             verdict @ Verdict::Restart { .. } => {
                 room -= 1;
                 verdict
             }
-            verdict @ (Verdict::Wait(_) | Verdict::Leave(_)) => verdict,
+            verdict @ (Verdict::Queue | Verdict::Wait(_) | Verdict::Leave(_)) => verdict,
         };
         Plan { workload, need: need(&pods), cause, verdict }
     };
@@ -128,9 +138,24 @@ pub(in crate::pipeline) fn remember(
     let mut all: Vec<RestartStatus> = all.into_values().collect();
     // The newest stay where there are too many.
     all.sort_by_key(|restart| std::cmp::Reverse(restart.at.0));
-    all.truncate(10);
+    all.truncate(MOST_REMEMBERED);
     all.sort_by(|a, b| a.workload.cmp(&b.workload));
     all
+}
+
+/// The restarts of the last day.
+fn remembered(pipeline: &StreamPipeline, now: Timestamp) -> impl Iterator<Item = &RestartStatus> {
+    let injection = pipeline.status.as_ref().and_then(|status| status.injection.as_ref());
+    let restarts = injection.into_iter().flat_map(|injection| &injection.restarts);
+    restarts.filter(move |restart| now < after(restart.at.0, REMEMBERED))
+}
+
+/// What is said where a restart would have another forgotten that was in vain, and so begin anew.
+fn crowded_out(pipeline: &StreamPipeline, id: &str) -> String {
+    format!(
+        "is not restarted while {MOST_REMEMBERED} others lack something that were: kubectl rollout restart {id} -n {}",
+        namespace(pipeline)
+    )
 }
 
 /// Whether what goes on there may still be what a restart has begun.
@@ -175,10 +200,7 @@ fn judge(
             return Verdict::Leave(words.to_owned());
         }
     }
-    let restarts = pipeline.status.as_ref().and_then(|status| status.injection.as_ref());
-    let mut restarts = restarts.iter().flat_map(|injection| &injection.restarts);
-    let known = restarts.find(|restart| restart.workload == id);
-    let known = known.filter(|restart| now < after(restart.at.0, REMEMBERED));
+    let known = remembered(pipeline, now).find(|restart| restart.workload == id);
     let attempts = known.filter(|restart| restart.cause == cause).map_or(0, |known| known.attempts);
     // Another pipeline may have restarted it.
     let last = known.map(|restart| restart.at.0).max(restarted_at(workload));

@@ -42,7 +42,7 @@ fn verdicts(observed: &Observed, now: Timestamp) -> Vec<Verdict> {
 fn words(observed: &Observed) -> String {
     match verdicts(observed, now()).remove(0) {
         Verdict::Wait(words) | Verdict::Leave(words) => words,
-        Verdict::Restart { attempts } => panic!("restarted for the {attempts}. time"),
+        verdict @ (Verdict::Restart { .. } | Verdict::Queue) => panic!("{verdict:?}"),
     }
 }
 
@@ -56,7 +56,7 @@ fn note(observed: &mut Observed, at: Timestamp) {
             cause: plan.cause.clone(),
             attempts,
         }),
-        Verdict::Wait(_) | Verdict::Leave(_) => None,
+        Verdict::Queue | Verdict::Wait(_) | Verdict::Leave(_) => None,
     });
     let status = observed.pipeline.status.clone().unwrap_or_default();
     let before = status.injection.unwrap_or_default().restarts;
@@ -184,6 +184,32 @@ fn a_restart_in_vain_is_repeated_twice_with_growing_pauses_and_then_no_more_that
     assert!(words.starts_with("has been restarted 3 times"), "{words}");
     // What was to blame may be gone by then.
     assert_eq!(verdicts(&observed, now() + Duration::from_hours(25)), [FIRST]);
+}
+
+/// As many as are remembered leave no room for those that were in vain.
+#[test]
+fn of_many_workloads_none_is_restarted_in_vain_more_often_for_being_forgotten() {
+    let names: Vec<String> = (0..13).map(|number| format!("web{number}")).collect();
+    let mut observed = observed(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut restarts: BTreeMap<String, u32> = BTreeMap::new();
+    for minute in 0..23 * 60 {
+        let time = now() + minute * MINUTE;
+        for plan in plan(&observed, &image(), time) {
+            if let Verdict::Restart { .. } = plan.verdict {
+                *restarts.entry(plan.workload.id()).or_default() += 1;
+            }
+        }
+        note(&mut observed, time);
+    }
+    assert_eq!(restarts.len(), 10, "{restarts:?}");
+    assert!(restarts.values().all(|times| *times == 3), "{restarts:?}");
+    let left = verdicts(&observed, now() + MINUTE).pop();
+    let Some(Verdict::Leave(words)) = left else { panic!("{left:?}") };
+    assert!(words.ends_with("kubectl rollout restart deployment/web9 -n shop"), "{words}");
+    // The pods of one of the others have come to have all.
+    observed.pods[1].obstacle = Some(Obstacle::of_pod("it has hostNetwork".to_owned()));
+    let time = now() + 23 * 60 * MINUTE;
+    assert!(verdicts(&observed, time).contains(&FIRST));
 }
 
 #[test]
