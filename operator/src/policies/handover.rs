@@ -43,10 +43,18 @@ fn retires(metadata: &ObjectMeta) -> bool {
     noted.is_some_and(|noted| noted.get(annotation::RETIRES).is_some_and(|value| value == "true"))
 }
 
-/// Answers the webhook on while policies are about to take its place. Whoever can't find that out does not wait.
+/// Answers the webhook on while policies are about to take its place. Whoever can't find that out does not wait; but who
+/// has found it out goes on where it can't be looked at for a moment.
 pub async fn farewell(client: &Client, name: &str) {
     let over = async {
-        while retiring(client, name).await.is_ok_and(|found| found.is_some()) {
+        let mut retires = false;
+        loop {
+            if let Ok(found) = retiring(client, name).await {
+                retires = found.is_some();
+            }
+            if !retires {
+                return;
+            }
             sleep(LOOK).await;
         }
     };
@@ -129,18 +137,26 @@ mod tests {
 
     /// An API server with this configuration, or none.
     fn with(metadata: Option<Value>) -> FakeApi {
-        FakeApi::new(move |_| match &metadata {
-            Some(metadata) => {
-                let kind = "PartialObjectMetadata";
-                let answer =
-                    json!({ "apiVersion": "meta.k8s.io/v1", "kind": kind, "metadata": metadata });
-                (StatusCode::OK, answer)
-            }
-            None => {
-                let status = json!({ "kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound" });
-                (StatusCode::NOT_FOUND, status)
-            }
-        })
+        FakeApi::new(move |_| metadata.as_ref().map_or_else(none, configuration))
+    }
+
+    fn configuration(metadata: &Value) -> (StatusCode, Value) {
+        let kind = "PartialObjectMetadata";
+        (
+            StatusCode::OK,
+            json!({ "apiVersion": "meta.k8s.io/v1", "kind": kind, "metadata": metadata }),
+        )
+    }
+
+    fn none() -> (StatusCode, Value) {
+        failure(StatusCode::NOT_FOUND, "NotFound")
+    }
+
+    fn failure(code: StatusCode, reason: &str) -> (StatusCode, Value) {
+        (
+            code,
+            json!({ "kind": "Status", "status": "Failure", "code": code.as_u16(), "reason": reason }),
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -148,11 +164,6 @@ mod tests {
         let webhook = |bundle: &str| {
             let asked = json!({ "name": "injection.weir.dev", "clientConfig": { "caBundle": bundle }, "sideEffects": "None", "admissionReviewVersions": ["v1"] });
             (StatusCode::OK, json!({ "metadata": { "name": "weir" }, "webhooks": [asked] }))
-        };
-        let none = || {
-            let status =
-                json!({ "kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound" });
-            (StatusCode::NOT_FOUND, status)
         };
         let begun = Instant::now();
         let api = FakeApi::new(move |_| match begun.elapsed().as_secs() {
@@ -180,6 +191,15 @@ mod tests {
         assert_eq!(took(with(None)).await, Duration::ZERO);
         assert_eq!(took(with(Some(json!({ "name": "weir" })))).await, Duration::ZERO);
         let leaving = json!({ "name": "weir", "annotations": { "weir.dev/retires": "true" } });
-        assert_eq!(took(with(Some(leaving))).await, LONGEST_FAREWELL);
+        assert_eq!(took(with(Some(leaving.clone()))).await, LONGEST_FAREWELL);
+        let busy = || failure(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable");
+        assert_eq!(took(FakeApi::new(move |_| busy())).await, Duration::ZERO);
+        let begun = Instant::now();
+        let interrupted = FakeApi::new(move |_| match begun.elapsed().as_secs() {
+            0 => configuration(&leaving),
+            1 => busy(),
+            _ => none(),
+        });
+        assert_eq!(took(interrupted).await, 2 * LOOK);
     }
 }
