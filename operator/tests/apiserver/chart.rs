@@ -101,6 +101,7 @@ async fn values_that_would_break_the_release_are_refused_in_words() -> Result<()
             ("webhook.certManager=null", "missing property 'certManager'"),
             ("metrics.podMonitor=null", "missing property 'podMonitor'"),
             ("log.level=loud", "'loud' does not match pattern"),
+            ("log.level=INFORM", "does not match pattern"),
             ("log.level=weir_operator", "off|error|warn|info|debug|trace"),
             (r"commonLabels.app\.kubernetes\.io/name=other", "app.kubernetes.io/name"),
             (r"podLabels.app\.kubernetes\.io/component=other", "app.kubernetes.io/component"),
@@ -111,7 +112,9 @@ async fn values_that_would_break_the_release_are_refused_in_words() -> Result<()
             ensure!(said.contains(words), "{value}: {said}");
         }
         rendered(&namespace, &["commonLabels.team=shop,podLabels.tier=web"]).await?;
-        rendered(&namespace, &[r"log.level=info\,weir_operator=debug"]).await?;
+        for level in ["INFO", "Off", r"info\,weir_operator=debug", r"WARN\,weir_operator=Debug"] {
+            rendered(&namespace, &[&format!("log.level={level}")]).await?;
+        }
         Ok(())
     })
     .await
