@@ -64,6 +64,11 @@ cluster, as in `helm template`.
 {{- end -}}
 {{- end -}}
 
+{{/* Whether the API server knows the policies of injection.mode=policy, as far as Helm knows it: "true", or nothing. */}}
+{{- define "weir.policies" -}}
+{{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}true{{- end -}}
+{{- end -}}
+
 {{/* Whether anybody answers the webhook: "true", or nothing. */}}
 {{- define "weir.webhookAnswers" -}}
 {{- if or (include "weir.webhook" .) (include "weir.webhookRetires" .) -}}true{{- end -}}

@@ -5,7 +5,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 use weir_tests::{Cluster, Namespace, with_namespace};
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weir");
+pub(crate) const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/weir");
 
 /// The objects that the chart makes with these values, or what it says against them.
 pub(crate) async fn render(
@@ -37,7 +37,7 @@ async fn template(
 }
 
 /// The objects of a text, in which no key stands twice: kubectl would take the last, and others refuse both.
-fn objects(text: &str) -> Result<Vec<Value>> {
+pub(crate) fn objects(text: &str) -> Result<Vec<Value>> {
     let mut objects = Vec::new();
     for document in serde_yaml::Deserializer::from_str(text) {
         objects.push(serde_json::to_value(serde_yaml::Value::deserialize(document)?)?);

@@ -23,6 +23,7 @@ mod namespaces;
 mod pipelines;
 mod policies;
 mod refusals;
+mod releases;
 mod replicas;
 mod requests;
 mod restarts;
