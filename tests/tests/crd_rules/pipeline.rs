@@ -349,6 +349,13 @@ fn types() -> Vec<Case> {
             "spec.placement.gateway.replicas: Invalid value: \"string\": spec.placement.gateway.replicas in body must be of type integer: \"string\", .spec.placement.gateway.replicas: Invalid value: 0: .spec.placement.gateway.replicas accessor error: 2 is of the type string, expected int64",
             "spec.placement.gateway.replicas: invalid type: string \"2\", expected i32",
         ),
+        // The second sentence is the API server's own, about the field of the scale subresource, whatever the schema says.
+        refused(
+            PIPELINE,
+            "spec: {placement: {gateway: {replicas: -1}}}",
+            "spec.placement.gateway.replicas: Invalid value: -1: spec.placement.gateway.replicas in body should be greater than or equal to 1, .spec.placement.gateway.replicas: Invalid value: -1: should be a non-negative integer",
+            "spec.placement.gateway.replicas: must be from 1 to 100, not -1",
+        ),
         refused(
             PIPELINE,
             "spec: {sources: {app: {generator: {rate: 1}}}}",
