@@ -220,7 +220,7 @@ impl Reconciler for Pipelines {
             self.histories.note(&observed);
             self.shares.note(&observed, now_in_seconds());
         }
-        let repairing = Box::pin(repair::repair(context, &self.restarts, &observed, &outcome));
+        let repairing = Box::pin(repair::repair(context, &self.restarts, &mut observed, &outcome));
         let repairs = repairing.instrument(Phase::Repair.span()).await;
         let reporting = Box::pin(report::report(context, &observed, &outcome, &repairs));
         let reported = Phase::Report.run(reporting).await;

@@ -10,27 +10,29 @@
 //! - Pods whose sidecar is merely of another release than the operator are left until that is asked for.
 //! - Before a restart a trial shows that a new pod would be admitted, and would have what is lacking.
 //! - For one state of the pipeline a workload is restarted at most three times a day, with growing pauses.
-//!   What was done stands in the status, so that neither a new leader nor a controller that takes the change
-//!   back makes it begin anew.
+//!   What is done stands in the status before it is, so that neither a new leader, nor a controller that takes the
+//!   change back, nor a status that can't be written makes it begin anew.
 
 mod metrics;
 mod plan;
 mod restart;
 mod trial;
 
+use std::iter;
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
-use weir_crds::v1alpha1::RestartStatus;
+use weir_crds::v1alpha1::{RestartStatus, StreamPipeline};
 
 use self::metrics::Ending;
 pub(super) use self::metrics::RestartMetrics;
 use self::plan::{Plan, Verdict, plan};
 pub(super) use self::plan::{due, remember, stale, workload_of};
 use self::trial::Trial;
-use super::Outcome;
-use super::observe::Observed;
+use super::observe::{Observed, Workload};
+use super::{Outcome, report};
 use crate::context::{Context, Notice};
+use crate::failure::chain;
 use crate::sidecar::Image;
 
 /// What becomes of a workload whose pods lack something.
@@ -56,7 +58,7 @@ impl Repair {
 pub(super) async fn repair(
     context: &Context,
     metrics: &RestartMetrics,
-    observed: &Observed,
+    observed: &mut Observed,
     outcome: &Outcome,
 ) -> Vec<Repair> {
     match outcome {
@@ -66,6 +68,7 @@ pub(super) async fn repair(
     let now = Timestamp::now();
     let image = Image::of(&context.options);
     let mut repairs = Vec::new();
+    let mut noted = observed.pipeline.clone();
     for Plan { workload, need, cause, verdict } in plan(observed, &image, now) {
         let id = workload.id();
         let namespace = super::namespace(&observed.pipeline);
@@ -85,17 +88,17 @@ pub(super) async fn repair(
                 continue;
             }
         }
-        let repair = match restart::restart(context, &namespace, workload, now).await {
+        let restarted = RestartStatus {
+            workload: id.clone(),
+            at: restart::whole_seconds(now),
+            cause,
+            attempts,
+        };
+        let repair = match carry_out(context, &mut noted, workload, &restarted).await {
             Ok(()) => {
                 metrics.count(workload.kind, Ending::Restarted);
                 tell(context, observed, workload, &need).await;
                 let words = format!("is being restarted, because {need}");
-                let restarted = RestartStatus {
-                    workload: id.clone(),
-                    at: restart::whole_seconds(now),
-                    cause,
-                    attempts,
-                };
                 Repair { workload: id, words, is_moving: true, restarted: Some(restarted) }
             }
             Err(why) => {
@@ -105,7 +108,37 @@ pub(super) async fn repair(
         };
         repairs.push(repair);
     }
+    observed.pipeline = noted;
     repairs
+}
+
+/// Restarts a workload once the status of the pipeline has it; where it is not restarted, the status is as it was.
+///
+/// # Errors
+///
+/// With the reason for a person.
+async fn carry_out(
+    context: &Context,
+    pipeline: &mut StreamPipeline,
+    workload: &Workload,
+    restarted: &RestartStatus,
+) -> Result<(), String> {
+    let before = pipeline.status.clone().unwrap_or_default();
+    let mut noted = before.clone();
+    let injection = noted.injection.get_or_insert_default();
+    let at = restarted.at.0;
+    injection.restarts = remember(&injection.restarts, iter::once(restarted.clone()), at);
+    if let Err(error) = report::intend(context, pipeline, noted).await {
+        return Err(format!("the status can't note it: {}", chain(&error)));
+    }
+    let namespace = super::namespace(pipeline);
+    let restarting = restart::restart(context, &namespace, workload, at).await;
+    if restarting.is_err()
+        && let Err(error) = report::intend(context, pipeline, before).await
+    {
+        tracing::warn!(error = chain(&error), "a restart that was not made stands in the status");
+    }
+    restarting
 }
 
 /// For the so-manieth time it is to be restarted now; or what is said where it is not, as where restarts are off.
@@ -130,12 +163,7 @@ fn off(id: &str, namespace: &str) -> String {
 }
 
 /// Tells of a restart on the pipeline, and on the workload, where its owner looks.
-async fn tell(
-    context: &Context,
-    observed: &Observed,
-    workload: &super::observe::Workload,
-    need: &str,
-) {
+async fn tell(context: &Context, observed: &Observed, workload: &Workload, need: &str) {
     let pipeline = &observed.pipeline;
     let name = kube::ResourceExt::name_any(pipeline);
     let notice =
@@ -152,7 +180,54 @@ async fn tell(
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+    use kube::core::Status;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::pipeline::observe::WorkloadKind;
+    use crate::testing::{FakeApi, context, sidecar_pipeline};
+
+    /// What an API server was asked to patch that gives these answers to a status and to a workload; whether the
+    /// restart was made, and how many are remembered.
+    async fn carried_out(of_status: u16, of_workload: u16) -> (Vec<String>, bool, usize) {
+        let answer = |code: u16, object: Value| {
+            let refusal = serde_json::to_value(Status::failure("no", "").with_code(code)).unwrap();
+            let body = if code == 200 { object } else { refusal };
+            (StatusCode::from_u16(code).unwrap(), body)
+        };
+        let mut pipeline = sidecar_pipeline("orders");
+        let stands = serde_json::to_value(&pipeline).unwrap();
+        let api = FakeApi::new(move |path| {
+            if path.ends_with("/status") {
+                return answer(of_status, stands.clone());
+            }
+            let web = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" } });
+            answer(of_workload, web)
+        });
+        let restarted = RestartStatus {
+            workload: "deployment/web".to_owned(),
+            at: restart::whole_seconds(Timestamp::UNIX_EPOCH),
+            cause: "c".to_owned(),
+            attempts: 1,
+        };
+        let (context, web) =
+            (context(api.client()), Workload::named(WorkloadKind::Deployment, "web"));
+        let made = carry_out(&context, &mut pipeline, &web, &restarted).await.is_ok();
+        let injection = pipeline.status.unwrap_or_default().injection.unwrap_or_default();
+        let asked = api.asked();
+        let last = asked.iter().filter_map(|asked| asked.rsplit('/').next());
+        (last.map(str::to_owned).collect(), made, injection.restarts.len())
+    }
+
+    #[tokio::test]
+    async fn a_restart_stands_in_the_status_before_it_is_made_and_only_if_it_is() {
+        let asked = |names: &[&str]| names.iter().copied().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(carried_out(200, 200).await, (asked(&["status", "web"]), true, 1));
+        assert_eq!(carried_out(403, 200).await, (asked(&["status"]), false, 0));
+        let back = asked(&["status", "web", "status"]);
+        assert_eq!(carried_out(200, 409).await, (back, false, 0));
+    }
 
     #[test]
     fn an_operator_that_restarts_nothing_promises_none_and_waits_for_none() {
