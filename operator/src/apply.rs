@@ -23,8 +23,8 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use weir_crds::names::FIELD_MANAGER;
 
-use self::undone::conflicts;
 pub use self::undone::{Change, Undone};
+use self::undone::{OVERWRITER, conflicts};
 
 /// Why a write failed.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +127,9 @@ pub fn looks_bereft(metadata: &ObjectMeta, labels: &BTreeMap<String, String>) ->
         && labels.iter().all(|(key, value)| found.and_then(|found| found.get(key)) == Some(value))
 }
 
+/// The code of an answer to an object that is wrong.
+const UNPROCESSABLE: u16 = 422;
+
 /// A version that no object has: the API server's store begins with a higher one.
 const NO_VERSION: &str = "1";
 
@@ -141,7 +144,8 @@ pub struct Applied<K> {
 
 /// Applies an object whose absence, or uid, was read before. An object that is absent is applied as of
 /// a version that no object has, so that one that is there is a conflict, whatever is in it. One that is there is
-/// applied without force first: the API server says then who has changed what.
+/// applied without force first: the API server says then who has changed what. Where what somebody has added can't
+/// stand beside what is applied, as a second port of the same name, it is taken out.
 ///
 /// # Errors
 ///
@@ -166,17 +170,51 @@ where
     };
     let (name, params) = (object.name_any(), PatchParams::apply(FIELD_MANAGER));
     let patch = Patch::Apply(&object);
-    let (result, undone) = match api.patch(&name, &params, &patch).await {
+    let (mut result, mut undone) = match api.patch(&name, &params, &patch).await {
         Err(kube::Error::Api(status)) if is_ours && !conflicts(&status).is_empty() => {
             let undone = conflicts(&status).into_iter().filter(|change| !change.is_own());
             (api.patch(&name, &params.force(), &patch).await, undone.collect())
         }
         result => (result, Vec::new()),
     };
+    if is_ours
+        && matches!(&result, Err(kube::Error::Api(status)) if status.code == UNPROCESSABLE)
+        && let Ok(object) = Box::pin(overwrite(api, &object)).await
+    {
+        result = Ok(object);
+        if undone.is_empty() {
+            undone.push(Change::Unnoted);
+        }
+    }
     match result {
         Ok(object) => Ok(Applied { object, undone }),
         Err(source) => Err(ApplyError::Apply { kind: K::kind(&()).into_owned(), name, source }),
     }
+}
+
+/// Writes an object over what is there: a list becomes what is wanted, where an apply would keep what others have added
+/// to it. Afterwards the object is as if it had been applied.
+async fn overwrite<K>(api: &Api<K>, object: &K) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+{
+    let name = object.name_any();
+    let mut wanted = serde_json::to_value(object).map_err(kube::Error::SerdeError)?;
+    // What others note there is theirs.
+    if let Some(fields) = wanted.as_object_mut() {
+        fields.insert("metadata".to_owned(), json!({ "uid": object.meta().uid }));
+    }
+    let field_manager = Some(OVERWRITER.to_owned());
+    let params = PatchParams { field_manager, ..PatchParams::default() };
+    api.patch(&name, &params, &Patch::Merge(&wanted)).await?;
+    let forced = PatchParams::apply(FIELD_MANAGER).force();
+    let written: K = api.patch(&name, &forced, &Patch::Apply(object)).await?;
+    // What the first of the two had written would stay for ever, as of another manager.
+    let mut managers = written.meta().managed_fields.clone().unwrap_or_default();
+    managers.retain(|entry| entry.manager.as_deref() != Some(OVERWRITER));
+    let version = written.meta().resource_version.clone();
+    let disowned = json!({ "metadata": { "managedFields": managers, "resourceVersion": version } });
+    api.patch(&name, &PatchParams::default(), &Patch::Merge(&disowned)).await
 }
 
 /// Applies the status of an object, which must hold every field that the operator owns.

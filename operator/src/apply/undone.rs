@@ -6,6 +6,8 @@ use kube::core::Status;
 use kube::core::response::StatusCause;
 use weir_crds::names::FIELD_MANAGER;
 
+/// Who writes over what can't be applied, for a moment.
+pub(super) const OVERWRITER: &str = "weir-operator-overwrite";
 /// The reason that the API server gives for each field that another manager has changed.
 const CONFLICT: &str = "FieldManagerConflict";
 /// How many fields are named.
@@ -32,8 +34,8 @@ pub enum Change {
         /// Which, as paths.
         fields: Vec<String>,
     },
-    /// Something was taken away from it, of which nobody is noted.
-    Removal,
+    /// It was changed, and nobody is noted for that, as where something was taken out.
+    Unnoted,
     /// It was deleted.
     Deletion,
 }
@@ -51,7 +53,7 @@ impl Change {
                 let first = fields.get(..MOST_FIELDS).unwrap_or(fields);
                 format!("{manager} changed {}{more}", first.join(", "))
             }
-            Self::Removal => "somebody took out what the operator had written".to_owned(),
+            Self::Unnoted => "somebody changed what the operator had written".to_owned(),
             Self::Deletion => "somebody deleted it".to_owned(),
         }
     }
@@ -77,7 +79,7 @@ fn manager(message: &str) -> String {
 impl Change {
     /// Whether it was the operator itself, by another verb.
     pub(super) fn is_own(&self) -> bool {
-        matches!(self, Self::Fields { manager, .. } if manager == FIELD_MANAGER)
+        matches!(self, Self::Fields { manager, .. } if manager == FIELD_MANAGER || manager == OVERWRITER)
     }
 }
 

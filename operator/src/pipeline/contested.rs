@@ -11,7 +11,7 @@ use crate::apply::{Change, Undone};
 use crate::context::Notice;
 
 /// Longer than a tool takes that puts its own back time and again, and than a person takes to wonder.
-const LATELY: Duration = Duration::from_mins(10);
+pub(super) const LATELY: Duration = Duration::from_mins(10);
 /// How many are remembered of a pipeline.
 const MOST: usize = 16;
 
@@ -76,12 +76,8 @@ impl Contested {
         let untold = of_pipeline.filter(|memory| !memory.is_told);
         let tell = |memory: &mut Memory| {
             memory.is_told = true;
-            let Undone { kind, name, change } = &memory.contest.undone;
-            let note = format!(
-                "{}, which was put right: {}",
-                told(&memory.contest.undone),
-                remedy(kind, name, change)
-            );
+            let undone = &memory.contest.undone;
+            let note = format!("{}, which was put right: {}", told(undone), remedy(undone));
             Notice { warning: true, reason: "ChangeUndone".to_owned(), note }
         };
         untold.map(tell).collect()
@@ -99,15 +95,15 @@ pub(super) fn told(Undone { kind, name, change }: &Undone) -> String {
 }
 
 /// What to do instead.
-pub(super) fn remedy(kind: &str, name: &str, change: &Change) -> String {
+pub(super) fn remedy(Undone { kind, name: _, change }: &Undone) -> String {
     let field = field(kind);
     match change {
-        Change::Fields { .. } | Change::Removal => {
-            format!("change {field} of the StreamPipeline instead, from which it is made")
+        Change::Fields { .. } | Change::Unnoted => {
+            format!("change {field} of the StreamPipeline instead")
         }
-        Change::Deletion => format!(
-            "{kind} {name} follows from {field} of the StreamPipeline; change that, or delete the pipeline"
-        ),
+        Change::Deletion => {
+            format!("change {field} of the StreamPipeline instead, or delete the pipeline")
+        }
     }
 }
 
@@ -149,7 +145,7 @@ pub(super) mod tests {
         assert!(contested.news("a").is_empty() && contested.of("a").is_empty());
         contested.note("a", edited("Deployment"));
         let note = "Deployment orders: kubectl-edit changed .spec.replicas, which was put right: change \
-                    spec.placement.gateway of the StreamPipeline instead, from which it is made";
+                    spec.placement.gateway of the StreamPipeline instead";
         assert_eq!(notes(&contested), [note]);
         assert!(notes(&contested).is_empty());
         contested.note("a", edited("Deployment"));
@@ -189,8 +185,8 @@ pub(super) mod tests {
         let contested = Contested::default();
         let change = Change::Deletion;
         contested.note("a", Undone { change, ..edited("Ingress") });
-        let note = "Ingress orders: somebody deleted it, which was put right: Ingress orders follows from \
-                    spec.exposure.ingress of the StreamPipeline; change that, or delete the pipeline";
+        let note = "Ingress orders: somebody deleted it, which was put right: change spec.exposure.ingress of the \
+                    StreamPipeline instead, or delete the pipeline";
         assert_eq!(notes(&contested), [note]);
     }
 }

@@ -105,7 +105,7 @@ pub(super) fn untold(known: Option<&Mark>, found: Option<&Mark>, written: &Mark)
     match found {
         None => (written != known).then_some(Change::Deletion),
         // What the operator has put back is what it had written.
-        Some(found) => (found.is_after(known) && written != found).then_some(Change::Removal),
+        Some(found) => (found.is_after(known) && written != found).then_some(Change::Unnoted),
     }
 }
 
@@ -180,7 +180,7 @@ mod tests {
         let told = |found: Option<i64>, written: i64| {
             untold(Some(&at(2)), found.map(at).as_ref(), &at(written))
         };
-        assert_eq!(told(Some(3), 4), Some(Change::Removal));
+        assert_eq!(told(Some(3), 4), Some(Change::Unnoted));
         assert_eq!(told(Some(3), 3), None, "it had all that is wanted");
         assert_eq!(told(Some(1), 2), None, "a watch is late");
         assert_eq!(told(None, 1), Some(Change::Deletion));

@@ -100,7 +100,7 @@ pub(super) fn status(
         exposed::find(observed, outcome),
         scaling::active(observed, &census),
         scaling::limited(observed),
-        contested::find(observed),
+        contested::find(observed, now),
     ];
     let name = pipeline.name_any();
     let is_gateway = pipeline.spec.placement.gateway.is_some();

@@ -77,7 +77,7 @@ async fn what_somebody_edits_is_put_right_and_told_with_who_and_what_to_edit_ins
         eventually("it is counted", LIMIT, async || {
             let contested =
                 condition(&namespace, "orders", "Contested", "True", "ChangeUndone").await?;
-            ensure!(contested.message.contains("(2 times)"), "{contested:?}");
+            ensure!(contested.message.contains(" 2 times ("), "{contested:?}");
             Ok(())
         })
         .await?;
@@ -92,7 +92,39 @@ async fn what_somebody_edits_is_put_right_and_told_with_who_and_what_to_edit_ins
             Ok(())
         })
         .await?;
-        told(&namespace, "ChangeUndone", "Service orders: somebody took out what").await?;
+        told(&namespace, "ChangeUndone", "Service orders: somebody changed what").await?;
+        // What is put in the place of a port can't stand beside it.
+        let other = json!([{ "op": "replace", "path": "/spec/ports/0/port", "value": 8080 }]);
+        let other: Patch<()> = Patch::Json(serde_json::from_value(other)?);
+        services.patch("orders", &by("kubectl-edit"), &other).await?;
+        eventually("the port is put right", LIMIT, async || {
+            let found = services.get("orders").await?;
+            ensure!(found.spec == before, "{found:?}");
+            Ok(())
+        })
+        .await?;
+        let template = || async {
+            Ok::<_, anyhow::Error>(deployments.get("orders").await?.spec.template)
+        };
+        let before = template().await?;
+        let path = "/spec/template/spec/containers/0/ports/0/containerPort";
+        let other = json!([{ "op": "replace", "path": path, "value": 8080 }]);
+        let other: Patch<()> = Patch::Json(serde_json::from_value(other)?);
+        deployments.patch("orders", &by("kubectl-edit"), &other).await?;
+        eventually("the container's port is put right", LIMIT, async || {
+            let found = template().await?;
+            ensure!(found == before, "{found:?}");
+            Ok(())
+        })
+        .await?;
+        eventually("it is as if it had been applied", LIMIT, async || {
+            let found = deployments.get("orders").await?.metadata.managed_fields.unwrap_or_default();
+            let names = found.into_iter().filter_map(|entry| entry.manager);
+            let own: Vec<_> = names.filter(|name| name.starts_with("weir-operator")).collect();
+            ensure!(own == ["weir-operator"], "{own:?}");
+            Ok(())
+        })
+        .await?;
         let config_maps = namespace.api::<ConfigMap>();
         there::<ConfigMap>(&namespace, "orders-weir").await?;
         config_maps.delete("orders-weir", &DeleteParams::default()).await?;

@@ -1,8 +1,8 @@
 //! What a condition says that helps.
 
 use super::*;
-use crate::pipeline::contested::Contest;
 use crate::pipeline::contested::tests::edited;
+use crate::pipeline::contested::{Contest, LATELY};
 
 #[test]
 fn names_that_are_taken_are_enumerated() {
@@ -75,10 +75,18 @@ fn what_others_changed_is_told_with_what_to_change_instead_while_it_is_fresh() {
         Contest { undone: edited("Service"), times: 1 },
     ];
     let status = applied(&observed);
-    let message = "Deployment orders: kubectl-edit changed .spec.replicas (3 times), \
-                   Service orders: kubectl-edit changed .spec.replicas, which was put right: \
-                   change spec.placement.gateway of the StreamPipeline instead, from which it is made; \
-                   where a tool writes it time and again, take it out of what that tool keeps";
+    let message = "put right: Deployment orders: kubectl-edit changed .spec.replicas 3 times (change \
+                   spec.placement.gateway of the StreamPipeline instead); Service orders: kubectl-edit changed \
+                   .spec.replicas (change spec.exposure.service of the StreamPipeline instead). Where a tool writes \
+                   it time and again, take it out of what that tool keeps";
     assert_eq!(say(&status, "Contested"), ("True", "ChangeUndone", message));
     assert_eq!(say(&status, "Ready").0, "True");
+    // A new leader has none of it in mind.
+    observed.contested.clear();
+    observed.pipeline.status = Some(status);
+    assert_eq!(say(&applied(&observed), "Contested").2, message);
+    let conditions = &mut observed.pipeline.status.as_mut().unwrap().conditions;
+    let contested = conditions.iter_mut().find(|found| found.type_ == "Contested").unwrap();
+    contested.last_transition_time = Time(now() - LATELY);
+    assert!(get(&applied(&observed).conditions, "Contested").is_none());
 }
