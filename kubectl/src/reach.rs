@@ -10,8 +10,10 @@ use std::io;
 
 use http::Uri;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, ResourceExt};
 use tokio::net::TcpStream;
+use weir_crds::v1alpha1::StreamPipeline;
 use weir_operator::failure::{Category, chain, explain};
 
 pub use self::link::{Answer, Body, Link};
@@ -124,6 +126,8 @@ pub struct Pods {
     /// The one that was taken last: it has the log that a cursor is of, where none is shared.
     last: Option<String>,
     is_tls: bool,
+    /// Why the pod that was taken last has not all of the stream, in the operator's words.
+    partial: Option<String>,
 }
 
 impl Reach {
@@ -141,7 +145,17 @@ impl Reach {
         let found = pipelines::one(&cluster, pipeline).await?;
         let is_tls = found.spec.endpoints.tls.is_some();
         let (pipeline, only) = (pipeline.to_owned(), way.pod.clone());
-        Ok(Self::Pods(Box::new(Pods { cluster, pipeline, only, last: None, is_tls })))
+        let pods = Pods { cluster, pipeline, only, last: None, is_tls, partial: None };
+        Ok(Self::Pods(Box::new(pods)))
+    }
+
+    /// Why what was opened has not all of the stream, in the operator's words; `None` where it has, or nobody says.
+    #[must_use]
+    pub fn partial(&self) -> Option<&str> {
+        match self {
+            Self::Url(_) => None,
+            Self::Pods(pods) => pods.partial.as_deref(),
+        }
     }
 
     /// Opens a connection to a port of the data plane; a URL has its own.
@@ -184,6 +198,7 @@ impl Pods {
         let pipeline = pipelines::one(&self.cluster, &self.pipeline).await?;
         let pods = pipelines::replicas(&self.cluster, &pipeline).await?;
         let pod = self.choose(&pods)?;
+        self.partial = partial(&pipeline, &pods);
         let is_tls = self.is_tls && port == weir_crds::names::port::PUBLIC;
         let link = forward(&self.cluster, &pod, port, is_tls).await?;
         self.last = Some(pod);
@@ -214,6 +229,15 @@ impl Pods {
             ),
         })
     }
+}
+
+/// Why one of these pods has not all of the stream: each has a log of its own, as the operator has found. One that is
+/// alone has all that there is, whatever number of others there may come to be.
+fn partial(pipeline: &StreamPipeline, pods: &[Pod]) -> Option<String> {
+    let conditions = &pipeline.status.as_ref()?.conditions;
+    let is_found = |found: &&Condition| found.type_ == "StreamComplete" && found.status == "False";
+    let found = conditions.iter().find(is_found)?;
+    (pods.len() > 1).then(|| found.message.clone())
 }
 
 /// Opens a connection to a port in a pod.
@@ -268,7 +292,30 @@ mod tests {
             only: only.map(str::to_owned),
             last: last.map(str::to_owned),
             is_tls: false,
+            partial: None,
         }
+    }
+
+    #[test]
+    fn one_of_several_logs_is_not_taken_for_all_of_the_stream() {
+        let with = |status: &str| {
+            let condition = json!({
+                "type": "StreamComplete", "status": status, "reason": "Why", "message": "each has its own",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            });
+            let pipeline = json!({
+                "metadata": { "name": "orders" },
+                "spec": { "placement": { "gateway": {} }, "sources": [] },
+                "status": { "conditions": [condition] },
+            });
+            serde_json::from_value::<StreamPipeline>(pipeline).unwrap()
+        };
+        let both = [pod("a", true), pod("b", true)];
+        assert_eq!(partial(&with("False"), &both).as_deref(), Some("each has its own"));
+        assert_eq!(partial(&with("False"), &both[..1]), None, "it has all that there is");
+        assert_eq!(partial(&with("True"), &both), None);
+        let unseen = StreamPipeline { status: None, ..with("False") };
+        assert_eq!(partial(&unseen, &both), None);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 //!
 //! - Each event is printed once and in order, over as many connections as it takes: the next one begins
 //!   behind the last event that was printed.
-//! - What is missing is said, never passed over.
+//! - What is missing is said, never passed over; that a pod has one part of the stream only, too.
 //! - The first connection must come about; a later one is tried until it does.
 
 pub(crate) mod query;
@@ -144,6 +144,9 @@ impl<'a> Reader<'a> {
         let mut link = self.reach.open(port::PUBLIC).await?;
         if is_first && let Some(pod) = &link.pod {
             screen.note(&format!("reading from the pod {pod}"));
+            if let Some(why) = self.reach.partial() {
+                screen.note(&say::partial(why));
+            }
         }
         let path = query::path(self.asked, self.last.as_deref());
         let mut headers = vec![("accept", "text/event-stream".to_owned())];

@@ -5,6 +5,8 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::output::harmless;
+
 /// What the server says about the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Control {
@@ -63,6 +65,14 @@ fn gap(said: &Value) -> String {
     let ends = [("after", text("from")), ("up to", text("to"))];
     let ends = ends.into_iter().filter_map(|(word, end)| Some(format!(" {word} {}", end?)));
     format!("gap: {missed}{}: {reason}", ends.collect::<String>())
+}
+
+/// That there are other pods with the rest of the stream, and why.
+pub(super) fn partial(why: &str) -> String {
+    format!(
+        "this is the part of the stream that this pod has (--pod NAME reads another's): {}",
+        harmless(why)
+    )
 }
 
 /// What an answer says that is not what was asked for: a problem document's detail, or the beginning of

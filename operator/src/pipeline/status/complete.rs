@@ -10,6 +10,9 @@ use super::condition;
 use crate::conditions::{Finding, Status};
 use crate::pipeline::observe::Observed;
 
+/// What helps with any placement.
+const SHARE: &str = "set spec.log.storage to redis or natsJetStream, which replicas share";
+
 /// Finds the condition; `None` where the placement is not known.
 pub(super) fn find(observed: &Observed, census: &Census) -> Option<Finding> {
     let spec = &observed.pipeline.spec;
@@ -20,12 +23,11 @@ pub(super) fn find(observed: &Observed, census: &Census) -> Option<Finding> {
     };
     let remedy = match spec.placement.kind()? {
         PlacementKind::Gateway(gateway) if gateway.autoscaling.is_some() => {
-            "set log.storage to redis or natsJetStream, which replicas share, or \
-             placement.gateway.autoscaling.maxReplicas to 1"
+            "set spec.placement.gateway.autoscaling.maxReplicas to 1"
         }
         PlacementKind::Gateway(_) => "set spec.placement.gateway.replicas to 1",
         PlacementKind::Sidecar(_) => {
-            "run one pod of the application, or use placement.gateway with one replica and \
+            "run one pod of the application, use placement.gateway with one replica and \
              endpoints.publish"
         }
     };
@@ -40,7 +42,7 @@ pub(super) fn find(observed: &Observed, census: &Census) -> Option<Finding> {
             "LocalLogWithReplicas",
             format!(
                 "each of {number}{replicas} replicas keeps its own log {place}, so a subscriber gets only the \
-                 events that reach the replica it is connected to, and can't resume at another: {remedy}"
+                 events that reach the replica it is connected to, and can't resume at another: {remedy}, or {SHARE}"
             ),
         ),
         // A log that is shared doesn't make the durable streams shared.

@@ -179,6 +179,7 @@ fn several_replicas_with_logs_of_their_own_are_called_out_and_stay_ready() {
         let (state, reason, message) = say(&status, "StreamComplete");
         assert_eq!((state, reason), ("False", "LocalLogWithReplicas"));
         assert!(message.contains(remedy), "{message}");
+        assert!(message.contains("spec.log.storage to redis or natsJetStream"), "{message}");
         assert_eq!(say(&status, "Ready").0, "True");
     }
 }
