@@ -15,6 +15,8 @@ mod undone;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{PatchOperation, RemoveOperation, TestOperation};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
@@ -25,6 +27,7 @@ use weir_crds::names::FIELD_MANAGER;
 
 pub use self::undone::{Change, Undone};
 use self::undone::{OVERWRITER, conflicts};
+use crate::failure::chain;
 
 /// Why a write failed.
 #[derive(Debug, thiserror::Error)]
@@ -209,12 +212,44 @@ where
     api.patch(&name, &params, &Patch::Merge(&wanted)).await?;
     let forced = PatchParams::apply(FIELD_MANAGER).force();
     let written: K = api.patch(&name, &forced, &Patch::Apply(object)).await?;
-    // What the first of the two had written would stay for ever, as of another manager.
-    let mut managers = written.meta().managed_fields.clone().unwrap_or_default();
-    managers.retain(|entry| entry.manager.as_deref() != Some(OVERWRITER));
-    let version = written.meta().resource_version.clone();
-    let disowned = json!({ "metadata": { "managedFields": managers, "resourceVersion": version } });
-    api.patch(&name, &PatchParams::default(), &Patch::Merge(&disowned)).await
+    Ok(disowned(api, &name, written).await)
+}
+
+/// How often it is tried to take an entry out of the managers, whose order changes with each write.
+const DISOWN_TRIES: usize = 4;
+
+/// The object without the overwriter among its managers: what that had written would stay for ever, as of another one.
+async fn disowned<K>(api: &Api<K>, name: &str, written: K) -> K
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+{
+    let mut object = written;
+    for _ in 0..DISOWN_TRIES {
+        let Some(patch) = disowning(object.meta()) else { return object };
+        let params = PatchParams::default();
+        match api.patch(name, &params, &Patch::<()>::Json(patch)).await {
+            Ok(disowned) => return disowned,
+            Err(error) => match api.get(name).await {
+                Ok(found) => object = found,
+                Err(_) => tracing::debug!(name, error = chain(&error), "not disowned"),
+            },
+        }
+    }
+    tracing::warn!(name, manager = OVERWRITER, "stays among the managers of an object");
+    object
+}
+
+/// The patch that takes the overwriter out of the managers, tied to its being the one at its place.
+fn disowning(metadata: &ObjectMeta) -> Option<json_patch::Patch> {
+    let mut managers = metadata.managed_fields.iter().flatten();
+    let at = managers.position(|entry| entry.manager.as_deref() == Some(OVERWRITER))?.to_string();
+    let path = |last: &[&str]| {
+        PointerBuf::from_tokens(["metadata", "managedFields", &at].iter().chain(last).copied())
+    };
+    Some(json_patch::Patch(vec![
+        PatchOperation::Test(TestOperation { path: path(&["manager"]), value: OVERWRITER.into() }),
+        PatchOperation::Remove(RemoveOperation { path: path(&[]) }),
+    ]))
 }
 
 /// Applies the status of an object, which must hold every field that the operator owns.
@@ -312,6 +347,25 @@ mod tests {
 
     fn labels() -> BTreeMap<String, String> {
         BTreeMap::from([("a".to_owned(), "b".to_owned())])
+    }
+
+    #[test]
+    fn the_overwriter_is_taken_out_where_it_stands() {
+        let by = |managers: &[&str]| {
+            let entry = |name: &&str| ManagedFieldsEntry {
+                manager: Some((*name).to_owned()),
+                ..ManagedFieldsEntry::default()
+            };
+            let managed_fields = Some(managers.iter().map(entry).collect());
+            disowning(&ObjectMeta { managed_fields, ..ObjectMeta::default() })
+        };
+        assert_eq!(by(&["kubectl", FIELD_MANAGER]), None);
+        let expected = json!([
+            { "op": "test", "path": "/metadata/managedFields/1/manager", "value": OVERWRITER },
+            { "op": "remove", "path": "/metadata/managedFields/1" },
+        ]);
+        let patch = by(&["kubectl", OVERWRITER, FIELD_MANAGER]).unwrap();
+        assert_eq!(serde_json::to_value(patch).unwrap(), expected);
     }
 
     #[test]

@@ -93,7 +93,24 @@ async fn what_somebody_edits_is_put_right_and_told_with_who_and_what_to_edit_ins
         })
         .await?;
         told(&namespace, "ChangeUndone", "Service orders: somebody changed what").await?;
-        // What is put in the place of a port can't stand beside it.
+        let config_maps = namespace.api::<ConfigMap>();
+        there::<ConfigMap>(&namespace, "orders-weir").await?;
+        config_maps.delete("orders-weir", &DeleteParams::default()).await?;
+        told(&namespace, "ChangeUndone", "ConfigMap orders-weir: somebody deleted it").await?;
+        controller.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn what_somebody_puts_in_the_place_of_a_port_goes_though_both_can_not_stand() -> Result<()> {
+    with_namespace("port", async |namespace| {
+        let controller = Controller::start(&namespace).await?;
+        create_pipeline(&namespace, "orders", gateway(1)).await?;
+        condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        let (services, deployments) = (namespace.api::<Service>(), namespace.api::<Deployment>());
+        let before = services.get("orders").await?.spec;
         let other = json!([{ "op": "replace", "path": "/spec/ports/0/port", "value": 8080 }]);
         let other: Patch<()> = Patch::Json(serde_json::from_value(other)?);
         services.patch("orders", &by("kubectl-edit"), &other).await?;
@@ -103,9 +120,8 @@ async fn what_somebody_edits_is_put_right_and_told_with_who_and_what_to_edit_ins
             Ok(())
         })
         .await?;
-        let template = || async {
-            Ok::<_, anyhow::Error>(deployments.get("orders").await?.spec.template)
-        };
+        let template =
+            || async { Ok::<_, anyhow::Error>(deployments.get("orders").await?.spec.template) };
         let before = template().await?;
         let path = "/spec/template/spec/containers/0/ports/0/containerPort";
         let other = json!([{ "op": "replace", "path": path, "value": 8080 }]);
@@ -118,17 +134,16 @@ async fn what_somebody_edits_is_put_right_and_told_with_who_and_what_to_edit_ins
         })
         .await?;
         eventually("it is as if it had been applied", LIMIT, async || {
-            let found = deployments.get("orders").await?.metadata.managed_fields.unwrap_or_default();
+            let found =
+                deployments.get("orders").await?.metadata.managed_fields.unwrap_or_default();
             let names = found.into_iter().filter_map(|entry| entry.manager);
             let own: Vec<_> = names.filter(|name| name.starts_with("weir-operator")).collect();
             ensure!(own == ["weir-operator"], "{own:?}");
             Ok(())
         })
         .await?;
-        let config_maps = namespace.api::<ConfigMap>();
-        there::<ConfigMap>(&namespace, "orders-weir").await?;
-        config_maps.delete("orders-weir", &DeleteParams::default()).await?;
-        told(&namespace, "ChangeUndone", "ConfigMap orders-weir: somebody deleted it").await?;
+        told(&namespace, "ChangeUndone", "Service orders: somebody changed what").await?;
+        told(&namespace, "ChangeUndone", "Deployment orders: somebody changed what").await?;
         controller.stop().await
     })
     .await
