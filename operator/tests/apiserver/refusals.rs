@@ -8,6 +8,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, Config, ResourceExt};
 use prometheus_client::registry::Registry;
 use serde_json::json;
+use weir_crds::names::SIDECAR_CONTAINER;
 use weir_operator::preflight;
 use weir_tests::{Namespace, eventually, with_namespace};
 
@@ -165,6 +166,11 @@ async fn what_others_may_write_and_what_the_pipeline_itself_changes_is_no_contes
         there::<Deployment>(&namespace, "orders").await?;
         let deployments = namespace.api::<Deployment>();
         deployments.patch("orders", &by("kubectl-rollout"), &Patch::Merge(restart)).await?;
+        // What is added beside what the operator writes stays.
+        let variable = json!([{ "name": "FOO", "value": "bar" }]);
+        let container = json!([{ "name": SIDECAR_CONTAINER, "env": variable }]);
+        let added = json!({ "spec": { "template": { "spec": { "containers": container } } } });
+        deployments.patch("orders", &by("kubectl-set"), &Patch::Strategic(added)).await?;
         let scale = json!({ "spec": { "placement": { "gateway": { "replicas": 2 } } } });
         change(&namespace, "orders", scale).await?;
         eventually("there are two", LIMIT, async || {
@@ -174,6 +180,9 @@ async fn what_others_may_write_and_what_the_pipeline_itself_changes_is_no_contes
         })
         .await?;
         condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
+        let pod = deployments.get("orders").await?.spec.template.spec.context("no pod")?;
+        let env = pod.containers[0].env.as_deref().unwrap_or_default();
+        ensure!(env.iter().any(|variable| variable.name == "FOO"), "{env:?}");
         let found = services.get("orders").await?;
         ensure!(found.labels().get("team").is_some() && found.spec == before.spec, "{found:?}");
         let status = pipelines(&namespace).get("orders").await?.status.context("no status")?;
