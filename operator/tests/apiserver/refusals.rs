@@ -150,6 +150,13 @@ async fn what_somebody_puts_in_the_place_of_a_port_goes_though_both_can_not_stan
     .await
 }
 
+/// What `kubectl set env` adds to a Deployment.
+fn variable() -> serde_json::Value {
+    let env = json!([{ "name": "FOO", "value": "bar" }]);
+    let containers = json!([{ "name": SIDECAR_CONTAINER, "env": env }]);
+    json!({ "spec": { "template": { "spec": { "containers": containers } } } })
+}
+
 #[tokio::test]
 #[ignore = "needs a cluster: cargo xtask test"]
 async fn what_others_may_write_and_what_the_pipeline_itself_changes_is_no_contest() -> Result<()> {
@@ -166,11 +173,8 @@ async fn what_others_may_write_and_what_the_pipeline_itself_changes_is_no_contes
         there::<Deployment>(&namespace, "orders").await?;
         let deployments = namespace.api::<Deployment>();
         deployments.patch("orders", &by("kubectl-rollout"), &Patch::Merge(restart)).await?;
-        // What is added beside what the operator writes stays.
-        let variable = json!([{ "name": "FOO", "value": "bar" }]);
-        let container = json!([{ "name": SIDECAR_CONTAINER, "env": variable }]);
-        let added = json!({ "spec": { "template": { "spec": { "containers": container } } } });
-        deployments.patch("orders", &by("kubectl-set"), &Patch::Strategic(added)).await?;
+        let added = Patch::Strategic(variable());
+        deployments.patch("orders", &by("kubectl-set"), &added).await?;
         let scale = json!({ "spec": { "placement": { "gateway": { "replicas": 2 } } } });
         change(&namespace, "orders", scale).await?;
         eventually("there are two", LIMIT, async || {
