@@ -110,7 +110,6 @@ pub(super) fn remedy(Undone { kind, name: _, change }: &Undone) -> String {
 /// The field of a pipeline from which an object of a kind is made.
 fn field(kind: &str) -> &'static str {
     match kind {
-        "Service" => "spec.exposure.service",
         "NetworkPolicy" => "spec.exposure.networkPolicy",
         "Ingress" => "spec.exposure.ingress",
         "HTTPRoute" => "spec.exposure.httpRoute",

@@ -59,6 +59,8 @@ pub(super) struct Observed {
     pub(super) replicas: Vec<Replica>,
     /// Whether the cluster knows HTTPRoute; as far as it matters to the pipeline.
     pub(super) knows_routes: bool,
+    /// What keeps this operator from injecting any pod that is made from now on.
+    pub(super) no_injection: Option<Obstacle>,
     /// Whether this operator makes Ingresses, HTTPRoutes and NetworkPolicies.
     pub(super) exposes: bool,
     /// What autoscaling makes of all that; `None` where the number of replicas is given.
@@ -173,6 +175,7 @@ pub(super) async fn observe(
         workloads,
         replicas,
         knows_routes,
+        no_injection: exempt::by_options(&context.options, &namespace),
         exposes: context.options.exposure,
         scaling: None,
         rebalancing: None,

@@ -18,6 +18,7 @@ pub(super) fn observed(pipeline: &StreamPipeline) -> Observed {
         workloads: Vec::new(),
         replicas: Vec::new(),
         knows_routes: true,
+        no_injection: None,
         exposes: true,
         scaling: None,
         rebalancing: None,

@@ -7,25 +7,30 @@ use weir_crds::names::label;
 
 use super::pod::Obstacle;
 use super::{ObserveError, reading};
-use crate::context::Context;
+use crate::context::{Context, Options};
+
+/// The obstacle that stands in what the operator was started with.
+pub(super) fn by_options(options: &Options, namespace: &str) -> Option<Obstacle> {
+    if !options.injects {
+        return Some(Obstacle {
+            why: "this operator injects no pods".to_owned(),
+            remedy: "install the chart with webhook.enabled=true, or use placement.gateway"
+                .to_owned(),
+        });
+    }
+    (!options.injects_into(namespace)).then(|| Obstacle {
+        why: format!("no pod of the namespace {namespace} is ever injected"),
+        remedy: "use placement.gateway, or run the pods in another namespace".to_owned(),
+    })
+}
 
 /// The obstacle, if there is one. Whoever may not look at the namespace is told of none.
 pub(super) async fn find(
     context: &Context,
     namespace: &str,
 ) -> Result<Option<Obstacle>, ObserveError> {
-    if !context.options.injects {
-        return Ok(Some(Obstacle {
-            why: "this operator injects no pods".to_owned(),
-            remedy: "install the chart with webhook.enabled=true, or use placement.gateway"
-                .to_owned(),
-        }));
-    }
-    if !context.options.injects_into(namespace) {
-        return Ok(Some(Obstacle {
-            why: format!("no pod of the namespace {namespace} is ever injected"),
-            remedy: "use placement.gateway, or run the pods in another namespace".to_owned(),
-        }));
+    if let Some(obstacle) = by_options(&context.options, namespace) {
+        return Ok(Some(obstacle));
     }
     let namespaces: Api<Namespace> = Api::all(context.client.clone());
     match namespaces.get_metadata_opt(namespace).await {

@@ -51,6 +51,7 @@ impl Census {
             workloads: _,
             replicas,
             knows_routes: _,
+            no_injection: _,
             exposes: _,
             scaling: _,
             rebalancing: _,

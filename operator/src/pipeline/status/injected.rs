@@ -46,6 +46,7 @@ pub(super) fn find(observed: &Observed, census: &Census, repairs: &[Repair]) -> 
     }
     let (status, reason) = verdict(observed, census);
     let mut parts = vec![head(census)];
+    parts.extend(ending(observed, census));
     parts.extend(lacking(observed));
     match restart {
         Restart::Never => parts.extend(remedy(observed)),
@@ -64,6 +65,7 @@ fn verdict(observed: &Observed, census: &Census) -> (Status, &'static str) {
     let needs = observed.pods.iter().any(ObservedPod::is_incomplete);
     match (census.missing.is_empty(), needs, census.incomplete) {
         (false, ..) => (Status::False, "PodsWithoutSidecar"),
+        _ if observed.no_injection.is_some() => (Status::False, "InjectionOff"),
         (true, true, _) => (Status::False, "SidecarsIncomplete"),
         // They serve all the same.
         (true, false, 1..) => (Status::True, "SidecarsOutdated"),
@@ -78,6 +80,15 @@ fn head(census: &Census) -> String {
         return carry;
     }
     format!("{carry}, which a pod gets when it is created; without: {}", some(missing, MOST_NAMES))
+}
+
+/// What becomes of pods that are made from now on, where all that there are carry the sidecar.
+fn ending(observed: &Observed, census: &Census) -> Option<String> {
+    let Obstacle { why, remedy } = observed.no_injection.as_ref()?;
+    census
+        .missing
+        .is_empty()
+        .then(|| format!("pods that are made from now on get none, because {why}: {remedy}"))
 }
 
 /// Which pods lack a part that a new pod would have.

@@ -77,7 +77,7 @@ fn what_others_changed_is_told_with_what_to_change_instead_while_it_is_fresh() {
     let status = applied(&observed);
     let message = "put right: Deployment orders: kubectl-edit changed .spec.replicas 3 times (change \
                    spec.placement.gateway of the StreamPipeline instead); Service orders: kubectl-edit changed \
-                   .spec.replicas (change spec.exposure.service of the StreamPipeline instead). Where a tool writes \
+                   .spec.replicas (change the spec of the StreamPipeline instead). Where a tool writes \
                    it time and again, take it out of what that tool keeps";
     assert_eq!(say(&status, "Contested"), ("True", "ChangeUndone", message));
     assert_eq!(say(&status, "Ready").0, "True");
@@ -89,4 +89,20 @@ fn what_others_changed_is_told_with_what_to_change_instead_while_it_is_fresh() {
     let contested = conditions.iter_mut().find(|found| found.type_ == "Contested").unwrap();
     contested.last_transition_time = Time(now() - LATELY);
     assert!(get(&applied(&observed).conditions, "Contested").is_none());
+}
+
+#[test]
+fn pods_that_carry_a_sidecar_are_not_the_last_word_where_injection_is_off() {
+    let mut observed = running(&sidecar_pipeline("orders"), &["a"]);
+    observed.no_injection = Some(Obstacle {
+        why: "this operator injects no pods".to_owned(),
+        remedy: "use placement.gateway".to_owned(),
+    });
+    let status = applied(&observed);
+    let message = "1 of 1 selected pods carry the sidecar; pods that are made from now on get none, because this \
+                   operator injects no pods: use placement.gateway";
+    assert_eq!(say(&status, "Injected"), ("False", "InjectionOff", message));
+    assert_eq!(say(&status, "Ready").0, "True");
+    observed.pods.push(uninjected("b", None));
+    assert_eq!(say(&applied(&observed), "Injected").1, "PodsWithoutSidecar");
 }
