@@ -121,7 +121,7 @@ pub fn container(
             failure_threshold: Some(60),
             ..probe("/livez")
         }),
-        readiness_probe: Some(Probe { period_seconds: Some(2), ..probe("/readyz") }),
+        readiness_probe: Some(Probe { period_seconds: Some(2), ..probe(readiness(place)) }),
         liveness_probe: Some(Probe {
             period_seconds: Some(10),
             failure_threshold: Some(6),
@@ -142,6 +142,15 @@ pub fn container(
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(volume_mounts),
         ..Container::default()
+    }
+}
+
+/// Where the kubelet asks whether the pod is ready. A gateway's is not before it serves, so that a rollout leaves those
+/// that do; an application is ready without its streams. A sidecar of an older release looks at the path alone.
+const fn readiness(place: Place) -> &'static str {
+    match place {
+        Place::Gateway => "/readyz?serving=true",
+        Place::BesideApplication => "/readyz",
     }
 }
 
@@ -253,6 +262,12 @@ mod tests {
         let socket = "--publish-socket=/run/weir/publish.sock".to_owned();
         assert!(args(Place::BesideApplication).contains(&socket));
         assert!(!args(Place::Gateway).contains(&socket));
+    }
+
+    #[test]
+    fn a_gateway_is_ready_once_it_serves_and_an_application_without() {
+        assert_eq!(readiness(Place::Gateway), "/readyz?serving=true");
+        assert_eq!(readiness(Place::BesideApplication), "/readyz");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use weir_slo::Timestamp;
 
 use crate::{
     edge::{
-        Tls,
+        Standing, Tls,
         accept::{Peer, Routes},
     },
     engine::Engine,
@@ -42,14 +42,28 @@ pub struct Admin {
     engine: Arc<Engine>,
     /// Cancelled when subscribers are sent away.
     draining: CancellationToken,
+    tls: Tls,
     /// Whether the manifests were read once.
     ready: AtomicBool,
+    /// Whether they were good once.
+    applied: AtomicBool,
+    /// Whether all that they ask for was there at once: what comes later takes no pod out of service.
+    served: AtomicBool,
     metrics: Mutex<Metrics>,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 struct Since {
     since: Option<u64>,
+}
+
+/// Who asks whether the process is ready.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+struct Asked {
+    /// For a pod that is there for nothing else than to serve: it is not ready before it can. One that carries an
+    /// application is, so that the application is not kept from its own work.
+    #[serde(default)]
+    serving: bool,
 }
 
 impl Admin {
@@ -64,15 +78,21 @@ impl Admin {
     ) -> Self {
         let mut metrics = Metrics::default();
         metrics.register_collector(Box::new(metrics::Pipelines::new(Arc::clone(&registry))));
-        metrics.register_collector(Box::new(metrics::Certificates::new(tls)));
+        metrics.register_collector(Box::new(metrics::Certificates::new(tls.clone())));
         metrics.register_collector(Box::new(process));
-        let ready = AtomicBool::new(false);
-        Self { registry, engine, draining, ready, metrics: Mutex::new(metrics) }
+        let metrics = Mutex::new(metrics);
+        let [ready, applied, served] = [(); 3].map(|()| AtomicBool::new(false));
+        Self { registry, engine, draining, tls, ready, applied, served, metrics }
     }
 
     /// Says that the manifests were read.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);
+    }
+
+    /// Says that what the manifests ask for is in force, and that the certificates were looked for.
+    pub fn set_applied(&self) {
+        self.applied.store(true, Ordering::Release);
     }
 
     /// Whether subscribers are being sent away, or were.
@@ -107,15 +127,41 @@ impl Admin {
         }
     }
 
-    fn readiness(&self) -> Response<Vec<u8>> {
-        let (status, text) = if self.is_draining() {
-            (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-        } else if self.ready.load(Ordering::Acquire) {
-            (StatusCode::OK, "ok\n")
+    fn readiness(&self, Asked { serving }: Asked) -> Response<Vec<u8>> {
+        let hindrance = if self.is_draining() {
+            Some("draining".to_owned())
+        } else if !self.ready.load(Ordering::Acquire) {
+            Some("the manifests were not read yet".to_owned())
+        } else if serving {
+            self.unserved()
         } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "the manifests were not read yet\n")
+            None
         };
-        plain(status, text.into())
+        match hindrance {
+            None => plain(StatusCode::OK, "ok\n".into()),
+            Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n").into()),
+        }
+    }
+
+    /// Why nobody could be served yet; `None` once somebody could.
+    fn unserved(&self) -> Option<String> {
+        if self.served.load(Ordering::Acquire) {
+            return None;
+        }
+        if !self.applied.load(Ordering::Acquire) {
+            let why = self.registry.refused();
+            let why = why.as_ref().map_or("no reason given", |why| why.as_str());
+            return Some(format!(
+                "the configuration is refused, and there is none before it: {why}"
+            ));
+        }
+        let bare = self.tls.standings().into_iter().find(|standing| !standing.usable);
+        if let Some(Standing { secret, fault, usable: _ }) = bare {
+            let why = fault.unwrap_or_default();
+            return Some(format!("there is no certificate of the Secret {secret} yet: {why}"));
+        }
+        self.served.store(true, Ordering::Release);
+        None
     }
 
     fn metrics(&self) -> Response<Vec<u8>> {
@@ -145,7 +191,10 @@ pub fn routes(admin: &Arc<Admin>) -> Routes {
     let shared = Arc::clone(admin);
     let admin = warp::any().map(move || Arc::clone(&shared));
     let live = warp::path!("livez").map(|| plain(StatusCode::OK, "ok\n".into()));
-    let ready = warp::path!("readyz").and(admin.clone()).map(|admin: Arc<Admin>| admin.readiness());
+    let ready = warp::path!("readyz")
+        .and(warp::query::<Asked>())
+        .and(admin.clone())
+        .map(|asked, admin: Arc<Admin>| admin.readiness(asked));
     let metrics =
         warp::path!("metrics").and(admin.clone()).map(|admin: Arc<Admin>| admin.metrics());
     let samples = warp::path!("samples")

@@ -153,6 +153,7 @@ impl App {
         self.arrivals.refresh(&self.registry);
         self.slots.refresh(&self.registry);
         self.shares.refresh(&self.registry);
+        self.admin.set_applied();
         self.open();
     }
 

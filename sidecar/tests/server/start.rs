@@ -60,6 +60,24 @@ async fn who_comes_while_a_process_starts_whose_configuration_is_refused_is_to_c
 }
 
 #[tokio::test]
+async fn a_pod_that_is_there_to_serve_is_ready_once_it_has_and_one_with_an_application_at_once() {
+    const SERVING: &str = "/readyz?serving=true";
+    let server = Server::start_without().await;
+    assert_eq!(server.admin(SERVING).await.status, 503);
+    server.app.refuse(&errors());
+    let answer = server.admin(SERVING).await;
+    let why = String::from_utf8_lossy(&answer.body);
+    assert_eq!(answer.status, 503, "{why}");
+    let said = "the configuration is refused, and there is none before it: stock.yaml";
+    assert!(why.starts_with(said), "{why}");
+    assert_eq!(server.admin("/readyz").await.status, 200);
+    server.app.apply(config(OPEN, None));
+    assert_eq!(server.admin(SERVING).await.status, 200);
+    server.app.refuse(&errors());
+    assert_eq!(server.admin(SERVING).await.status, 200, "what was good last is served on");
+}
+
+#[tokio::test]
 async fn a_process_that_ends_before_it_serves_ends() {
     let server = Server::start_without().await;
     let mut early = TcpStream::connect(server.public).await.unwrap();

@@ -185,6 +185,31 @@ async fn a_renewed_certificate_is_taken_up_and_a_broken_one_refused_while_stream
 }
 
 #[tokio::test]
+async fn a_pod_that_is_there_to_serve_is_ready_once_it_has_a_certificate_and_stays_so() {
+    const SERVING: &str = "/readyz?serving=true";
+    let directory = TempDir::new().unwrap();
+    let of_secret = |secret: &str| {
+        let tls = format!("endpoints: {{tls: {{secretName: {secret}}}, ");
+        config(&OPEN.replace("endpoints: {", &tls), None)
+    };
+    let server = Server::start_with_secrets(of_secret("orders-tls"), directory.path()).await;
+    let answer = server.admin(SERVING).await;
+    let why = String::from_utf8_lossy(&answer.body);
+    assert_eq!(answer.status, 503, "{why}");
+    assert!(why.starts_with("there is no certificate of the Secret orders-tls yet: "), "{why}");
+    assert_eq!(server.admin("/readyz").await.status, 200);
+    mount(directory.path(), "orders-tls", ORDERS);
+    let is_ready = async {
+        while server.admin(SERVING).await.status != 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, is_ready).await.expect("taken up without a restart");
+    server.app.apply(of_secret("another"));
+    assert_eq!(server.admin(SERVING).await.status, 200, "its subscribers stay");
+}
+
+#[tokio::test]
 async fn one_that_comes_back_is_spared_the_handshake() {
     let (server, _directory) = start("").await;
     let connector = connector(&["http/1.1"]);
