@@ -21,6 +21,7 @@ use weir_crds::names::config_map;
 use weir_crds::v1alpha1::{PlacementKind, StreamPipeline, StreamSLO};
 
 pub(super) use self::pod::{ObservedPod, Obstacle};
+use self::replica::Answers;
 pub(super) use self::replica::{Replica, Report};
 pub(super) use self::workload::{Rollout, Workload, WorkloadKind, refusal};
 pub(super) use self::workloads::Workloads;
@@ -57,6 +58,8 @@ pub(super) struct Observed {
     pub(super) workloads: Vec<Workload>,
     /// What each ready pod that carries the data plane answered.
     pub(super) replicas: Vec<Replica>,
+    /// What each pod of a gateway answered that is up, and not ready.
+    pub(super) unready: Vec<Replica>,
     /// Whether the cluster knows HTTPRoute; as far as it matters to the pipeline.
     pub(super) knows_routes: bool,
     /// What keeps this operator from injecting any pod that is made from now on.
@@ -165,7 +168,8 @@ pub(super) async fn observe(
     let workloads = workloads.read(context, &namespace, &pipeline, &pods, &upgrade).await?;
     existing.http_route = http_route;
     let objectives = objectives(made, &namespace);
-    let replicas = replica::ask(context, &pods, &namespace, &name, objectives).await;
+    let Answers { ready: replicas, unready } =
+        replica::ask(context, &pods, &namespace, &name, objectives).await;
     Ok(Some(Observed {
         pipeline,
         others,
@@ -174,6 +178,7 @@ pub(super) async fn observe(
         pods,
         workloads,
         replicas,
+        unready,
         knows_routes,
         no_injection: exempt::by_options(&context.options, &namespace),
         exposes: context.options.exposure,

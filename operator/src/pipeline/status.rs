@@ -184,11 +184,15 @@ pub(super) fn unobserved(
     }
 }
 
-/// Whether a replica has yet to take up the configuration, a source to recover, or a workload to say why it makes no
-/// pods; that is seen by asking alone.
+/// Whether no replica has yet to take up the configuration or to come to serve, no source to recover, and no
+/// workload to say why it makes no pods; that is seen by asking alone.
 pub(super) fn is_settled(observed: &Observed) -> bool {
     let census = Census::of(observed);
-    census.outdated == 0 && census.unhealthy.is_empty() && refused::pending(observed).is_none()
+    let is_served = census.barren.is_empty() && observed.unready.is_empty();
+    is_served
+        && census.outdated == 0
+        && census.unhealthy.is_empty()
+        && refused::pending(observed).is_none()
 }
 
 fn conditions(
@@ -202,6 +206,16 @@ fn generations(census: &Census) -> Vec<GenerationStatus> {
     let newest = census.generations.iter().rev().take(MOST_GENERATIONS);
     newest.map(|(&generation, &replicas)| GenerationStatus { generation, replicas }).collect()
 }
+
+/// Which replicas refused a configuration, and why the first of them did.
+fn refusal(refusing: &[(String, String)], most: usize) -> (String, &str) {
+    let pods: Vec<String> = refusing.iter().map(|(pod, _)| pod.clone()).collect();
+    let why = refusing.first().map_or("no reason given", |(_, why)| why.as_str());
+    (some(&pods, most), why)
+}
+
+/// What helps where a configuration is refused.
+const REFUSED_REMEDY: &str = "mend the spec, or bring the sidecars to the operator's version";
 
 /// The first few of some texts, and how many more there are.
 fn some(texts: &[String], most: usize) -> String {

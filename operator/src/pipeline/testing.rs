@@ -17,6 +17,7 @@ pub(super) fn observed(pipeline: &StreamPipeline) -> Observed {
         pods: Vec::new(),
         workloads: Vec::new(),
         replicas: Vec::new(),
+        unready: Vec::new(),
         knows_routes: true,
         no_injection: None,
         exposes: true,

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use weir_tests::{Namespace, eventually, with_namespace};
 
 use crate::fixture::{
-    Controller, LIMIT, change, condition, create_pipeline, options, pipelines, sidecar,
+    Controller, LIMIT, change, condition, create_pipeline, gateway, options, pipelines, sidecar,
 };
 
 /// A sidecar's admin port on loopback, which answers with what it is told.
@@ -220,6 +220,65 @@ async fn a_secret_that_a_sidecar_misses_is_named_on_the_pipeline() -> Result<()>
         *admin.samples.lock() = samples(&namespace.name, 2, true);
         touch(&namespace).await?;
         condition(&namespace, "orders", "SecretsPresent", "True", "Present").await?;
+        controller.stop().await
+    })
+    .await
+}
+
+/// Creates a pod of the gateway, up and not ready.
+async fn create_waiting_pod(namespace: &Namespace, name: &str) -> Result<()> {
+    let labels = json!({ "weir.dev/pipeline": "orders", "app.kubernetes.io/component": "gateway" });
+    let pod = json!({
+        "metadata": { "name": name, "labels": labels },
+        "spec": { "containers": [{ "name": "weir-sidecar", "image": "i.test/i:1" }] },
+    });
+    let pod: Pod = serde_json::from_value(pod)?;
+    namespace.api::<Pod>().create(&PostParams::default(), &pod).await?;
+    let status = json!({
+        "phase": "Running", "podIP": "127.0.0.1", "podIPs": [{ "ip": "127.0.0.1" }],
+        "conditions": [{ "type": "Ready", "status": "False" }],
+        "containerStatuses": [{
+            "name": "weir-sidecar", "image": "i.test/i:1", "imageID": "", "ready": false,
+            "restartCount": 0, "started": true,
+            "state": { "running": { "startedAt": "2026-01-01T00:00:00Z" } },
+        }],
+    });
+    let patch = Patch::Merge(json!({ "status": status }));
+    namespace.api::<Pod>().patch_status(name, &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo xtask test"]
+async fn a_gateway_that_refuses_its_only_configuration_is_asked_why_though_it_is_not_ready()
+-> Result<()> {
+    with_namespace("barren", async |namespace| {
+        let mut refusing = samples(&namespace.name, 1, true);
+        refusing["pipelines"] = json!([]);
+        refusing["refused"] = json!("pipeline.yaml:20:5: spec.delivery.conflateKey: can't be used");
+        let admin = Admin::start(refusing).await?;
+        let mut options = options(&namespace.name);
+        options.admin_port = admin.port;
+        let client = namespace.cluster.client.clone();
+        let controller = Controller::start_as(&namespace, client, options).await?;
+        create_pipeline(&namespace, "orders", gateway(1)).await?;
+        create_waiting_pod(&namespace, "orders-1").await?;
+        for type_ in ["Ready", "EndpointsReady", "UpToDate"] {
+            let found =
+                condition(&namespace, "orders", type_, "False", "ConfigurationRefused").await?;
+            ensure!(found.message.contains("orders-1"), "{found:?}");
+            ensure!(found.message.contains("conflateKey: can't be used"), "{found:?}");
+        }
+        // It is mended, and takes it up, which is noticed without anything that a watch would tell.
+        let mut missing = samples(&namespace.name, 1, true);
+        missing["pipelines"][0]["missingSecrets"] = json!(["tls"]);
+        let tls = json!({ "spec": { "endpoints": { "tls": { "secretName": "tls" } } } });
+        change(&namespace, "orders", tls).await?;
+        *admin.samples.lock() = missing;
+        condition(&namespace, "orders", "EndpointsReady", "False", "SecretMissing").await?;
+        *admin.samples.lock() = samples(&namespace.name, 2, true);
+        come_up(&namespace, "orders-1").await?;
+        condition(&namespace, "orders", "Ready", "True", "Serving").await?;
         controller.stop().await
     })
     .await

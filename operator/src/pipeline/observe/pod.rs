@@ -28,6 +28,8 @@ pub(in crate::pipeline) struct ObservedPod {
     pub(in crate::pipeline) ip: Option<String>,
     /// Whether it is ready.
     pub(in crate::pipeline) ready: bool,
+    /// Whether it is a gateway's, and the data plane is up in it, which says why it isn't ready where it isn't.
+    pub(in crate::pipeline) up: bool,
     /// Whether the pipeline asks for it: a gateway's own pod, or one that the selector matches.
     pub(in crate::pipeline) selected: bool,
     /// Whether it carries the data plane with this pipeline's configuration.
@@ -101,6 +103,7 @@ impl ObservedPod {
             uid: pod.uid().unwrap_or_default(),
             ip: pod.status.as_ref().and_then(|status| status.pod_ip.clone()),
             ready: is_ready(pod),
+            up: pipeline.spec.placement.gateway.is_some() && is_up(pod),
             selected,
             member,
             obstacle: if member { None } else { obstacle(pod, pipeline) },
@@ -144,6 +147,11 @@ impl ObservedPod {
     /// Whether it serves the pipeline: it carries the data plane, and is ready.
     pub(in crate::pipeline) const fn serves(&self) -> bool {
         self.member && self.ready
+    }
+
+    /// Whether it would serve, is up, and says that it can't yet.
+    pub(in crate::pipeline) const fn waits(&self) -> bool {
+        self.member && self.up && !self.ready
     }
 }
 
@@ -217,6 +225,10 @@ fn data_plane(pod: &Pod) -> Option<&ContainerStatus> {
     containers.find(|status| status.name == SIDECAR_CONTAINER)
 }
 
+fn is_up(pod: &Pod) -> bool {
+    data_plane(pod).is_some_and(|status| status.started == Some(true))
+}
+
 fn is_unstarted(pod: &Pod, now: Timestamp) -> bool {
     let status = data_plane(pod).filter(|status| status.restart_count == 0);
     let Some((reason, _)) = status.and_then(waiting) else { return false };
@@ -284,7 +296,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::testing::{options, pipeline, sidecar_pipeline};
+    use crate::testing::{gateway, options, pipeline, sidecar_pipeline};
 
     fn pod(change: impl FnOnce(&mut Value)) -> Pod {
         let mut pod = json!({
@@ -337,6 +349,7 @@ mod tests {
             uid: "pod-uid".to_owned(),
             ip: Some("10.0.0.1".to_owned()),
             ready: true,
+            up: false,
             selected: true,
             member: true,
             obstacle: None,
@@ -352,6 +365,27 @@ mod tests {
         };
         assert_eq!(observed, expected);
         assert!(observed.serves());
+    }
+
+    #[test]
+    fn a_gateways_pod_that_is_up_and_not_ready_can_say_why_and_an_applications_is_not_asked() {
+        let up = |started: bool| {
+            pod(|pod| {
+                pod["metadata"]["labels"] = json!({
+                    "app": "shop", "weir.dev/injected": "true", "pipeline.weir.dev/orders": "true",
+                    "weir.dev/pipeline": "orders", "app.kubernetes.io/component": "gateway",
+                });
+                pod["status"]["conditions"] = json!([{ "type": "Ready", "status": "False" }]);
+                pod["status"]["initContainerStatuses"] = json!([{
+                    "name": "weir-sidecar", "image": "i", "imageID": "", "ready": false,
+                    "restartCount": 0, "started": started,
+                }]);
+            })
+        };
+        let waits = |pod: &Pod, pipeline| observe(pod, &pipeline).unwrap().waits();
+        assert!(waits(&up(true), gateway("orders", 1)));
+        assert!(!waits(&up(false), gateway("orders", 1)), "it has not come up yet");
+        assert!(!waits(&up(true), sidecar_pipeline("orders")));
     }
 
     #[test]

@@ -22,6 +22,22 @@ pub(in crate::pipeline) struct Replica {
     pub(in crate::pipeline) refused: Option<String>,
 }
 
+impl Replica {
+    /// Why it serves nothing of the pipeline, where that is because it refused a configuration and had none before.
+    pub(in crate::pipeline) fn barren(&self) -> Option<&str> {
+        self.refused.as_deref().filter(|_| self.report == Report::NotServing)
+    }
+}
+
+/// What the pods answered that were asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Answers {
+    /// Of those that are ready.
+    pub(super) ready: Vec<Replica>,
+    /// Of a gateway's that are up, and not ready.
+    pub(super) unready: Vec<Replica>,
+}
+
 /// What a replica answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::pipeline) enum Report {
@@ -37,27 +53,30 @@ pub(in crate::pipeline) enum Report {
 /// noticeably longer for a status.
 const FRESH_ENOUGH: Duration = Duration::from_secs(2);
 
-/// Asks every pod that serves; each counts for so many objectives at most. One that does not answer is part of the answer.
+/// Asks every pod that serves, or would say why it doesn't; each counts for so many objectives at most. One that does not
+/// answer is part of the answer.
 pub(super) async fn ask(
     context: &Context,
     pods: &[ObservedPod],
     namespace: &str,
     pipeline: &str,
     objectives: usize,
-) -> Vec<Replica> {
+) -> Answers {
     let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
     // No snapshot of the past is wanted here.
     let since = weir_slo::Timestamp::from_millis(now);
     let query = Query { since, max_age: FRESH_ENOUGH, objectives };
-    let serving = pods.iter().filter(|pod| pod.serves());
-    let targets = serving.filter_map(|pod| target(pod, context.options.admin_port));
+    let asked = pods.iter().filter(|pod| pod.serves() || pod.waits());
+    let targets = asked.filter_map(|pod| target(pod, context.options.admin_port));
     let answers = context.sampler.sample_all(targets.map(|target| (target, query)).collect());
     let understood = answers.await.into_iter().map(|(target, answer)| Replica {
         pod: target.pod,
         refused: answer.as_ref().ok().and_then(|reading| reading.samples.refused.clone()),
         report: understand(answer, namespace, pipeline),
     });
-    understood.collect()
+    let waits = |name: &str| pods.iter().any(|pod| pod.name == name && pod.waits());
+    let (unready, ready) = understood.partition(|replica: &Replica| waits(&replica.pod));
+    Answers { ready, unready }
 }
 
 /// Where a pod is asked. A ready pod has an address always.

@@ -25,6 +25,8 @@ pub(super) struct Census {
     pub(super) generations: BTreeMap<i64, i32>,
     /// Outdated replicas that refused a configuration, each with the reason.
     pub(super) refusing: Vec<(String, String)>,
+    /// Replicas that refused a configuration and serve nothing, as they had none before, each with the reason.
+    pub(super) barren: Vec<(String, String)>,
     /// How many selected pods carry the sidecar.
     pub(super) injected: i32,
     /// How many of these lack something that a new pod would have.
@@ -50,6 +52,7 @@ impl Census {
             pods,
             workloads: _,
             replicas,
+            unready,
             knows_routes: _,
             no_injection: _,
             exposes: _,
@@ -61,6 +64,9 @@ impl Census {
         } = observed;
         let selected = || pods.iter().filter(|pod| pod.selected);
         let current = number(selected().count());
+        let is_barren = |name: &str| {
+            replicas.iter().any(|replica| replica.pod == name && replica.barren().is_some())
+        };
         let (desired, lasting) = match pipeline.spec.placement.kind() {
             Some(PlacementKind::Gateway(gateway)) => {
                 let wanted = observed.wanted_replicas().unwrap_or(gateway.replicas);
@@ -73,7 +79,7 @@ impl Census {
             lasting,
             desired,
             current,
-            ready: number(pods.iter().filter(|pod| pod.selected && pod.serves()).count()),
+            ready: number(selected().filter(|pod| pod.serves() && !is_barren(&pod.name)).count()),
             injected: number(selected().filter(|pod| pod.member).count()),
             incomplete: number(selected().filter(|pod| !pod.lacks.is_empty()).count()),
             missing: selected().filter(|pod| !pod.member).map(|pod| pod.name.clone()).collect(),
@@ -83,10 +89,17 @@ impl Census {
         for replica in replicas {
             census.add(replica, observed.told());
         }
+        let barren = replicas.iter().chain(unready).filter_map(|replica| {
+            replica.barren().map(|why| (replica.pod.clone(), why.to_owned()))
+        });
+        census.barren.extend(barren);
         census
     }
 
     fn add(&mut self, replica: &Replica, generation: Option<i64>) {
+        if replica.barren().is_some() {
+            return;
+        }
         let Replica { pod, report, refused } = replica;
         let outdated = match report {
             Report::Serving(sample) => {

@@ -1,13 +1,13 @@
 //! The condition UpToDate: every ready replica runs the newest generation of the spec.
 //!
 //! A replica that refuses a configuration goes on with the one before, so a pipeline that is not up to date
-//! is served all the same. One that is of another release than the operator is up to date as long as it runs the
+//! is served all the same, where there was one. One that is of another release than the operator is up to date as long as it runs the
 //! newest generation; the condition says that it could be brought to this one, and how.
 
 use weir_crds::names::reason::UPGRADE_AVAILABLE;
 
 use super::census::Census;
-use super::{condition, some};
+use super::{REFUSED_REMEDY, condition, refusal, some};
 use crate::conditions::{Finding, Status};
 use crate::injection::Lack;
 use crate::pipeline::given::HeldBack;
@@ -73,16 +73,16 @@ pub(super) fn left(observed: &Observed) -> i32 {
 
 /// What the replicas run, of whose pods some are `left` to be replaced.
 fn runs(census: &Census, generation: i64, left: i32) -> Judgement {
-    let Census { ready, outdated, refusing, silent, .. } = census;
+    let Census { ready, outdated, refusing, barren, silent, .. } = census;
     match (ready, outdated) {
+        _ if !barren.is_empty() || !refusing.is_empty() => {
+            (Status::False, "ConfigurationRefused", refused(census, generation))
+        }
         (0, _) => (
             Status::Unknown,
             "NoReplicaReady",
             "no replica is ready that could say: see EndpointsReady".to_owned(),
         ),
-        (_, 1..) if !refusing.is_empty() => {
-            (Status::False, "ConfigurationRefused", refused(refusing, generation))
-        }
         (_, 1..) => (
             Status::False,
             "Updating",
@@ -141,12 +141,18 @@ fn injected(observed: &Observed) -> Option<String> {
     Some(format!("the sidecar of {some} is not of the operator's release, {release}: see Injected"))
 }
 
-fn refused(refusing: &[(String, String)], generation: i64) -> String {
-    let pods: Vec<String> = refusing.iter().map(|(pod, _)| pod.clone()).collect();
-    let pods = some(&pods, MOST_NAMES);
-    let why = refusing.first().map_or("no reason given", |(_, why)| why.as_str());
-    format!(
-        "generation {generation} was refused by {pods}, where the one before is served on ({why}): mend the \
-         spec, or bring the sidecars to the operator's version"
-    )
+/// By which replicas the generation was refused, and what they serve.
+fn refused(census: &Census, generation: i64) -> String {
+    let Census { refusing, barren, .. } = census;
+    let instead = [
+        (refusing, "where the one before is served on"),
+        (barren, "where nothing is served, as there was none before"),
+    ];
+    let instead = instead.into_iter().filter(|(pods, _)| !pods.is_empty());
+    let words = instead.map(|(pods, instead)| {
+        let (pods, why) = refusal(pods, MOST_NAMES);
+        format!("by {pods}, {instead} ({why})")
+    });
+    let words: Vec<String> = words.collect();
+    format!("generation {generation} was refused {}: {REFUSED_REMEDY}", words.join(", and "))
 }

@@ -1,19 +1,23 @@
 //! The condition EndpointsReady: subscribers are served at the URLs.
 
 use kube::ResourceExt;
+use weir_crds::names::SIDECAR_CONTAINER;
 use weir_crds::v1alpha1::PlacementKind;
 use weir_slo::{KeysSample, LogSample, PipelineSample};
 
 use super::census::Census;
 use super::remedy::{of_amounts, unspecified};
-use super::{condition, current, refused, some};
+use super::{REFUSED_REMEDY, condition, current, refusal as refusal_of, refused, secrets, some};
 use crate::conditions::{Finding, Status};
-use crate::pipeline::Outcome;
-use crate::pipeline::observe::{Observed, Report, refusal};
+use crate::pipeline::observe::{Observed, Replica, Report, refusal};
+use crate::pipeline::{Outcome, namespace};
 use crate::selector;
 
 /// How many replicas are named with what keeps them from starting.
 const MOST_TROUBLES: usize = 3;
+
+/// What a sidecar says of its command line, for whoever runs it alone: the operator writes that of its pods.
+const OF_COMMAND_LINE: &str = ", in the directory that --secrets-dir names";
 
 /// Finds the condition.
 pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> Finding {
@@ -30,7 +34,7 @@ pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> F
 }
 
 fn serving(observed: &Observed, census: &Census) -> (Status, &'static str, String) {
-    let Census { desired, ready, outdated, troubles, current: standing, .. } = census;
+    let Census { desired, ready, outdated, barren, troubles, current: standing, .. } = census;
     let (cut_off, keyless) = (cut_off(observed), keyless(observed));
     if let Some((reason, message)) = refusing(observed, &cut_off, &keyless) {
         return (Status::False, reason, message);
@@ -43,6 +47,10 @@ fn serving(observed: &Observed, census: &Census) -> (Status, &'static str, Strin
         if !all.is_empty() {
             message.push_str(&format!("; without {what}: {}", some(all, MOST_TROUBLES)));
         }
+    }
+    if !barren.is_empty() {
+        let (pods, why) = refusal_of(barren, MOST_TROUBLES);
+        message.push_str(&format!("; the configuration is refused by {pods} ({why})"));
     }
     if !troubles.is_empty() {
         message.push_str(&format!("; not up: {}", some(troubles, MOST_TROUBLES)));
@@ -70,7 +78,11 @@ fn refusing(
     cut_off: &[String],
     keyless: &[String],
 ) -> Option<(&'static str, String)> {
-    let is_all = |some: &[String]| !some.is_empty() && some.len() == observed.replicas.len();
+    let asked = observed.replicas.iter().filter(|replica| replica.barren().is_none()).count();
+    let is_all = |some: &[String]| !some.is_empty() && some.len() == asked;
+    if is_all(&bare(observed, &observed.replicas)) {
+        return Some(("SecretMissing", secrets::missing(observed).unwrap_or_default()));
+    }
     if is_all(cut_off) {
         let told = some(cut_off, MOST_TROUBLES);
         let message = format!("no replica reaches the log, so that all of them refuse: {told}");
@@ -92,6 +104,16 @@ fn refusing(
         "no replica has keys of the issuer, so that all of them refuse every token: {told}: {remedy}"
     );
     Some(("KeysUnreadable", message))
+}
+
+/// Which of these replicas find nothing of the Secret with the certificate of their public port.
+fn bare(observed: &Observed, replicas: &[Replica]) -> Vec<String> {
+    let Some(tls) = &observed.pipeline.spec.endpoints.tls else { return Vec::new() };
+    let bare = replicas.iter().filter(|replica| match &replica.report {
+        Report::Serving(sample) => sample.missing_secrets.contains(&tls.secret_name),
+        Report::NotServing | Report::Silent(_) => false,
+    });
+    bare.map(|replica| replica.pod.clone()).collect()
 }
 
 /// The replicas that have no log to read or to write, and what each says of it.
@@ -118,7 +140,8 @@ fn lacking(
     let lacking = observed.replicas.iter().filter_map(|replica| {
         let Report::Serving(sample) = &replica.report else { return None };
         let (_, why) = state(sample).filter(|(healthy, _)| !healthy)?;
-        Some(format!("{} ({})", replica.pod, why.unwrap_or("it does not say why")))
+        let why = why.unwrap_or("it does not say why").replace(OF_COMMAND_LINE, "");
+        Some(format!("{} ({why})", replica.pod))
     });
     lacking.collect()
 }
@@ -128,6 +151,17 @@ fn absent(observed: &Observed, census: &Census) -> (Status, &'static str, String
     let refused = refused::find(observed).filter(|_| census.desired == 0);
     if let Some(refused) = refused {
         return (Status::False, "PodsRefused", refused);
+    }
+    if !census.barren.is_empty() {
+        let (pods, why) = refusal_of(&census.barren, MOST_TROUBLES);
+        let message = format!(
+            "nothing is served, because {pods} refused the configuration, and there is none before it ({why}): \
+             {REFUSED_REMEDY}"
+        );
+        return (Status::False, "ConfigurationRefused", message);
+    }
+    if !bare(observed, &observed.unready).is_empty() {
+        return (Status::False, "SecretMissing", secrets::missing(observed).unwrap_or_default());
     }
     let (reason, message) = match observed.pipeline.spec.placement.kind() {
         Some(PlacementKind::Sidecar(sidecar)) if census.desired == 0 => (
@@ -151,6 +185,9 @@ fn absent(observed: &Observed, census: &Census) -> (Status, &'static str, String
 
 fn unready(observed: &Observed, census: &Census) -> String {
     let message = format!("none of {} replicas is ready", census.desired);
+    if let Some(uncertified) = uncertified(observed) {
+        return format!("{message}: {uncertified}");
+    }
     match (census.troubles.as_slice(), gateway_refused(observed)) {
         ([], None) if observed.existing.stateful_set.is_some() && census.current == 0 => {
             let name = observed.pipeline.name_any();
@@ -162,6 +199,22 @@ fn unready(observed: &Observed, census: &Census) -> String {
         ([], Some(refused)) => format!("{message}: no pod can be made: {refused}"),
         (troubles, _) => format!("{message}: {}", some(troubles, MOST_TROUBLES)),
     }
+}
+
+/// Which replicas are up and can't use the certificate that they find.
+fn uncertified(observed: &Observed) -> Option<String> {
+    let tls = observed.pipeline.spec.endpoints.tls.as_ref()?;
+    let answers = |replica: &&Replica| matches!(replica.report, Report::Serving(_));
+    let waiting = observed.unready.iter().filter(answers).map(|replica| replica.pod.clone());
+    let waiting: Vec<String> = waiting.collect();
+    let first = waiting.first()?;
+    Some(format!(
+        "{} can't use the certificate of the Secret {} yet: `kubectl logs {first} -n {} -c {SIDECAR_CONTAINER}` says \
+         why, if it stays so",
+        some(&waiting, MOST_TROUBLES),
+        tls.secret_name,
+        namespace(&observed.pipeline)
+    ))
 }
 
 /// Why the gateway's Deployment can't make pods, and what to do.

@@ -358,6 +358,7 @@ fn a_secret_that_a_replica_does_not_find_is_named_with_the_remedy() {
     let said = "missing: tls (b finds nothing of it): create it in namespace shop, with the keys";
     assert!(message.starts_with(said), "{message}");
     observed.pods.iter_mut().for_each(|pod| pod.ready = false);
+    observed.replicas.clear();
     assert_eq!(say(&applied(&observed), "SecretsPresent").0, "Unknown");
 }
 
