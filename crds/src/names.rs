@@ -80,6 +80,9 @@ pub const DATA_DIR: &str = "/var/lib/weir";
 /// Where the sidecar finds the Secrets that manifests name: each key is a file in a directory with the
 /// Secret's name.
 pub const SECRETS_DIR: &str = "/etc/weir/secrets";
+/// Says where else that may be, where a sidecar misses one. The operator, whose sidecars are told by no command line,
+/// leaves it out of what it tells.
+pub const OF_SECRETS_DIR: &str = ", in the directory that --secrets-dir names";
 /// The directory, shared with the application, that holds [`PUBLISH_SOCKET`].
 pub const SOCKET_DIR: &str = "/run/weir";
 /// The Unix socket on which the application publishes.

@@ -16,6 +16,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::task::AbortOnDropHandle;
+use weir_crds::names::OF_SECRETS_DIR;
 
 /// The largest set of keys; one of an issuer has a few KiB.
 const MOST_BYTES: usize = 256 * 1024;
@@ -47,12 +48,12 @@ pub(super) enum FetchError {
     NoTls,
     #[cfg(feature = "tls")]
     #[error(
-        "{}: {error}: spec.auth.jwt.ca names this key of a Secret, in the directory that --secrets-dir names",
+        "{}: {error}: spec.auth.jwt.ca names this key of a Secret{OF_SECRETS_DIR}",
         path.display()
     )]
     Authorities { path: PathBuf, error: std::io::Error },
     #[error(
-        "{}: {error}: spec.auth.jwt.jwks names this key of a Secret, in the directory that --secrets-dir names",
+        "{}: {error}: spec.auth.jwt.jwks names this key of a Secret{OF_SECRETS_DIR}",
         path.display()
     )]
     File { path: PathBuf, error: std::io::Error },

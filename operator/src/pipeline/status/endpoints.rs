@@ -1,7 +1,7 @@
 //! The condition EndpointsReady: subscribers are served at the URLs.
 
 use kube::ResourceExt;
-use weir_crds::names::SIDECAR_CONTAINER;
+use weir_crds::names::{OF_SECRETS_DIR, SIDECAR_CONTAINER};
 use weir_crds::v1alpha1::PlacementKind;
 use weir_slo::{KeysSample, LogSample, PipelineSample};
 
@@ -15,9 +15,6 @@ use crate::selector;
 
 /// How many replicas are named with what keeps them from starting.
 const MOST_TROUBLES: usize = 3;
-
-/// What a sidecar says of its command line, for whoever runs it alone: the operator writes that of its pods.
-const OF_COMMAND_LINE: &str = ", in the directory that --secrets-dir names";
 
 /// Finds the condition.
 pub(super) fn find(observed: &Observed, census: &Census, outcome: &Outcome) -> Finding {
@@ -140,7 +137,7 @@ fn lacking(
     let lacking = observed.replicas.iter().filter_map(|replica| {
         let Report::Serving(sample) = &replica.report else { return None };
         let (_, why) = state(sample).filter(|(healthy, _)| !healthy)?;
-        let why = why.unwrap_or("it does not say why").replace(OF_COMMAND_LINE, "");
+        let why = why.unwrap_or("it does not say why").replace(OF_SECRETS_DIR, "");
         Some(format!("{} ({why})", replica.pod))
     });
     lacking.collect()
