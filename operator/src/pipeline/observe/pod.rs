@@ -50,7 +50,7 @@ pub(in crate::pipeline) struct ObservedPod {
     pub(in crate::pipeline) has_node: bool,
     /// The hash of the configuration that was last announced to it.
     pub(in crate::pipeline) config_hash: Option<String>,
-    /// Why the data plane's container does not run: `ImagePullBackOff: …`.
+    /// Why the data plane's container does not run, or else one beside it: `ImagePullBackOff: …`.
     pub(in crate::pipeline) trouble: Option<String>,
     /// Whether that container has never run, and has waited too long for what may never come.
     pub(in crate::pipeline) unstarted: bool,
@@ -212,17 +212,30 @@ fn workload(pod: &Pod) -> Option<String> {
     }
 }
 
-/// Why the data plane's container waits, other than for its turn.
+/// Why the data plane's container waits, other than for its turn; or why a container beside it does.
 fn trouble(pod: &Pod) -> Option<String> {
-    data_plane(pod).and_then(waits_for).or_else(|| unschedulable(pod))
+    let sidecar = data_plane(pod).and_then(waits_for);
+    sidecar.or_else(|| unschedulable(pod)).or_else(|| containers(pod).find_map(fails_beside))
+}
+
+/// That a container of the application waits. Its words are its own.
+fn fails_beside(status: &ContainerStatus) -> Option<String> {
+    let (reason, _) = waiting(status)?;
+    Some(format!("its container {}: {reason}", status.name))
 }
 
 /// What the kubelet says of the data plane's container.
 fn data_plane(pod: &Pod) -> Option<&ContainerStatus> {
-    let status = pod.status.as_ref()?;
-    let inits = status.init_container_statuses.iter().flatten();
-    let mut containers = status.container_statuses.iter().flatten().chain(inits);
-    containers.find(|status| status.name == SIDECAR_CONTAINER)
+    containers(pod).find(|status| status.name == SIDECAR_CONTAINER)
+}
+
+/// What the kubelet says of all containers.
+fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let statuses = pod.status.iter();
+    statuses.flat_map(|status| {
+        let inits = status.init_container_statuses.iter().flatten();
+        status.container_statuses.iter().flatten().chain(inits)
+    })
 }
 
 fn is_up(pod: &Pod) -> bool {
@@ -542,6 +555,14 @@ mod tests {
         });
         let words = "CrashLoopBackOff: can't listen on port 7070";
         assert_eq!(trouble(&crashing).as_deref(), Some(words));
+        let beside = pod(|pod| {
+            pod["status"]["containerStatuses"] = json!([{
+                "name": "web", "image": "i", "imageID": "", "ready": false, "restartCount": 2,
+                "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 10s" } },
+                "lastState": { "terminated": { "exitCode": 1, "message": "password: hunter2" } },
+            }]);
+        });
+        assert_eq!(trouble(&beside).as_deref(), Some("its container web: CrashLoopBackOff"));
         let pending = pod(|pod| {
             pod["status"]["conditions"] =
                 json!([{ "type": "PodScheduled", "status": "False", "message": "no nodes" }]);
