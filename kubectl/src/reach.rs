@@ -223,9 +223,10 @@ impl Pods {
         same.or_else(|| ready().next()).ok_or_else(|| Error::NoPod {
             pipeline: self.pipeline.clone(),
             why: format!(
-                "it has {}; `kubectl weir status {}` says more",
+                "it has {}; `kubectl weir status {} -n {}` says more",
                 if pods.is_empty() { "none".to_owned() } else { names().join(", ") },
-                self.pipeline
+                self.pipeline,
+                self.cluster.namespace
             ),
         })
     }
@@ -334,6 +335,7 @@ mod tests {
         assert_eq!(error, "c is no pod of orders; there is a, b");
         let error = pods(None, None).choose(&[pod("a", false)]).unwrap_err().to_string();
         assert!(error.starts_with("no pod of orders is ready: it has a;"), "{error}");
+        assert!(error.contains("`kubectl weir status orders -n shop`"), "{error}");
     }
 
     #[test]

@@ -30,23 +30,26 @@ pub async fn run<O: Write, E: Write>(
     asked: &Status,
     screen: &mut Screen<O, E>,
 ) -> Result<(), Error> {
+    let watching = Watching::find(cluster).await;
+    let left_out = watching.left_out(&cluster.namespace);
     let text = match &asked.name {
-        Some(name) => one(cluster, name, asked.output, screen).await?,
-        None => all(cluster, asked.output, screen).await?,
+        Some(name) => one(cluster, name, asked.output, left_out, screen).await?,
+        None => all(cluster, asked.output, left_out, screen).await?,
     };
+    if watching.is_none() {
+        screen.note("no operator is in the cluster: `kubectl weir check` says more; what is shown is of before");
+    }
     Ok(screen.out.write_all(text.as_bytes())?)
 }
 
 async fn all<O: Write, E: Write>(
     cluster: &Cluster,
     report: Report,
+    left_out: Option<LeftOut>,
     screen: &mut Screen<O, E>,
 ) -> Result<String, Error> {
-    let (found, left_out) = futures::join!(
-        async { futures::try_join!(pipelines::all(cluster), pipelines::slos(cluster)) },
-        left_out(cluster)
-    );
-    let ((pipelines, slos), namespace) = (found?, &cluster.namespace);
+    let (pipelines, slos) = futures::try_join!(pipelines::all(cluster), pipelines::slos(cluster))?;
+    let namespace = &cluster.namespace;
     if pipelines.is_empty() && slos.is_empty() {
         screen.note(&format!("nothing of Weir in the namespace {namespace}"));
     }
@@ -61,16 +64,12 @@ async fn one<O: Write, E: Write>(
     cluster: &Cluster,
     name: &str,
     report: Report,
+    left_out: Option<LeftOut>,
     screen: &Screen<O, E>,
 ) -> Result<String, Error> {
     let pipeline = pipelines::one(cluster, name).await?;
-    let (found, left_out) = futures::join!(
-        async {
-            futures::try_join!(pipelines::replicas(cluster, &pipeline), pipelines::slos(cluster))
-        },
-        left_out(cluster)
-    );
-    let (pods, mut slos) = found?;
+    let (pods, mut slos) =
+        futures::try_join!(pipelines::replicas(cluster, &pipeline), pipelines::slos(cluster))?;
     slos.retain(|slo| slo.spec.pipeline_ref.name == pipeline.name_any());
     let asked = pods.into_iter().map(|pod| replica::ask(cluster, pod, name));
     let mut replicas: Vec<_> = stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
@@ -81,9 +80,4 @@ async fn one<O: Write, E: Write>(
     })?;
     let text = || details::render(&pipeline, &replicas, &slos, left_out.as_ref(), screen.paint);
     Ok(document.unwrap_or_else(text))
-}
-
-/// What is to be said where no operator watches the namespace.
-async fn left_out(cluster: &Cluster) -> Option<LeftOut> {
-    Watching::find(cluster).await.left_out(&cluster.namespace)
 }

@@ -45,6 +45,12 @@ impl Watching {
         found.map_or_else(|_| Self::default(), |found| Self::of(found.items.iter(), true))
     }
 
+    /// Whether there is no operator in the cluster.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.is_all && self.operators.is_empty()
+    }
+
     /// What is to be said of this namespace; nothing where an operator watches it, or where none is known of.
     #[must_use]
     pub fn left_out(&self, namespace: &str) -> Option<LeftOut> {
@@ -117,6 +123,8 @@ mod tests {
         assert_eq!(said(&["shop", "till"], true, "till"), None);
         assert_eq!(said(&["shop", ""], true, "till"), None, "all are watched");
         assert_eq!(said(&[], true, "till"), None);
+        assert!(Watching::of([].iter(), true).is_none());
+        assert!(!Watching::default().is_none(), "nobody could look");
         let some = said(&["shop"], false, "till").unwrap();
         assert!(some.starts_with("no operator that was looked at watches"), "{some}");
     }

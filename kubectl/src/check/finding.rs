@@ -92,7 +92,11 @@ pub(super) fn text(findings: &[Finding], paint: Paint) -> String {
         some => format!(", {some} not looked at"),
     };
     let sum = format!("{problems} problems, {warnings} warnings{unknown}");
-    let (word, tone) = if problems == 0 { ("sound", Tone::Good) } else { ("not sound", Tone::Bad) };
+    let (word, tone) = match (problems, unknown.is_empty()) {
+        (0, true) => ("sound", Tone::Good),
+        (0, false) => ("sound as far as could be looked at", Tone::Doubtful),
+        _ => ("not sound", Tone::Bad),
+    };
     out.push_str(&format!("\n{}: {sum}\n", paint.text(tone, word)));
     out
 }
@@ -135,6 +139,9 @@ not sound: 1 problems, 0 warnings, 1 not looked at
         let others: Vec<_> =
             findings().into_iter().filter(|found| found.verdict != Verdict::Problem).collect();
         assert!(is_sound(&others));
+        let said = text(&others, Screen::plain(Vec::new(), Vec::new()).paint);
+        let sum = "\nsound as far as could be looked at: 0 problems, 0 warnings, 1 not looked at\n";
+        assert!(said.ends_with(sum), "{said}");
     }
 
     #[test]

@@ -133,6 +133,12 @@ fn running(deployment: &Deployment, title: &str) -> Finding {
     match available {
         0 => Finding::wrong(Verdict::Problem, subject, message, remedy()),
         some if some < wanted => Finding::wrong(Verdict::Warning, subject, message, remedy()),
+        _ if status.replicas > status.updated_replicas => {
+            let message = format!(
+                "{message}, of which some are as before: its newest pods don't take over, or not yet"
+            );
+            Finding::wrong(Verdict::Warning, subject, message, remedy())
+        }
         _ => Finding::ok(subject, message),
     }
 }
@@ -228,6 +234,10 @@ pub(super) mod tests {
             found.deployment.status.as_mut().unwrap().available_replicas = Some(available);
             assert_eq!(verdicts(vec![found]), [verdict], "{available}");
         }
+        let mut halfway = installed("weir-system", &[]);
+        let status = halfway.deployment.status.as_mut().unwrap();
+        (status.replicas, status.updated_replicas) = (Some(3), Some(1));
+        assert_eq!(verdicts(vec![halfway]), [Verdict::Warning]);
         let mut none = installed("weir-system", &[]);
         none.deployment.spec.replicas = Some(0);
         assert_eq!(verdicts(vec![none]), [Verdict::Problem]);

@@ -86,7 +86,8 @@ fn one(subject: &str, seen: &Seen<'_>, verdict: Verdict) -> Option<Finding> {
     };
     if ready.status != "True" {
         let message = format!("is not ready ({}): {}", ready.reason, ready.message);
-        let remedy = "do what it says; `kubectl weir status` shows the rest";
+        let remedy =
+            "do what it says; `kubectl weir status -n`, with its namespace, shows the rest";
         return Some(Finding::wrong(verdict, subject, message, remedy));
     }
     if observed != generation {

@@ -211,12 +211,13 @@ fn one(subject: &str, Scope { place, rights }: &Scope) -> Finding {
     }
     if lacking.len() == rights.len() {
         let message = format!("it may do nothing of what it needs {place}");
-        let remedy = "see whether its role is bound to it: upgrade the chart with rbac.create=true, which does that";
+        let remedy = "see whether its role is bound to it: upgrade the chart with rbac.create=true, which \
+                      does that, and with Helm 4 also --force-conflicts, where somebody has edited one of the two";
         return Finding::wrong(Verdict::Problem, subject, message, remedy);
     }
     let message = format!("it may not {} {place}", lacking.join(", nor "));
-    let remedy =
-        "upgrade the chart with rbac.create=true, or grant it to the operator's role yourself";
+    let remedy = "upgrade the chart with rbac.create=true, and with Helm 4 also --force-conflicts, where somebody has edited \
+         the role; or grant it to the operator's role yourself";
     Finding::wrong(Verdict::Problem, subject, message, remedy)
 }
 

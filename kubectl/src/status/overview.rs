@@ -122,9 +122,12 @@ pub(super) fn tone(status: &str) -> Tone {
 /// What is not as it should be where it holds; of all other conditions it is where they don't.
 const ABNORMAL: [&str; 2] = ["ScalingLimited", "Contested"];
 
+/// The reason of a condition that holds, and tells how injected pods come to the operator's release.
+const SIDECARS_OUTDATED: &str = "SidecarsOutdated";
+
 fn is_wrong(Condition { type_, status, reason, .. }: &Condition) -> bool {
     let wrong = if ABNORMAL.contains(&type_.as_str()) { "True" } else { "False" };
-    status == wrong || reason == UPGRADE_AVAILABLE
+    status == wrong || [UPGRADE_AVAILABLE, SIDECARS_OUTDATED].contains(&reason.as_str())
 }
 
 /// The conditions that are not as they should be, or could be better, each with what to do, as the operator words it.
@@ -192,6 +195,9 @@ pub(super) mod tests {
         for abnormal in ABNORMAL {
             assert!(wrong(abnormal, "True") && !wrong(abnormal, "False"), "{abnormal}");
         }
+        let mut outdated = condition("Injected", "True", "");
+        outdated["reason"] = "SidecarsOutdated".into();
+        assert!(is_wrong(&serde_json::from_value(outdated).unwrap()));
     }
 
     #[test]
