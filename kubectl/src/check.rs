@@ -62,7 +62,7 @@ fn judge(observed: &Observed, now: Timestamp) -> Vec<Finding> {
         findings.extend(namespaces::judge(installed));
         findings.extend(rights::judge(installed));
         findings.extend(versions::judge(installed, pods, definitions));
-        findings.extend(webhook::judge(installed, now));
+        findings.extend(webhook::judge(installed, pipelines, now));
         findings.extend(policies::judge(installed, pipelines));
     }
     findings.extend(sidecars::judge(pods, operators));

@@ -76,7 +76,7 @@ fn left(installed: &Installed, subject: String) -> Option<Finding> {
     Some(Finding::wrong(Verdict::Warning, subject, message, remedy))
 }
 
-fn is_injected(installed: &Installed, pipeline: &StreamPipeline) -> bool {
+pub(super) fn is_injected(installed: &Installed, pipeline: &StreamPipeline) -> bool {
     let deployment = &installed.deployment;
     let namespace = pipeline.namespace().unwrap_or_default();
     let (watched, own) = (watched(deployment), deployment.namespace().unwrap_or_default());

@@ -3,20 +3,27 @@
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
+use weir_crds::v1alpha1::StreamPipeline;
 
 use super::certificate;
 use super::finding::{Finding, Verdict};
 use super::observe::Read;
 use super::operator::{Installed, flag};
+use super::policies;
 
 /// What is to be said of an operator's webhook; nothing where it injects by policies.
-pub(super) fn judge(installed: &Installed, now: Timestamp) -> Option<Finding> {
+pub(super) fn judge(
+    installed: &Installed,
+    pipelines: &Read<Vec<StreamPipeline>>,
+    now: Timestamp,
+) -> Option<Finding> {
     if flag(&installed.deployment, "injection-policies").is_some() {
         return None;
     }
     let subject = format!("webhook of {}", installed.title());
     let Some(name) = flag(&installed.deployment, "webhook-config") else {
-        return Some(Finding::ok(subject, "it has none, so that only gateways work"));
+        return Some(none(subject, installed, pipelines));
     };
     Some(match wrong(installed, &name, now) {
         Ok(()) => Finding::ok(subject, "is registered, trusted, and reached"),
@@ -26,6 +33,23 @@ pub(super) fn judge(installed: &Installed, now: Timestamp) -> Option<Finding> {
             Finding::wrong(Verdict::Problem, subject, message, remedy)
         }
     })
+}
+
+/// What is to be said where there is none; as long as a pod lives, its sidecar hides that the next one gets none.
+fn none(subject: String, installed: &Installed, pipelines: &Read<Vec<StreamPipeline>>) -> Finding {
+    let message = "it has none, so that only gateways work";
+    let all = pipelines.iter().flatten();
+    let wanted = all.filter(|pipeline| policies::is_injected(installed, pipeline));
+    let title = |found: &StreamPipeline| {
+        format!("{}/{}", found.namespace().unwrap_or_default(), found.name_any())
+    };
+    let wanted: Vec<String> = wanted.map(title).collect();
+    if wanted.is_empty() {
+        return Finding::ok(subject, message);
+    }
+    let message = format!("{message}; new pods of {} start without a sidecar", wanted.join(", "));
+    let remedy = "upgrade the chart with webhook.enabled=true, or place them in gateways";
+    Finding::wrong(Verdict::Warning, subject, message, remedy)
 }
 
 /// What keeps new pods from getting a sidecar.
@@ -126,7 +150,7 @@ mod tests {
     }
 
     fn found(operator: &Installed) -> Finding {
-        judge(operator, Timestamp::now()).unwrap()
+        judge(operator, &Ok(Vec::new()), Timestamp::now()).unwrap()
     }
 
     #[test]
@@ -134,7 +158,28 @@ mod tests {
         assert_eq!(found(&sound()).verdict, Verdict::Ok);
         assert_eq!(found(&installed("weir-system", &[])).verdict, Verdict::Ok, "there is none");
         let by_policies = installed("weir-system", &["--injection-policies=weir"]);
-        assert_eq!(judge(&by_policies, Timestamp::now()), None);
+        assert_eq!(judge(&by_policies, &Ok(Vec::new()), Timestamp::now()), None);
+    }
+
+    #[test]
+    fn without_a_webhook_pipelines_that_want_sidecars_are_named() {
+        let pipeline = |placement: serde_json::Value| {
+            serde_json::from_value(json!({
+                "metadata": { "name": "orders", "namespace": "shop" },
+                "spec": { "placement": placement, "sources": [{ "name": "app", "http": {} }],
+                          "endpoints": { "sse": {} } },
+            }))
+            .unwrap()
+        };
+        let found = |placement| {
+            let operator = installed("weir-system", &[]);
+            judge(&operator, &Ok(vec![pipeline(placement)]), Timestamp::now()).unwrap()
+        };
+        assert_eq!(found(json!({ "gateway": {} })).verdict, Verdict::Ok);
+        let selector = json!({ "matchLabels": { "app": "shop" } });
+        let wanting = found(json!({ "sidecar": { "selector": selector } }));
+        assert_eq!(wanting.verdict, Verdict::Warning);
+        assert!(wanting.message.contains("new pods of shop/orders start"), "{wanting:?}");
     }
 
     #[test]
