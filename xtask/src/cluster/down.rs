@@ -18,7 +18,7 @@ use crate::command::{self, QUICK, tool};
 pub(crate) fn command() -> Result<()> {
     let layout = Layout::from_environment()?;
     run(&layout)?;
-    println!("no cluster is up in {}", layout.dir().display());
+    println!("nothing of a cluster is left running in {}", layout.dir().display());
     Ok(())
 }
 
