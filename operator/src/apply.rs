@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use json_patch::jsonptr::PointerBuf;
-use json_patch::{PatchOperation, RemoveOperation, TestOperation};
+use json_patch::{AddOperation, PatchOperation, RemoveOperation, TestOperation};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
@@ -195,24 +195,48 @@ where
     }
 }
 
-/// Writes an object over what is there: a list becomes what is wanted, where an apply would keep what others have added
-/// to it. Afterwards the object is as if it had been applied.
+/// Writes an object over what is there: an apply would keep what others have added to it. Afterwards the object is as if
+/// it had been applied. One that may not be changed at all is made anew, where nothing hangs on it.
 async fn overwrite<K>(api: &Api<K>, object: &K) -> Result<K, kube::Error>
 where
     K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
 {
-    let name = object.name_any();
-    let mut wanted = serde_json::to_value(object).map_err(kube::Error::SerdeError)?;
-    // What others note there is theirs.
-    if let Some(fields) = wanted.as_object_mut() {
-        fields.insert("metadata".to_owned(), json!({ "uid": object.meta().uid }));
-    }
+    let (name, uid) = (object.name_any(), object.meta().uid.clone());
+    let patch = Patch::<()>::Json(overwriting(object).map_err(kube::Error::SerdeError)?);
     let field_manager = Some(OVERWRITER.to_owned());
     let params = PatchParams { field_manager, ..PatchParams::default() };
-    api.patch(&name, &params, &Patch::Merge(&wanted)).await?;
     let forced = PatchParams::apply(FIELD_MANAGER).force();
+    match api.patch(&name, &params, &patch).await {
+        Err(kube::Error::Api(status))
+            if status.code == UNPROCESSABLE && K::kind(&()) == "ConfigMap" =>
+        {
+            delete(api, &name, uid).await?;
+            let mut anew = object.clone();
+            anew.meta_mut().uid = None;
+            return api.patch(&name, &forced, &Patch::Apply(&anew)).await;
+        }
+        overwritten => overwritten?,
+    };
     let written: K = api.patch(&name, &forced, &Patch::Apply(object)).await?;
     Ok(disowned(api, &name, written).await)
+}
+
+/// The patch that makes of all but the metadata of an object what is wanted, tied to its uid. What others note in the
+/// metadata is theirs.
+fn overwriting(object: &impl Serialize) -> Result<json_patch::Patch, serde_json::Error> {
+    let wanted = serde_json::to_value(object)?;
+    let path = |tokens: &[&str]| PointerBuf::from_tokens(tokens.iter().copied());
+    let uid = wanted.pointer("/metadata/uid").cloned().unwrap_or_default();
+    let test = TestOperation { path: path(&["metadata", "uid"]), value: uid };
+    let mut patch = vec![PatchOperation::Test(test)];
+    let fields = wanted.as_object().into_iter().flatten();
+    for (field, value) in
+        fields.filter(|(field, _)| !matches!(field.as_str(), "apiVersion" | "kind" | "metadata"))
+    {
+        let add = AddOperation { path: path(&[field]), value: value.clone() };
+        patch.push(PatchOperation::Add(add));
+    }
+    Ok(json_patch::Patch(patch))
 }
 
 /// How often it is tried to take an entry out of the managers, whose order changes with each write.
@@ -347,6 +371,19 @@ mod tests {
 
     fn labels() -> BTreeMap<String, String> {
         BTreeMap::from([("a".to_owned(), "b".to_owned())])
+    }
+
+    #[test]
+    fn an_object_is_written_over_but_for_its_metadata() {
+        let object = json!({
+            "apiVersion": "v1", "kind": "Service", "spec": { "ports": [] },
+            "metadata": { "name": "orders", "uid": "a", "labels": { "b": "c" } },
+        });
+        let expected = json!([
+            { "op": "test", "path": "/metadata/uid", "value": "a" },
+            { "op": "add", "path": "/spec", "value": { "ports": [] } },
+        ]);
+        assert_eq!(serde_json::to_value(overwriting(&object).unwrap()).unwrap(), expected);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, Config, ResourceExt};
@@ -140,6 +141,23 @@ async fn what_somebody_puts_in_the_place_of_a_port_goes_though_both_can_not_stan
             let names = found.into_iter().filter_map(|entry| entry.manager);
             let own: Vec<_> = names.filter(|name| name.starts_with("weir-operator")).collect();
             ensure!(own == ["weir-operator"], "{own:?}");
+            Ok(())
+        })
+        .await?;
+        let budgets = namespace.api::<PodDisruptionBudget>();
+        let budget = budgets.get("orders").await?.spec;
+        let other = json!({ "spec": { "maxUnavailable": null, "minAvailable": 1 } });
+        budgets.patch("orders", &by("kubectl-edit"), &Patch::Merge(other)).await?;
+        let config_maps = namespace.api::<ConfigMap>();
+        let frozen =
+            Patch::Merge(json!({ "immutable": true, "data": { "pipeline.yaml": "wrong" } }));
+        let data = config_maps.get("orders-weir").await?.data;
+        config_maps.patch("orders-weir", &by("kubectl-edit"), &frozen).await?;
+        eventually("the budget and the ConfigMap are put right", LIMIT, async || {
+            let (budget_now, found) =
+                (budgets.get("orders").await?.spec, config_maps.get("orders-weir").await?);
+            ensure!(budget_now == budget, "{budget_now:?}");
+            ensure!(found.data == data && found.immutable.is_none(), "{found:?}");
             Ok(())
         })
         .await?;
