@@ -112,7 +112,8 @@ pub fn find<K: ResourceExt>(
     })
 }
 
-/// The pods that carry the data plane of a pipeline, by name; without those that are leaving.
+/// The pods that carry the data plane of a pipeline, by name; without those that are leaving, and those of jobs that are
+/// done.
 ///
 /// # Errors
 ///
@@ -127,9 +128,14 @@ pub async fn replicas(cluster: &Cluster, pipeline: &StreamPipeline) -> Result<Ve
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let selected = ListParams::default().labels(&selector::of_labels(&labels));
     let mut pods = api.list(&selected).await.map_err(reading("pods"))?.items;
-    pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+    pods.retain(is_living);
     pods.sort_by_key(ResourceExt::name_any);
     Ok(pods)
+}
+
+fn is_living(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// Whether a pod is ready.
@@ -163,6 +169,17 @@ mod tests {
         assert_eq!(error, "no Pod wep in the namespace shop; there is web");
         let error = find(Vec::<Pod>::new(), "Pod", "web", "shop").unwrap_err().to_string();
         assert!(error.ends_with("there is none; -n NAME looks in another"), "{error}");
+    }
+
+    #[test]
+    fn a_pod_that_is_done_is_asked_nothing() {
+        let living = |phase: &str| is_living(&pod(&json!({ "phase": phase })));
+        assert!(living("Running") && living("Pending"));
+        assert!(!living("Succeeded") && !living("Failed"));
+        let mut leaving = pod(&json!({}));
+        leaving.metadata.deletion_timestamp =
+            serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        assert!(!is_living(&leaving));
     }
 
     #[test]

@@ -122,8 +122,8 @@ fn held_back(observed: &Observed, HeldBack { release, image }: &HeldBack) -> Str
     let Observed { pipeline, upgrade, .. } = observed;
     let image = image.as_deref().unwrap_or("no image");
     format!(
-        "the pods are as release {release} makes them ({image}), and the operator is now of release {} ({}): they \
-         are replaced with the next change that makes new pods, or when that is asked for: {}",
+        "the gateway is kept as release {release} makes it ({image}), and the operator is now of release {} ({}): its \
+         pods are replaced with the next change that makes new pods, or when that is asked for: {}",
         upgrade.release,
         upgrade.image,
         upgrade.command(pipeline)

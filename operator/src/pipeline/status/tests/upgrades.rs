@@ -9,8 +9,8 @@ fn a_gateway_that_is_held_back_says_at_what_and_how_it_comes_further() {
     let held = HeldBack { release: "0.0.9-1f3c9a".to_owned(), image: Some("sidecar:0".to_owned()) };
     let outcome = Outcome::Applied(Stands { held: Some(held), noted: None });
     let expected = format!(
-        "1 of 1 ready replicas run generation 3; the pods are as release 0.0.9-1f3c9a makes them (sidecar:0), and \
-         the operator is now of release {0} (registry.test/weir-sidecar:1): they are replaced with the next change \
+        "1 of 1 ready replicas run generation 3; the gateway is kept as release 0.0.9-1f3c9a makes it (sidecar:0), \
+         and the operator is now of release {0} (registry.test/weir-sidecar:1): its pods are replaced with the next change \
          that makes new pods, or when that is asked for: kubectl annotate streampipeline orders -n shop \
          weir.dev/upgrade={0} --overwrite",
         observed.upgrade.release
