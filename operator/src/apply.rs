@@ -190,7 +190,8 @@ where
         }
     }
     match result {
-        Ok(object) => Ok(Applied { object, undone }),
+        // Also what an overwrite that broke off has left.
+        Ok(object) => Ok(Applied { object: disowned(api, &name, object).await, undone }),
         Err(source) => Err(ApplyError::Apply { kind: K::kind(&()).into_owned(), name, source }),
     }
 }
@@ -207,8 +208,9 @@ where
     let params = PatchParams { field_manager, ..PatchParams::default() };
     let forced = PatchParams::apply(FIELD_MANAGER).force();
     match api.patch(&name, &params, &patch).await {
+        // Whatever else is refused stays: nobody knows whether it could be made anew.
         Err(kube::Error::Api(status))
-            if status.code == UNPROCESSABLE && K::kind(&()) == "ConfigMap" =>
+            if status.code == UNPROCESSABLE && is_frozen(&api.get(&name).await?) =>
         {
             delete(api, &name, uid).await?;
             let mut anew = object.clone();
@@ -217,8 +219,13 @@ where
         }
         overwritten => overwritten?,
     };
-    let written: K = api.patch(&name, &forced, &Patch::Apply(object)).await?;
-    Ok(disowned(api, &name, written).await)
+    api.patch(&name, &forced, &Patch::Apply(object)).await
+}
+
+/// Whether this is a ConfigMap that somebody has made immutable.
+fn is_frozen<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> bool {
+    let found = serde_json::to_value(object).unwrap_or_default();
+    K::kind(&()) == "ConfigMap" && found.get("immutable") == Some(&true.into())
 }
 
 /// The patch that makes of all but the metadata of an object what is wanted, tied to its uid. What others note in the
@@ -345,6 +352,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::{ConfigMap, Secret};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 
     use super::*;
@@ -384,6 +392,14 @@ mod tests {
             { "op": "add", "path": "/spec", "value": { "ports": [] } },
         ]);
         assert_eq!(serde_json::to_value(overwriting(&object).unwrap()).unwrap(), expected);
+    }
+
+    #[test]
+    fn only_a_config_map_that_is_immutable_is_made_anew() {
+        let frozen =
+            |immutable: Option<bool>| is_frozen(&ConfigMap { immutable, ..ConfigMap::default() });
+        assert!(frozen(Some(true)) && !frozen(Some(false)) && !frozen(None));
+        assert!(!is_frozen(&Secret { immutable: Some(true), ..Secret::default() }));
     }
 
     #[test]
