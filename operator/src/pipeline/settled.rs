@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use parking_lot::Mutex;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::build::Objects;
 use super::observe::Existing;
@@ -109,6 +111,25 @@ pub(super) fn untold(known: Option<&Mark>, found: Option<&Mark>, written: &Mark)
     }
 }
 
+/// Whether an object that was found has all that is wanted of it, and so what others did to it is their own affair: a
+/// cloud that notes an address on a Service, whose every write counts.
+pub(super) fn is_intact<K: Serialize>(found: Option<&K>, wanted: &K) -> bool {
+    let value = |object: &K| serde_json::to_value(object).unwrap_or_default();
+    found.is_some_and(|found| covers(&value(found), &value(wanted)))
+}
+
+fn covers(found: &Value, wanted: &Value) -> bool {
+    match (found, wanted) {
+        (Value::Object(found), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(key, wanted)| found.get(key).is_some_and(|found| covers(found, wanted))),
+        (Value::Array(found), Value::Array(wanted)) => {
+            wanted.iter().all(|wanted| found.iter().any(|found| covers(found, wanted)))
+        }
+        (found, wanted) => found == wanted,
+    }
+}
+
 /// What was written for each pipeline, by its uid.
 #[derive(Debug, Default)]
 pub(super) struct Settled(Mutex<HashMap<String, Written>>);
@@ -186,6 +207,21 @@ mod tests {
         assert_eq!(told(None, 1), Some(Change::Deletion));
         assert_eq!(told(None, 2), None, "a watch has yet to tell of it");
         assert_eq!(untold(None, Some(&at(3)), &at(4)), None, "nothing was known");
+    }
+
+    #[test]
+    fn what_has_all_that_is_wanted_is_intact_whatever_others_have_added() {
+        let objects = build(&valid(&gateway("orders", 1))).unwrap();
+        let mut found = objects.service.clone();
+        assert!(is_intact(Some(&found), &objects.service) && !is_intact(None, &objects.service));
+        found.metadata.resource_version = Some("12".to_owned());
+        let annotations = found.metadata.annotations.get_or_insert_default();
+        annotations.insert("metallb.io/ip-allocated-from-pool".to_owned(), "a".to_owned());
+        let spec = found.spec.as_mut().unwrap();
+        spec.cluster_ip = Some("10.0.0.1".to_owned());
+        assert!(is_intact(Some(&found), &objects.service));
+        found.spec.as_mut().unwrap().selector = None;
+        assert!(!is_intact(Some(&found), &objects.service));
     }
 
     #[test]
