@@ -173,13 +173,15 @@ where
     };
     let (name, params) = (object.name_any(), PatchParams::apply(FIELD_MANAGER));
     let patch = Patch::Apply(&object);
-    let (mut result, mut undone) = match api.patch(&name, &params, &patch).await {
-        Err(kube::Error::Api(status)) if is_ours && !conflicts(&status).is_empty() => {
-            let undone = conflicts(&status).into_iter().filter(|change| !change.is_own());
-            (api.patch(&name, &params.force(), &patch).await, undone.collect())
-        }
-        result => (result, Vec::new()),
+    let mut result = api.patch(&name, &params, &patch).await;
+    let mut undone = match &result {
+        Err(kube::Error::Api(status)) if is_ours => conflicts(status),
+        _ => Vec::new(),
     };
+    if !undone.is_empty() {
+        undone.retain(|change| !change.is_own());
+        result = api.patch(&name, &params.force(), &patch).await;
+    }
     if is_ours
         && matches!(&result, Err(kube::Error::Api(status)) if status.code == UNPROCESSABLE)
         && let Ok(object) = Box::pin(overwrite(api, &object)).await

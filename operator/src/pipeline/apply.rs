@@ -17,7 +17,7 @@ use super::contested::Contested;
 use super::made::Made;
 use super::observe::{Existing, Observed, ObservedPod};
 use super::orphans;
-use super::settled::{Marks, Settled, is_intact, meta, untold};
+use super::settled::{Marks, Settled, meta, untold};
 use super::validate::{OwnershipOfObjects, ValidatedPipeline};
 use crate::apply::{Applied, ApplyError, Change, Ownership, Undone, apply as apply_object, remove};
 use crate::context::Context;
@@ -43,12 +43,8 @@ pub(super) async fn apply(
     let known = settled.known(&pipeline.uid, fingerprint);
     let found = Marks::of(existing, &objects, &pipeline.uid);
     if known.as_ref() != Some(&found) {
-        let known = known.unwrap_or_default();
-        let intact = [
-            ("ConfigMap", is_intact(existing.config_map.as_ref(), &objects.config_map)),
-            ("Service", is_intact(existing.service.as_ref(), &objects.service)),
-        ];
-        let writer = Writer { context, pipeline, contested, known, found, intact };
+        let known = known.map(|known| known.but_intact(existing, &objects)).unwrap_or_default();
+        let writer = Writer { context, pipeline, contested, known, found };
         let marks = writer.write_all(objects, existing).await?;
         settled.note(&pipeline.uid, fingerprint, marks);
     }
@@ -108,12 +104,10 @@ struct Writer<'a> {
     context: &'a Context,
     pipeline: &'a ValidatedPipeline,
     contested: &'a Contested,
-    /// What stood when the same was written.
+    /// What stood when the same was written, of objects that may have been changed since.
     known: Marks,
     /// What stands.
     found: Marks,
-    /// Whether nothing that is wanted was missing in those of these kinds, of which each write counts.
-    intact: [(&'static str, bool); 2],
 }
 
 impl Writer<'_> {
@@ -197,7 +191,7 @@ impl Writer<'_> {
 
     /// Takes note of what others had done to an object that now has this mark.
     fn tell(&self, kind: &str, name: &str, written: &Mark, mut undone: Vec<Change>) {
-        if undone.is_empty() && !self.intact.contains(&(kind, true)) {
+        if undone.is_empty() {
             let (known, found) = (self.known.of_kind(kind), self.found.of_kind(kind));
             undone.extend(untold(known, found, written));
         }

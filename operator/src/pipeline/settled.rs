@@ -37,6 +37,19 @@ impl Marks {
         self.0.get(at)?.as_ref()
     }
 
+    /// The same without those of objects that have all that is wanted. Of a kind without generation every write counts,
+    /// as of a cloud that notes an address on a Service.
+    pub(super) fn but_intact(mut self, existing: &Existing, objects: &Objects) -> Self {
+        let [config_map, service, ..] = &mut self.0;
+        if is_intact(existing.config_map.as_ref(), &objects.config_map) {
+            *config_map = None;
+        }
+        if is_intact(existing.service.as_ref(), &objects.service) {
+            *service = None;
+        }
+        self
+    }
+
     /// The marks of what there is beside what is wanted, for the pipeline of this uid.
     pub(super) fn of(existing: &Existing, objects: &Objects, uid: &str) -> Self {
         let Existing {
@@ -111,9 +124,8 @@ pub(super) fn untold(known: Option<&Mark>, found: Option<&Mark>, written: &Mark)
     }
 }
 
-/// Whether an object that was found has all that is wanted of it, and so what others did to it is their own affair: a
-/// cloud that notes an address on a Service, whose every write counts.
-pub(super) fn is_intact<K: Serialize>(found: Option<&K>, wanted: &K) -> bool {
+/// Whether an object that was found has all that is wanted of it, and so what others did to it is their own affair.
+fn is_intact<K: Serialize>(found: Option<&K>, wanted: &K) -> bool {
     let value = |object: &K| serde_json::to_value(object).unwrap_or_default();
     found.is_some_and(|found| covers(&value(found), &value(wanted)))
 }
