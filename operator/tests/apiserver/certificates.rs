@@ -1,6 +1,7 @@
 //! The webhook's certificate over many lives, and one that somebody else makes.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,18 +19,28 @@ use crate::installation::{
     Replica, configurations, configure, free, injected_pod, is_injected, pod, with_system,
 };
 
+/// A replica whose certificates and authorities live for seconds, once it injects the pods of a pipeline.
+async fn injecting(
+    watched: &Namespace,
+    system: &Namespace,
+    webhook: SocketAddr,
+) -> Result<Replica> {
+    let lives = ["--webhook-certificate-life=10s", "--webhook-authority-life=30s"];
+    let lives = lives.map(str::to_owned);
+    let replica = Replica::start_with(watched, system, "one", webhook, &lives).await?;
+    replica.ready().await?;
+    create_pipeline(watched, "orders", sidecar()).await?;
+    injected_pod(watched).await?;
+    Ok(replica)
+}
+
 #[tokio::test]
 #[ignore = "needs a cluster: cargo xtask test"]
 async fn while_authorities_and_certificates_change_every_pod_is_injected() -> Result<()> {
     with_system("rotation", async |watched, system| {
         let webhook = free().await?;
         configure(&watched, &system, webhook.port()).await?;
-        let lives = ["--webhook-certificate-life=10s", "--webhook-authority-life=30s"];
-        let lives = lives.map(str::to_owned);
-        let replica = Replica::start_with(&watched, &system, "one", webhook, &lives).await?;
-        replica.ready().await?;
-        create_pipeline(&watched, "orders", sidecar()).await?;
-        injected_pod(&watched).await?;
+        let replica = injecting(&watched, &system, webhook).await?;
         let (mut certificates, mut authorities) = (BTreeSet::new(), BTreeSet::new());
         let (dry_run, started) =
             (PostParams { dry_run: true, ..Default::default() }, Instant::now());
@@ -143,12 +154,7 @@ async fn what_cert_manager_has_left_is_served_until_an_own_authority_is_known() 
         let webhook = free().await?;
         configure(&watched, &system, webhook.port()).await?;
         authority.inject(&watched).await?;
-        let lives = ["--webhook-certificate-life=10s", "--webhook-authority-life=30s"];
-        let lives = lives.map(str::to_owned);
-        let replica = Replica::start_with(&watched, &system, "one", webhook, &lives).await?;
-        replica.ready().await?;
-        create_pipeline(&watched, "orders", sidecar()).await?;
-        injected_pod(&watched).await?;
+        let replica = injecting(&watched, &system, webhook).await?;
         let (dry_run, started) =
             (PostParams { dry_run: true, ..Default::default() }, Instant::now());
         let mut seen = Vec::<(bool, bool)>::new();

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceSpec};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
@@ -54,6 +54,22 @@ fn by(manager: &str) -> PatchParams {
     PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() }
 }
 
+/// What puts another port in the place of one.
+fn moved(path: &str) -> Result<Patch<()>> {
+    let other = json!([{ "op": "replace", "path": path, "value": 8080 }]);
+    Ok(Patch::Json(serde_json::from_value(other)?))
+}
+
+/// Waits until the Service asks again for what it did before.
+async fn put_right(services: &Api<Service>, before: Option<&ServiceSpec>) -> Result<()> {
+    eventually("the Service is put right", LIMIT, async || {
+        let found = services.get("orders").await?;
+        ensure!(found.spec.as_ref() == before, "{found:?}");
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 #[ignore = "needs a cluster: cargo xtask test"]
 async fn what_somebody_edits_is_put_right_and_told_with_who_and_what_to_edit_instead() -> Result<()>
@@ -88,12 +104,7 @@ async fn what_somebody_edits_is_put_right_and_told_with_who_and_what_to_edit_ins
         let before = services.get("orders").await?.spec;
         let out = Patch::Merge(json!({ "spec": { "selector": null } }));
         services.patch("orders", &by("kubectl-edit"), &out).await?;
-        eventually("the selector is put right", LIMIT, async || {
-            let found = services.get("orders").await?;
-            ensure!(found.spec == before, "{found:?}");
-            Ok(())
-        })
-        .await?;
+        put_right(&services, before.as_ref()).await?;
         told(&namespace, "ChangeUndone", "Service orders: somebody changed what").await?;
         let config_maps = namespace.api::<ConfigMap>();
         there::<ConfigMap>(&namespace, "orders-weir").await?;
@@ -113,22 +124,13 @@ async fn what_somebody_puts_in_the_place_of_a_port_goes_though_both_can_not_stan
         condition(&namespace, "orders", "Ready", "False", "NoReplicaReady").await?;
         let (services, deployments) = (namespace.api::<Service>(), namespace.api::<Deployment>());
         let before = services.get("orders").await?.spec;
-        let other = json!([{ "op": "replace", "path": "/spec/ports/0/port", "value": 8080 }]);
-        let other: Patch<()> = Patch::Json(serde_json::from_value(other)?);
-        services.patch("orders", &by("kubectl-edit"), &other).await?;
-        eventually("the port is put right", LIMIT, async || {
-            let found = services.get("orders").await?;
-            ensure!(found.spec == before, "{found:?}");
-            Ok(())
-        })
-        .await?;
+        services.patch("orders", &by("kubectl-edit"), &moved("/spec/ports/0/port")?).await?;
+        put_right(&services, before.as_ref()).await?;
         let template =
             || async { Ok::<_, anyhow::Error>(deployments.get("orders").await?.spec.template) };
         let before = template().await?;
         let path = "/spec/template/spec/containers/0/ports/0/containerPort";
-        let other = json!([{ "op": "replace", "path": path, "value": 8080 }]);
-        let other: Patch<()> = Patch::Json(serde_json::from_value(other)?);
-        deployments.patch("orders", &by("kubectl-edit"), &other).await?;
+        deployments.patch("orders", &by("kubectl-edit"), &moved(path)?).await?;
         eventually("the container's port is put right", LIMIT, async || {
             let found = template().await?;
             ensure!(found == before, "{found:?}");
